@@ -1,0 +1,93 @@
+package wire
+
+import (
+	"errors"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestParseReturnsWhatAppendWrote(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Script{
+			Kind:         Kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")),
+			CloseBy:      Closer(rapid.IntRange(0, int(closers)-1).Draw(t, "closer")),
+			CloseHow:     How(rapid.IntRange(0, int(hows)-1).Draw(t, "how")),
+			RequestSize:  rapid.Uint32().Draw(t, "request"),
+			ResponseSize: rapid.Uint32().Draw(t, "response"),
+			Exchanges:    rapid.Uint16Min(1).Draw(t, "exchanges"),
+		}
+		b := want.Append(nil)
+		if len(b) != HeaderSize {
+			t.Fatalf("header of %d bytes, want %d", len(b), HeaderSize)
+		}
+		got, err := Parse(b)
+		if err != nil || got != want {
+			t.Fatalf("Parse = %+v, %v; want %+v", got, err, want)
+		}
+	})
+}
+
+func TestParseRejects(t *testing.T) {
+	sound := Script{Exchanges: 1}.Append(nil)
+	with := func(i int, v byte) []byte {
+		b := append([]byte(nil), sound...)
+		b[i] = v
+		return b
+	}
+	for _, tt := range []struct {
+		name string
+		in   []byte
+		want error
+	}{
+		{"empty", nil, ErrMagic},
+		{"half a header", sound[:HeaderSize-1], ErrMagic},
+		{"http", []byte("GET / HTTP/1.1\r\n"), ErrMagic},
+		{"next version", with(2, 2), ErrVersion},
+		{"unknown kind", with(3, 0xf0), ErrScript},
+		{"unknown closer", with(3, 0x0c), ErrScript},
+		{"unknown close", with(3, 0x03), ErrScript},
+		{"reserved", with(15, 1), ErrScript},
+		{"server closes after nothing", Script{CloseBy: Server}.Append(nil), ErrScript},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := Parse(tt.in); !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNamesRoundTrip(t *testing.T) {
+	for _, word := range CloserNames() {
+		var c Closer
+		if err := c.UnmarshalText([]byte(word)); err != nil || c.String() != word {
+			t.Errorf("%q became %v, %v", word, c, err)
+		}
+	}
+	for _, word := range HowNames() {
+		var h How
+		if err := h.UnmarshalText([]byte(word)); err != nil || h.String() != word {
+			t.Errorf("%q became %v, %v", word, h, err)
+		}
+	}
+	var h How
+	if err := h.UnmarshalText([]byte("fn")); err == nil {
+		t.Error("an unknown word was accepted")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(Script{Exchanges: 1}.Append(nil))
+	f.Add([]byte("GET / HTTP/1.1\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := Parse(b)
+		if err != nil {
+			return
+		}
+		again := s.Append(nil)
+		if string(again) != string(b[:HeaderSize]) {
+			t.Errorf("% x parsed to %+v, which is written % x", b[:HeaderSize], s, again)
+		}
+	})
+}
