@@ -1,0 +1,195 @@
+package epoll
+
+import (
+	"math"
+	"math/bits"
+)
+
+// Tick is the resolution of a Wheel in nanoseconds, a little over one millisecond.
+const Tick = int64(1) << tickShift
+
+const (
+	tickShift  = 20
+	levelBits  = 8
+	levelSlots = 1 << levelBits
+	levels     = 4 // 2^32 ticks: 52 days ahead
+	unlinked   = -1
+	dueList    = levels * levelSlots // the list of timers that Advance found due
+)
+
+// Never is what Next returns when no timer is set.
+const Never = int64(math.MaxInt64)
+
+// Wheel holds one timer for each of a fixed number of ids. Setting, cancelling and
+// expiring cost the same for one timer as for a million (Varghese and Lauck,
+// hierarchical timing wheels): the lists are linked through arrays made once, so no
+// operation allocates.
+//
+// A timer is never early and at most one Tick late, beyond the lateness of the
+// caller. Times are nanoseconds since an instant of the caller's choice.
+type Wheel struct {
+	tick   int64 // the last tick that Advance has dealt with
+	links  []link
+	heads  [levels*levelSlots + 1]int32
+	filled [levels][levelSlots / 64]uint64 // which heads hold a list
+}
+
+type link struct {
+	tick       int64
+	next, prev int32
+	list       int32 // index into heads, unlinked if the timer is not set
+}
+
+// NewWheel returns a wheel for the ids 0 … n-1 that starts at now.
+func NewWheel(n int, now int64) *Wheel {
+	w := &Wheel{tick: now >> tickShift, links: make([]link, n)}
+	for i := range w.heads {
+		w.heads[i] = unlinked
+	}
+	for i := range w.links {
+		w.links[i].list = unlinked
+	}
+	return w
+}
+
+// Set makes the timer of id due at the time at, whatever it was before.
+func (w *Wheel) Set(id int32, at int64) {
+	w.Cancel(id)
+	// Rounded up, so that it is never early; the tick just dealt with is over.
+	w.links[id].tick = max((at+Tick-1)>>tickShift, w.tick+1)
+	w.place(id)
+}
+
+// Cancel forgets the timer of id, if it is set or due.
+func (w *Wheel) Cancel(id int32) {
+	l := &w.links[id]
+	if l.list == unlinked {
+		return
+	}
+	if l.prev == unlinked {
+		w.heads[l.list] = l.next
+		if l.next == unlinked && l.list != dueList {
+			w.filled[l.list/levelSlots][l.list%levelSlots/64] &^= 1 << (l.list % 64)
+		}
+	} else {
+		w.links[l.prev].next = l.next
+	}
+	if l.next != unlinked {
+		w.links[l.next].prev = l.prev
+	}
+	l.list = unlinked
+}
+
+// Advance moves the time forward to now. Timers that have become due are then
+// handed out by Pop.
+func (w *Wheel) Advance(now int64) {
+	for target := now >> tickShift; w.tick < target; {
+		next := w.nextTick()
+		if next > target {
+			w.tick = target
+			return
+		}
+		w.tick = next
+		w.cascade()
+		for head := w.tick & (levelSlots - 1); w.heads[head] != unlinked; {
+			id := w.heads[head]
+			w.Cancel(id)
+			w.push(id, dueList)
+		}
+	}
+}
+
+// Pop returns a timer that is due, and forgets it.
+func (w *Wheel) Pop() (id int32, ok bool) {
+	id = w.heads[dueList]
+	if id == unlinked {
+		return 0, false
+	}
+	w.Cancel(id)
+	return id, true
+}
+
+// Next returns a time at which Advance may have work to do: never later than the first
+// timer is due, at times earlier, and Never if no timer is set.
+func (w *Wheel) Next() int64 {
+	if w.heads[dueList] != unlinked {
+		return w.tick << tickShift
+	}
+	tick := w.nextTick()
+	if tick == Never {
+		return Never
+	}
+	return tick << tickShift
+}
+
+// nextTick is the first tick after the present one at which a list of the lowest level
+// is due or a list of a higher level is to be spread over the lower ones.
+func (w *Wheel) nextTick() int64 {
+	first := Never
+	for level := range levels {
+		shift := level * levelBits
+		unit := w.tick >> shift
+		if ahead := w.ahead(level, int(unit)&(levelSlots-1)); ahead > 0 {
+			first = min(first, (unit+int64(ahead))<<shift)
+		}
+	}
+	return first
+}
+
+// ahead counts the steps from slot from to the next filled slot of a level, 1 to
+// levelSlots, or 0 if the level is empty.
+func (w *Wheel) ahead(level, from int) int {
+	filled := &w.filled[level]
+	for step := 1; step <= levelSlots; {
+		slot := (from + step) % levelSlots
+		word := filled[slot/64] >> (slot % 64)
+		if word != 0 {
+			return min(step+bits.TrailingZeros64(word), levelSlots)
+		}
+		step += 64 - slot%64
+	}
+	return 0
+}
+
+// cascade spreads the lists of higher levels whose span begins at the present tick.
+func (w *Wheel) cascade() {
+	for level := levels - 1; level > 0; level-- {
+		shift := level * levelBits
+		if w.tick&(1<<shift-1) != 0 {
+			continue
+		}
+		head := level*levelSlots + int(w.tick>>shift)&(levelSlots-1)
+		for w.heads[head] != unlinked {
+			id := w.heads[head]
+			w.Cancel(id)
+			w.place(id)
+		}
+	}
+}
+
+// place links the timer into the list of the lowest level that reaches its tick.
+func (w *Wheel) place(id int32) {
+	tick := w.links[id].tick
+	for level := range levels {
+		shift := level * levelBits
+		if tick>>shift-w.tick>>shift < levelSlots {
+			w.push(id, int32(level*levelSlots+int(tick>>shift)&(levelSlots-1)))
+			return
+		}
+	}
+	// Beyond the horizon: the farthest slot, from where it is placed anew.
+	shift := (levels - 1) * levelBits
+	w.push(id, int32((levels-1)*levelSlots+int(w.tick>>shift+levelSlots-1)&(levelSlots-1)))
+}
+
+func (w *Wheel) push(id, list int32) {
+	head := w.heads[list]
+	w.links[id].next, w.links[id].prev, w.links[id].list = head, unlinked, list
+	if head != unlinked {
+		w.links[head].prev = id
+	}
+	w.heads[list] = id
+	if list != dueList {
+		w.filled[list/levelSlots][list%levelSlots/64] |= 1 << (list % 64)
+	}
+}

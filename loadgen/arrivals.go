@@ -1,0 +1,108 @@
+package loadgen
+
+import "time"
+
+const (
+	// lateAfter is how far behind its schedule an open loop may be before it counts as
+	// stalled and catches up with care.
+	lateAfter = int64(5 * time.Millisecond)
+	// missAfter is how late an arrival can start at all.
+	missAfter = int64(time.Second)
+)
+
+// arrivals says when a loop's next connection is due. A closed process has no schedule:
+// a connection is due when a slot is free.
+//
+// An open process that was held up, by the machine or by a full slab, does not make up
+// for it in a burst, which would measure a server that nobody asked about: late
+// arrivals start at no more than twice the intended rate, each timed from when it was
+// due, and those over missAfter late are counted as missed.
+type arrivals struct {
+	schedule Schedule // nil for a closed process
+	due      int64    // of the next arrival; never if there is none
+	halfGap  int64    // half the mean distance between two arrivals of this loop
+	catchUp  int64    // while late, the time before which nothing starts
+	missed   uint64
+}
+
+func newArrivals(c *Config, loop int) arrivals {
+	var a arrivals
+	switch c.Process {
+	case Closed:
+		return a
+	case Constant:
+		a.schedule = newConstant(c.Rate, loop, c.Loops)
+	case Poisson:
+		a.schedule = newPoisson(c.Rate, loop, c.Loops, c.Seed)
+	}
+	a.halfGap = int64(float64(c.Loops) * 1e9 / c.Rate.PerSecond() / 2)
+	a.advance()
+	return a
+}
+
+func (a *arrivals) advance() {
+	due, ok := a.schedule.Next()
+	a.due = int64(due)
+	if !ok {
+		a.due = never
+	}
+}
+
+// done tells whether no arrival will come any more.
+func (l *loop) done() bool {
+	stop := l.stopAt.Load()
+	return l.quota == 0 || l.now >= stop && (!l.open || l.arrivals.due >= stop)
+}
+
+// nextArrival returns the time at which the next connection can start, and the time at
+// which it was due. Arrivals that cannot start at all are counted and passed over.
+func (l *loop) nextArrival() (start, due int64) {
+	if l.quota == 0 {
+		return never, never
+	}
+	if !l.open {
+		switch {
+		case l.now >= l.stopAt.Load() || len(l.freeSlots) == 0:
+			return never, never
+		case l.gate.holds(l.now):
+			return l.gate.until, never
+		}
+		return l.now, l.conns[l.freeSlots[len(l.freeSlots)-1]].due
+	}
+	a := &l.arrivals
+	for ; ; a.advance() {
+		switch late := l.now - a.due; {
+		case a.due >= l.stopAt.Load():
+			return never, never
+		case late < 0:
+			return a.due, a.due
+		case late <= missAfter && len(l.freeSlots) > 0:
+			if late > lateAfter && l.now < a.catchUp {
+				return a.catchUp, a.due
+			}
+			return l.now, a.due
+		}
+		if l.measures(a.due) {
+			a.missed++
+		}
+	}
+}
+
+// take counts the arrival that nextArrival returned as started.
+func (l *loop) take(measured bool) {
+	if measured && l.quota != never {
+		l.quota--
+	}
+	if l.open {
+		l.arrivals.catchUp = l.now + l.arrivals.halfGap
+		l.arrivals.advance()
+	}
+}
+
+// measures tells whether an arrival due at that time is part of the measured time.
+func (l *loop) measures(due int64) bool {
+	if l.open {
+		return due >= l.measureFrom
+	}
+	return l.measuring
+}

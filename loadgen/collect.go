@@ -1,0 +1,219 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tcpbench/metrics"
+)
+
+type eventKind uint8
+
+const (
+	loopMeasures eventKind = iota // its measured time has begun
+	loopInterval                  // one second of it is over
+	loopDrains                    // its measured time is over
+	loopDone
+)
+
+// loopEvent is what a loop tells the collector, a few times a second at most.
+type loopEvent struct {
+	kind   eventKind
+	loop   int
+	second second
+	err    error
+}
+
+// collector turns the events of all loops into those of the run.
+type collector struct {
+	run              *run
+	obs              Observer
+	measuring, ended int // loops that have begun, ended their measured time
+	over             []bool
+	parts            map[int][]second
+	given            int // intervals handed to the observer
+	last             []int
+	user, system     int64
+	errs             []error
+}
+
+// collect listens to the loops until the last has ended, and adds up.
+func collect(ctx context.Context, r *run, obs Observer) (metrics.ClientReport, error) {
+	c := &collector{
+		run: r, obs: obs,
+		over:  make([]bool, len(r.loops)),
+		last:  make([]int, len(r.loops)),
+		parts: map[int][]second{},
+	}
+	for i := range c.last {
+		c.last[i] = -1
+	}
+	if r.Warmup > 0 {
+		c.phase(WarmingUp)
+	}
+	interrupted := ctx.Done()
+	for left := len(r.loops); left > 0; {
+		select {
+		case <-interrupted:
+			interrupted = nil
+			r.stop("interrupted")
+		case e := <-r.events:
+			if err := c.take(e); err != nil {
+				c.errs = append(c.errs, err)
+				r.stop("a loop failed")
+			}
+			if e.kind == loopDone {
+				left--
+			}
+		}
+	}
+	report, err := c.report()
+	return report, errors.Join(append(c.errs, err)...)
+}
+
+func (c *collector) phase(p Phase) {
+	if c.obs.Phase != nil {
+		c.obs.Phase(p)
+	}
+}
+
+func (c *collector) take(e loopEvent) error {
+	switch e.kind {
+	case loopMeasures:
+		if c.measuring++; c.measuring == 1 {
+			c.user, c.system, _ = usage()
+			c.phase(Measuring)
+		}
+	case loopDrains:
+		if c.ended++; c.ended == len(c.run.loops) {
+			user, system, _ := usage()
+			if c.measuring > 0 {
+				c.user, c.system = user-c.user, system-c.system
+			}
+			c.phase(Draining)
+		}
+	case loopInterval, loopDone:
+		c.last[e.loop] = e.second.Index
+		c.parts[e.second.Index] = append(c.parts[e.second.Index], c.freeze(e))
+		c.over[e.loop] = e.kind == loopDone
+		return errors.Join(e.err, c.give())
+	}
+	return nil
+}
+
+// freeze keeps the histogram of a second in its exported form, and gives the recorder
+// back to the loop.
+func (c *collector) freeze(e loopEvent) second {
+	s := e.second
+	if s.connect.Count() > 0 {
+		h, err := s.connect.Export()
+		if err != nil {
+			c.errs = append(c.errs, fmt.Errorf("loop %d: %w", e.loop, err))
+		}
+		s.Connect = h
+	}
+	if e.kind == loopInterval {
+		s.connect.Reset()
+		c.run.loops[e.loop].spares <- s.connect
+	}
+	s.connect = nil
+	return s
+}
+
+// give hands out the intervals that no loop can add to any more.
+func (c *collector) give() error {
+	ready, all := -1, true
+	for loop, index := range c.last {
+		if !c.over[loop] {
+			if all || index < ready {
+				ready = index
+			}
+			all = false
+		}
+	}
+	if all {
+		for index := range c.parts {
+			ready = max(ready, index)
+		}
+	}
+	for ; c.given <= ready; c.given++ {
+		parts := c.parts[c.given]
+		delete(c.parts, c.given)
+		if len(parts) == 0 || c.obs.Interval == nil {
+			continue // all loops were behind: the next interval holds this one too
+		}
+		merged, err := mergeSeconds(parts)
+		if err != nil {
+			return err
+		}
+		if merged.Attempted+merged.Succeeded+merged.Failed > 0 || !all {
+			c.obs.Interval(merged)
+		}
+	}
+	return nil
+}
+
+// mergeSeconds adds up the same second of all loops.
+func mergeSeconds(parts []second) (metrics.Interval, error) {
+	sum := metrics.Interval{Index: parts[0].Index}
+	connect := metrics.NewRecorder()
+	for _, p := range parts {
+		sum.EndNS = max(sum.EndNS, p.EndNS)
+		sum.Attempted += p.Attempted
+		sum.Succeeded += p.Succeeded
+		sum.Failed += p.Failed
+		sum.InFlight += p.InFlight
+		if p.Connect.Count > 0 {
+			r, err := p.Connect.Recorder()
+			if err != nil {
+				return sum, err
+			}
+			connect.Merge(r)
+		}
+	}
+	if connect.Count() == 0 {
+		return sum, nil
+	}
+	var err error
+	sum.Connect, err = connect.Export()
+	return sum, err
+}
+
+// report adds up what the loops counted. They have ended: their memory is ours.
+func (c *collector) report() (metrics.ClientReport, error) {
+	report := metrics.ClientReport{UserNS: c.user, SystemNS: c.system, Histograms: map[string]metrics.Histogram{}}
+	_, _, report.MaxRSS = usage()
+	if reason := c.run.reason.Load(); reason != nil {
+		report.Stopped = *reason
+	}
+	merged := map[string]*metrics.Recorder{}
+	for _, l := range c.run.loops {
+		report.Tally.Add(l.tally())
+		report.InTime += l.window.succeeded
+		report.EndedInTime += l.window.ended
+		report.ElapsedNS = max(report.ElapsedNS, l.window.at)
+		report.SYNs += l.syns
+		report.Established += l.established
+		report.ExhaustedNS += l.gate.shutFor(l.now)
+		report.Loops = append(report.Loops, l.window.loop)
+		for name, r := range l.hist.named() {
+			if merged[name] == nil {
+				merged[name] = r
+			} else {
+				merged[name].Merge(r)
+			}
+		}
+	}
+	for name, r := range merged {
+		if r.Count() == 0 {
+			continue
+		}
+		h, err := r.Export()
+		if err != nil {
+			return report, fmt.Errorf("%s: %w", name, err)
+		}
+		report.Histograms[name] = h
+	}
+	return report, nil
+}

@@ -1,0 +1,154 @@
+package loadgen
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"tcpbench/internal/wire"
+)
+
+// MaxMatch bounds the bytes of a response that Until.Match looks at. What goes beyond
+// without a match has failed.
+const MaxMatch = 64 << 10
+
+// Lifecycle is what one connection does between connect() and its end.
+type Lifecycle struct {
+	// Request is sent as soon as the connection is established. Empty means that
+	// the client only listens.
+	Request []byte `json:"request,omitempty"`
+	// Response tells when the answer is whole.
+	Response Until `json:"response"`
+	// ConnectOnly ends the script at ESTABLISHED: nothing is sent or awaited.
+	ConnectOnly bool `json:"connect_only,omitempty"`
+	// CloseBy is the side that closes actively, CloseHow the segment it uses.
+	CloseBy  wire.Closer `json:"close_by"`
+	CloseHow wire.How    `json:"close_how"`
+	// CloseWait makes a client that closes by FIN wait, half-closed, for the end of
+	// the other side, and measures how long that took.
+	CloseWait bool `json:"close_wait,omitempty"`
+}
+
+// Scripted is the lifecycle of one exchange with a tcpbench server.
+func Scripted(s wire.Script) Lifecycle {
+	request := make([]byte, wire.HeaderSize+int(s.RequestSize))
+	s.Append(request[:0])
+	return Lifecycle{
+		Request:  request,
+		Response: Until{Kind: Exactly, Bytes: int64(s.ResponseSize)},
+		CloseBy:  s.CloseBy,
+		CloseHow: s.CloseHow,
+	}
+}
+
+// UntilKind is a way to know that a response is whole.
+type UntilKind string
+
+// The ways. Exactly is for a server that plays a script, the others for any server.
+const (
+	Exactly UntilKind = "exactly"
+	AtLeast UntilKind = "bytes"
+	PeerFIN UntilKind = "close"
+	Match   UntilKind = "regexp"
+)
+
+// Until tells when a response is whole.
+type Until struct {
+	Kind    UntilKind `json:"kind"`
+	Bytes   int64     `json:"bytes,omitempty"`
+	Pattern string    `json:"pattern,omitempty"`
+}
+
+func (u Until) String() string {
+	switch u.Kind {
+	case AtLeast:
+		return fmt.Sprintf("bytes:%d", u.Bytes)
+	case Match:
+		return u.Pattern
+	case Exactly:
+		return fmt.Sprintf("%d bytes", u.Bytes)
+	}
+	return string(u.Kind)
+}
+
+// ParseUntil reads bytes:N, close, or a regular expression (RE2 syntax).
+func ParseUntil(text string) (Until, error) {
+	if text == "close" {
+		return Until{Kind: PeerFIN}, nil
+	}
+	if number, ok := strings.CutPrefix(text, "bytes:"); ok {
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || n < 1 {
+			return Until{}, fmt.Errorf("%q: want bytes:N with N of 1 or more", text)
+		}
+		return Until{Kind: AtLeast, Bytes: n}, nil
+	}
+	if text == "" {
+		return Until{}, errors.New("empty: want bytes:N, close or a regular expression")
+	}
+	if _, err := regexp.Compile(text); err != nil {
+		return Until{}, fmt.Errorf("neither bytes:N nor close nor a regular expression: %w", err)
+	}
+	return Until{Kind: Match, Pattern: text}, nil
+}
+
+// ParsePayload reads text with the escapes of a Go string: \r \n \t \\ \xNN and the rest.
+func ParsePayload(text string) ([]byte, error) {
+	var out []byte
+	for rest := text; rest != ""; {
+		// Anything that needs no escape in a shell stands for itself, quotes and
+		// bytes that are no UTF-8 among them.
+		if rest[0] != '\\' {
+			out = append(out, rest[0])
+			rest = rest[1:]
+			continue
+		}
+		value, multibyte, tail, err := strconv.UnquoteChar(rest, 0)
+		if err != nil {
+			return nil, fmt.Errorf(`byte %d: unknown escape in %q: want \r \n \t \\ or \xNN`,
+				len(text)-len(rest)+1, rest[:min(len(rest), 4)])
+		}
+		if multibyte {
+			out = append(out, string(value)...)
+		} else {
+			out = append(out, byte(value))
+		}
+		rest = tail
+	}
+	return out, nil
+}
+
+func (l Lifecycle) validate() error {
+	if len(l.Request) > math.MaxInt32 {
+		return errors.New("the request is longer than 2 GiB")
+	}
+	if l.ConnectOnly {
+		if l.CloseBy == wire.Server {
+			return errors.New("a server has no script to close by when the client only connects: close by client")
+		}
+		return nil
+	}
+	switch l.Response.Kind {
+	case Exactly, AtLeast:
+		if l.Response.Bytes < 0 {
+			return errors.New("a response of less than no bytes")
+		}
+	case PeerFIN:
+		if l.CloseBy == wire.Client {
+			return errors.New("a response that ends with the peer's close leaves nothing for the client to close: close by server")
+		}
+	case Match:
+		if _, err := regexp.Compile(l.Response.Pattern); err != nil {
+			return fmt.Errorf("end of the response: %w", err)
+		}
+	default:
+		return fmt.Errorf("unknown end of a response %q", l.Response.Kind)
+	}
+	if l.CloseWait && (l.CloseBy != wire.Client || l.CloseHow != wire.FIN) {
+		return errors.New("only a client that closes by FIN can wait for the other side's close")
+	}
+	return nil
+}

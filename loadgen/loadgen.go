@@ -1,0 +1,216 @@
+// Package loadgen is the client: it opens TCP connections by a schedule, plays one
+// lifecycle on each, and records how every one of them ended and how long its parts
+// took.
+//
+// One loop is one locked thread, one epoll instance, one slab of connections and one
+// set of histograms; loops share nothing. Between the arrival of a connection and its
+// end nothing is allocated and nothing is locked. An attempt that fails is data, with
+// a name, a stage and an errno behind it: it is never dropped and never tried again
+// in silence. An error is for a run that cannot go on.
+//
+// The package knows nothing of servers, children or results: it takes a Config and
+// gives a metrics.ClientReport.
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
+)
+
+// Process is an arrival process: who connects when.
+type Process string
+
+const (
+	// Closed keeps a number of connections in flight: one ends, the next begins.
+	Closed Process = "closed"
+	// Constant starts connections at equal distances, whatever became of the earlier ones.
+	Constant Process = "constant"
+	// Poisson starts connections at exponentially distributed distances.
+	Poisson Process = "poisson"
+)
+
+// Policy says what to do when no four-tuple is free.
+type Policy string
+
+const (
+	// CountExhausted counts the attempt as failed and goes on.
+	CountExhausted Policy = "count"
+	// WaitExhausted holds the attempt until a four-tuple is free or it times out.
+	WaitExhausted Policy = "wait"
+	// StopExhausted ends the run.
+	StopExhausted Policy = "stop"
+)
+
+// Config describes a run. The zero value of a bound means: not bounded by it; one of
+// Duration and Count must be set.
+type Config struct {
+	Targets []netip.AddrPort `json:"targets"`
+	// Sources are bound in turn; empty leaves the choice to the kernel.
+	Sources Sources `json:"sources,omitempty"`
+	Process Process `json:"process"`
+	// Connections is the number in flight of a closed process, and the number of
+	// slots of an open one: an arrival that finds no slot is missed.
+	Connections int  `json:"connections"`
+	Rate        Rate `json:"rate,omitempty"`
+	Seed        uint64
+	Lifecycle   Lifecycle `json:"lifecycle"`
+	// Loops is the number of threads; zero means one for each processor.
+	Loops int `json:"loops"`
+	// Warmup is loaded like the rest and not recorded.
+	Warmup   time.Duration `json:"warmup"`
+	Duration time.Duration `json:"duration"`
+	Count    uint64        `json:"count"`
+	// Timeout bounds each stage of a connection: connect, exchange, close.
+	Timeout     time.Duration `json:"timeout"`
+	OnExhausted Policy        `json:"on_exhausted"`
+}
+
+// Phase is a part of a run.
+type Phase string
+
+// The phases, in order. A run without a warm-up begins with Measuring.
+const (
+	WarmingUp Phase = "warm-up"
+	Measuring Phase = "measuring"
+	Draining  Phase = "draining"
+)
+
+// Observer is told of a run while it goes on. Both functions are called on one
+// goroutine and must return soon; nil ones are not called.
+type Observer struct {
+	Phase    func(Phase)
+	Interval func(metrics.Interval)
+}
+
+func (c *Config) validate() error {
+	switch {
+	case len(c.Targets) == 0:
+		return errors.New("no target")
+	case c.Connections < 1:
+		return errors.New("connections: want 1 or more")
+	case c.Timeout <= 0:
+		return errors.New("timeout: want more than 0")
+	case c.Duration < 0 || c.Warmup < 0:
+		return errors.New("a duration is negative")
+	case c.Duration == 0 && c.Count == 0:
+		return errors.New("neither a duration nor a count bounds the run")
+	}
+	switch c.Process {
+	case Closed:
+	case Constant, Poisson:
+		if c.Rate <= 0 || c.Rate > MaxRate {
+			return fmt.Errorf("an open loop needs a rate of up to %v connections per second", MaxRate)
+		}
+	default:
+		return fmt.Errorf("unknown arrival process %q", c.Process)
+	}
+	switch c.OnExhausted {
+	case CountExhausted, WaitExhausted, StopExhausted:
+	default:
+		return fmt.Errorf("unknown policy on exhaustion %q", c.OnExhausted)
+	}
+	return c.Lifecycle.validate()
+}
+
+// run is what the loops of one run have in common. Everything but the two atomics is
+// read-only once they have started.
+type run struct {
+	Config
+	base   time.Time
+	events chan loopEvent
+	// stopAt is the time since base at which arrivals end, early or in time.
+	stopAt atomic.Int64
+	// abandonAt is the time at which attempts still open are left open.
+	abandonAt atomic.Int64
+	reason    atomic.Pointer[string]
+	loops     []*loop
+}
+
+// now is the clock of a run: monotonic nanoseconds since its start.
+func (r *run) now() int64 { return int64(time.Since(r.base)) }
+
+// grace is how long a drain after an interruption may last: long enough for what is
+// under way on a network, short enough for someone who pressed Ctrl-C.
+const grace = time.Second
+
+// stop ends the arrivals now. The first reason stays.
+func (r *run) stop(reason string) {
+	r.reason.CompareAndSwap(nil, &reason)
+	now := r.now()
+	lower(&r.stopAt, now)
+	lower(&r.abandonAt, now+int64(min(r.Timeout, grace)))
+	for _, l := range r.loops {
+		l.poller.Wake()
+	}
+}
+
+func lower(a *atomic.Int64, to int64) {
+	for old := a.Load(); to < old; old = a.Load() {
+		if a.CompareAndSwap(old, to) {
+			return
+		}
+	}
+}
+
+// Run loads the targets until the run's bound is reached or ctx ends, and then waits
+// for what is under way. An interrupted run returns what it measured and no error.
+func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, error) {
+	if cfg.Loops == 0 {
+		cfg.Loops = runtime.NumCPU()
+	}
+	if err := cfg.validate(); err != nil {
+		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
+	}
+	cfg.Loops = min(cfg.Loops, cfg.Connections)
+	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops)}
+	all, err := spaces(cfg.Targets, cfg.Sources)
+	if err != nil {
+		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
+	}
+	defer func() {
+		for _, l := range r.loops {
+			_ = l.poller.Close()
+		}
+	}()
+	for i := range cfg.Loops {
+		l, err := newLoop(r, i, stripe(all, i, cfg.Loops))
+		if err != nil {
+			return metrics.ClientReport{}, fmt.Errorf("load: loop %d: %w", i, err)
+		}
+		r.loops = append(r.loops, l)
+	}
+	// A loop that sits in a raw system call keeps its processor slot of the Go
+	// scheduler; the collector and the garbage collector need others.
+	if want := cfg.Loops + 2; runtime.GOMAXPROCS(0) < want {
+		runtime.GOMAXPROCS(want)
+	}
+	r.base = time.Now()
+	r.stopAt.Store(never)
+	r.abandonAt.Store(never)
+	if cfg.Duration > 0 {
+		r.stopAt.Store(int64(cfg.Warmup + cfg.Duration))
+		r.abandonAt.Store(int64(cfg.Warmup + cfg.Duration + cfg.Timeout))
+	}
+	for _, l := range r.loops {
+		go l.live()
+	}
+	return collect(ctx, r, obs)
+}
+
+// usage returns the processor time of this process, and its largest resident size.
+func usage() (user, system int64, rss uint64) {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0, 0, 0
+	}
+	return u.Utime.Nano(), u.Stime.Nano(), uint64(u.Maxrss) << 10
+}

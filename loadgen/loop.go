@@ -1,0 +1,228 @@
+package loadgen
+
+import (
+	"math"
+	"regexp"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/epoll"
+	"tcpbench/metrics"
+)
+
+const (
+	never = math.MaxInt64
+	// startsPerTurn and eventsPerTurn bound a turn, so that neither arrivals nor events
+	// wait long for the other.
+	startsPerTurn = 16
+	eventsPerTurn = 64
+	// wakeEarly is taken off a sleep that ends with an arrival: epoll_pwait2 with a
+	// timer slack of 1 ns comes back 34–40 µs late. The rest is spent polling.
+	wakeEarly = int64(30 * time.Microsecond)
+	readSize  = 64 << 10
+)
+
+// loop is one thread of the client. Nothing in it is shared but what run holds.
+type loop struct {
+	*run
+	id     int
+	poller *epoll.Poller
+	wheel  *epoll.Wheel
+	conns  []conn
+	// freeSlots is a stack; a slot used again soon is still in the cache.
+	freeSlots []int32
+	queue     []epoll.Token // attempts that wait for a four-tuple, oldest first
+	spaces    []space
+	space     int
+	arrivals  arrivals
+	gate      gate
+	open      bool
+	until     Until
+	pattern   *regexp.Regexp
+	seen      [][]byte // by slot, what Until.Match has to look at
+	buffer    []byte
+
+	now     int64  // the clock, as last read
+	woke    int64  // when the present turn began
+	worked  bool   // the present turn started or handled something
+	quota   uint64 // measured attempts still to start; never without a bound
+	busy    int64  // time of turns that worked, since the measured time began
+	turns   uint64
+	cpu     int64 // of the thread, when the measured time began
+	sampled uint64
+
+	attempted   uint64
+	ends        metrics.Ends
+	syns        uint64
+	established uint64
+
+	measureFrom      int64
+	measuring, ended bool // the measured time has begun, is over
+	window           window
+	hist             recorders
+	interval         interval
+	spares           chan *metrics.Recorder
+}
+
+func newLoop(r *run, id int, own []space) (*loop, error) {
+	poller, err := epoll.NewPoller(eventsPerTurn)
+	if err != nil {
+		return nil, err
+	}
+	slots := share(uint64(r.Connections), id, r.Loops)
+	l := &loop{
+		run: r, id: id, poller: poller,
+		wheel:     epoll.NewWheel(int(slots), 0),
+		conns:     make([]conn, slots),
+		freeSlots: make([]int32, 0, slots),
+		spaces:    own,
+		open:      r.Process != Closed,
+		until:     r.Lifecycle.Response,
+		buffer:    make([]byte, readSize),
+		quota:     never,
+		hist:      newRecorders(),
+		spares:    make(chan *metrics.Recorder, 1),
+
+		measureFrom: int64(r.Warmup),
+	}
+	for slot := int32(slots) - 1; slot >= 0; slot-- {
+		l.freeSlots = append(l.freeSlots, slot)
+	}
+	if r.Count > 0 {
+		l.quota = share(r.Count, id, r.Loops)
+	}
+	if l.until.Kind == Match && !r.Lifecycle.ConnectOnly {
+		l.pattern = regexp.MustCompile(l.until.Pattern) // compiled once by validate
+		l.seen = make([][]byte, slots)
+	}
+	l.arrivals = newArrivals(&r.Config, id)
+	l.interval = interval{end: l.measureFrom + perInterval, connect: metrics.NewRecorder()}
+	l.spares <- metrics.NewRecorder()
+	return l, nil
+}
+
+// share is part i of n parts of total that differ by one at most.
+func share(total uint64, i, n int) uint64 {
+	part := total / uint64(n)
+	if uint64(i) < total%uint64(n) {
+		part++
+	}
+	return part
+}
+
+// clock reads the time and moves the loop's own.
+func (l *loop) clock() int64 {
+	l.now = l.run.now()
+	return l.now
+}
+
+func (l *loop) inFlight() int { return len(l.conns) - len(l.freeSlots) }
+
+func (l *loop) nextSpace() *space {
+	s := &l.spaces[l.space]
+	if l.space++; l.space == len(l.spaces) {
+		l.space = 0
+	}
+	return s
+}
+
+// live is the life of the loop's thread. The thread is never unlocked, so it ends with
+// the loop, and so does the timer slack that was set for it.
+func (l *loop) live() {
+	runtime.LockOSThread()
+	// Without it epoll_pwait2 comes back 80 µs late; where it is refused, it does.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	var err error
+	for err == nil && !l.over() {
+		err = l.turn()
+	}
+	l.abandon()
+	l.endWindow()
+	l.events <- loopEvent{kind: loopDone, loop: l.id, second: l.lastSecond(), err: err}
+}
+
+// over tells whether there is nothing left to start and nothing left to wait for.
+func (l *loop) over() bool {
+	return l.done() && l.inFlight() == 0 || l.now >= l.abandonAt.Load()
+}
+
+// turn is one round: start what is due, wait for the next thing, handle, expire.
+func (l *loop) turn() error {
+	l.passMarks()
+	next := l.startDue()
+	wake := min(next-wakeEarly, l.wheel.Next(), l.nextMark())
+	l.clock()
+	if l.worked {
+		l.busy += l.now - l.woke
+		l.turns++
+		if l.measuring {
+			l.hist.loopLag.Record(l.now - l.woke)
+		}
+	}
+	n, err := l.poller.Wait(time.Duration(wake - l.now))
+	if err != nil {
+		return err
+	}
+	l.woke = l.clock()
+	l.worked = n > 0
+	for i := range n {
+		if e, ok := l.poller.Event(i); ok {
+			l.handle(e)
+		}
+	}
+	l.wheel.Advance(l.clock())
+	for slot, ok := l.wheel.Pop(); ok; slot, ok = l.wheel.Pop() {
+		l.expire(slot)
+	}
+	return nil
+}
+
+// startDue starts what is due, within bounds, and returns when the next arrival is.
+func (l *loop) startDue() int64 {
+	next := int64(never)
+	if len(l.queue) > 0 {
+		next = l.retryHeld()
+	}
+	for range startsPerTurn {
+		start, due := l.nextArrival()
+		if start > l.now {
+			return min(next, start)
+		}
+		l.worked = true
+		measured := l.measures(due)
+		l.take(measured)
+		l.arrive(due, measured)
+	}
+	return l.now
+}
+
+// retryHeld tries the oldest attempts that wait for a four-tuple, and returns when to try
+// the next. One success opens the gate for the rest.
+func (l *loop) retryHeld() int64 {
+	for range startsPerTurn {
+		switch {
+		case len(l.queue) == 0:
+			return never
+		case l.gate.holds(l.now):
+			return l.gate.until
+		}
+		t := l.queue[0]
+		l.queue = l.queue[1:]
+		if l.conns[t.Slot].generation == t.Generation { // else it timed out in the queue
+			l.worked = true
+			l.connect(t.Slot)
+		}
+	}
+	return l.now
+}
+
+// abandon closes what is still open at the end of a run. It stays counted as open.
+func (l *loop) abandon() {
+	for slot := range l.conns {
+		if c := &l.conns[slot]; c.state != free && c.fd >= 0 {
+			closeSocket(int(c.fd))
+		}
+	}
+}

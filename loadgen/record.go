@@ -1,0 +1,180 @@
+package loadgen
+
+import (
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// recorders are the histograms of one loop. The loop alone writes them until it ends.
+type recorders struct {
+	connectCall, connect, connectUncorrected *metrics.Recorder
+	handshakeRTT, firstByte, exchange        *metrics.Recorder
+	closeTime, lifetime, lifetimeUncorrected *metrics.Recorder
+	scheduleLag, loopLag                     *metrics.Recorder
+}
+
+func newRecorders() recorders {
+	return recorders{
+		connectCall: metrics.NewRecorder(), connect: metrics.NewRecorder(),
+		connectUncorrected: metrics.NewRecorder(), handshakeRTT: metrics.NewRecorder(),
+		firstByte: metrics.NewRecorder(), exchange: metrics.NewRecorder(),
+		closeTime: metrics.NewRecorder(), lifetime: metrics.NewRecorder(),
+		lifetimeUncorrected: metrics.NewRecorder(), scheduleLag: metrics.NewRecorder(),
+		loopLag: metrics.NewRecorder(),
+	}
+}
+
+// named returns the recorders under the names that they have in a result.
+func (r *recorders) named() map[string]*metrics.Recorder {
+	return map[string]*metrics.Recorder{
+		metrics.ConnectCall:         r.connectCall,
+		metrics.Connect:             r.connect,
+		metrics.ConnectUncorrected:  r.connectUncorrected,
+		metrics.HandshakeRTT:        r.handshakeRTT,
+		metrics.FirstByte:           r.firstByte,
+		metrics.ExchangeTime:        r.exchange,
+		metrics.CloseTime:           r.closeTime,
+		metrics.Lifetime:            r.lifetime,
+		metrics.LifetimeUncorrected: r.lifetimeUncorrected,
+		metrics.ScheduleLag:         r.scheduleLag,
+		metrics.LoopLag:             r.loopLag,
+	}
+}
+
+const perInterval = int64(time.Second)
+
+// interval is the second that a loop is in.
+type interval struct {
+	index                        int
+	end                          int64
+	connect                      *metrics.Recorder
+	attempted, succeeded, failed uint64 // when it began
+}
+
+// second is an interval of one loop that is over.
+type second struct {
+	metrics.Interval // all but the histogram
+	connect          *metrics.Recorder
+}
+
+// window is what a loop had counted when the measured time was over.
+type window struct {
+	at               int64 // since the start of the measured time
+	succeeded, ended uint64
+	loop             metrics.LoopReport
+}
+
+// passMarks notices that the measured time begins, that it is over, and that a second is.
+func (l *loop) passMarks() {
+	if !l.measuring && l.now >= l.measureFrom {
+		l.measuring = true
+		l.cpu, l.busy, l.turns, l.woke = threadCPU(), 0, 0, l.now
+		l.events <- loopEvent{kind: loopMeasures, loop: l.id}
+	}
+	if !l.ended && l.now >= l.stopAt.Load() {
+		l.endWindow()
+	}
+	for l.measuring && l.now >= l.interval.end {
+		l.endInterval()
+	}
+}
+
+// nextMark is the time at which passMarks or over has something to notice.
+func (l *loop) nextMark() int64 {
+	mark := l.abandonAt.Load()
+	if !l.ended {
+		mark = min(mark, l.stopAt.Load())
+	}
+	if !l.measuring {
+		return min(mark, l.measureFrom)
+	}
+	return min(mark, l.interval.end)
+}
+
+// endWindow notes what the measured time came to.
+func (l *loop) endWindow() {
+	if l.ended {
+		return
+	}
+	l.ended = true
+	succeeded, failed := l.endedSoFar()
+	l.window = window{
+		at:        max(0, l.now-l.measureFrom),
+		succeeded: succeeded, ended: succeeded + failed,
+	}
+	if l.measuring {
+		l.window.loop = metrics.LoopReport{BusyNS: l.busy, CPUNS: threadCPU() - l.cpu, Turns: l.turns}
+	}
+	l.events <- loopEvent{kind: loopDrains, loop: l.id}
+}
+
+func (l *loop) endedSoFar() (succeeded, failed uint64) {
+	for stage := range l.ends {
+		for outcome, n := range l.ends[stage] {
+			if metrics.Outcome(outcome) == metrics.Succeeded {
+				succeeded += n
+			} else {
+				failed += n
+			}
+		}
+	}
+	return succeeded, failed
+}
+
+// endInterval hands over the second that is over. A collector that is behind gets it
+// with the next one instead: a loop does not wait.
+func (l *loop) endInterval() {
+	select {
+	case spare := <-l.spares:
+		s := l.takeSecond(l.interval.end)
+		select {
+		case l.events <- loopEvent{kind: loopInterval, loop: l.id, second: s}:
+			l.interval.connect = spare
+			l.interval.attempted, l.interval.succeeded, l.interval.failed =
+				l.attempted, s.Succeeded+l.interval.succeeded, s.Failed+l.interval.failed
+		default:
+			l.spares <- spare
+		}
+	default:
+	}
+	l.interval.index++
+	l.interval.end += perInterval
+}
+
+// lastSecond is the part of a second that was under way when the loop ended.
+func (l *loop) lastSecond() second { return l.takeSecond(max(l.now, l.measureFrom)) }
+
+func (l *loop) takeSecond(end int64) second {
+	succeeded, failed := l.endedSoFar()
+	return second{connect: l.interval.connect, Interval: metrics.Interval{
+		Index:     l.interval.index,
+		EndNS:     end - l.measureFrom,
+		Attempted: l.attempted - l.interval.attempted,
+		Succeeded: succeeded - l.interval.succeeded,
+		Failed:    failed - l.interval.failed,
+		InFlight:  l.inFlight(),
+	}}
+}
+
+// tally is asked once the loop has ended.
+func (l *loop) tally() metrics.Tally {
+	return metrics.Tally{
+		Attempted: l.attempted,
+		Succeeded: l.ends.Succeeded(),
+		Failed:    l.ends.Failed(),
+		Open:      l.openAtEnd(),
+		Missed:    l.arrivals.missed,
+	}
+}
+
+// openAtEnd counts what was abandoned, slot by slot: not by subtraction, so that the
+// balance of the counts is a check and not a tautology.
+func (l *loop) openAtEnd() (n uint64) {
+	for slot := range l.conns {
+		if c := &l.conns[slot]; c.state != free && c.measured {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,149 @@
+package loadgen
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSources bounds the table of source addresses. Together with one destination
+// they give more four-tuples than tcp_max_tw_buckets can hold in TIME_WAIT.
+const maxSources = 1 << 16
+
+// Sources is a list of source addresses in the order given.
+type Sources []netip.Addr
+
+// ParseSources reads comma-separated addresses, ranges a-b and CIDR prefixes. In an
+// IPv4 prefix of /30 or shorter the network and broadcast addresses are left out,
+// unless it is a loopback prefix, where every address is a host.
+func ParseSources(text string) (Sources, error) {
+	var all Sources
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, err := parseRange(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		for a := first; ; a = a.Next() {
+			if len(all) == maxSources {
+				return nil, fmt.Errorf("more than %d source addresses: name fewer, they are enough for every port of every address", maxSources)
+			}
+			all = append(all, a)
+			if a == last {
+				break
+			}
+		}
+	}
+	return all, nil
+}
+
+func parseRange(part string) (first, last netip.Addr, err error) {
+	if strings.Contains(part, "/") {
+		p, err := netip.ParsePrefix(part)
+		if err != nil {
+			return first, last, fmt.Errorf("%q is no CIDR prefix, as in 10.0.0.0/24", part)
+		}
+		p = p.Masked()
+		if hostBits := p.Addr().BitLen() - p.Bits(); hostBits > 16 {
+			return first, last, fmt.Errorf("%s holds more than %d addresses: use a longer prefix", p, maxSources)
+		}
+		first, last = p.Addr(), lastOf(p)
+		if first.Is4() && !first.IsLoopback() && p.Bits() <= 30 {
+			first, last = first.Next(), last.Prev()
+		}
+		return first, last, nil
+	}
+	from, to, isRange := strings.Cut(part, "-")
+	if first, err = netip.ParseAddr(from); err != nil {
+		return first, last, fmt.Errorf("%q is no address, range a-b or CIDR prefix", part)
+	}
+	last = first
+	if isRange {
+		if last, err = netip.ParseAddr(to); err != nil {
+			return first, last, fmt.Errorf("%q: %q is no address", part, to)
+		}
+		if last.BitLen() != first.BitLen() || last.Less(first) {
+			return first, last, fmt.Errorf("%q: a range a-b needs a ≤ b of one family", part)
+		}
+	}
+	return first, last, nil
+}
+
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < len(b)*8; bit++ {
+		b[bit/8] |= 1 << (7 - bit%8)
+	}
+	last, _ := netip.AddrFromSlice(b) // as long as it was
+	return last
+}
+
+// sockaddr is an address in the form of the kernel, made once.
+type sockaddr struct {
+	storage unix.RawSockaddrInet6 // large enough for both families
+	size    uint32
+	family  int
+}
+
+func newSockaddr(a netip.AddrPort) sockaddr {
+	var s sockaddr
+	port := a.Port()<<8 | a.Port()>>8 // network byte order
+	if a.Addr().Unmap().Is4() {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.storage))
+		in.Family, in.Port, in.Addr = unix.AF_INET, port, a.Addr().Unmap().As4()
+		s.size, s.family = unix.SizeofSockaddrInet4, unix.AF_INET
+		return s
+	}
+	s.storage.Family, s.storage.Port, s.storage.Addr = unix.AF_INET6, port, a.Addr().As16()
+	s.storage.Scope_id = scopeID(a.Addr().Zone())
+	s.size, s.family = unix.SizeofSockaddrInet6, unix.AF_INET6
+	return s
+}
+
+// space is one source and one destination: all the four-tuples that differ in nothing
+// but the source port. A nil source leaves the choice to the kernel's routing.
+type space struct {
+	source *sockaddr
+	target *sockaddr
+}
+
+// spaces pairs every target with every source of its family. Neighbours in the list
+// differ in the source first, so that connections made in turn spread over all
+// ranges of ports. It fails when no source suits a target.
+func spaces(targets []netip.AddrPort, sources Sources) ([]space, error) {
+	byFamily := map[int][]*sockaddr{}
+	for _, a := range sources {
+		s := newSockaddr(netip.AddrPortFrom(a, 0))
+		byFamily[s.family] = append(byFamily[s.family], &s)
+	}
+	var all []space
+	for _, t := range targets {
+		target := newSockaddr(t)
+		suitable := byFamily[target.family]
+		if len(sources) == 0 {
+			suitable = []*sockaddr{nil}
+		}
+		if len(suitable) == 0 {
+			return nil, fmt.Errorf("no source address is of the family of target %s: add one to --sources", t)
+		}
+		for _, s := range suitable {
+			all = append(all, space{source: s, target: &target})
+		}
+	}
+	return all, nil
+}
+
+// stripe returns the spaces of one loop: every n-th, or all of them where there are
+// fewer than loops.
+func stripe(all []space, loop, loops int) []space {
+	if len(all) < loops {
+		return all
+	}
+	var own []space
+	for i := loop; i < len(all); i += loops {
+		own = append(own, all[i])
+	}
+	return own
+}

@@ -1,0 +1,198 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// The range and precision of every latency histogram: 1 ns to 100 s at three
+// significant digits, so a reported quantile is within 0.1 % of the true one.
+const (
+	HighestLatency    = int64(100e9)
+	significantDigits = 3
+)
+
+// The histograms of a client, in nanoseconds. docs/result.md tells between which
+// two instants each one measures.
+const (
+	ConnectCall         = "connect_call"
+	Connect             = "connect"
+	ConnectUncorrected  = "connect_uncorrected"
+	HandshakeRTT        = "handshake_rtt"
+	FirstByte           = "first_byte"
+	ExchangeTime        = "exchange"
+	CloseTime           = "close"
+	Lifetime            = "lifetime"
+	LifetimeUncorrected = "lifetime_uncorrected"
+	ScheduleLag         = "schedule_lag"
+	LoopLag             = "loop_lag"
+)
+
+// HistogramOrder lists the histograms in the order of a connection's life, for
+// views that print them all.
+func HistogramOrder() []string {
+	return []string{
+		ScheduleLag, ConnectCall, Connect, ConnectUncorrected, HandshakeRTT,
+		FirstByte, ExchangeTime, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
+	}
+}
+
+// Recorder collects durations in an HDR histogram. It allocates only when it is
+// made; one goroutine uses it at a time. Values outside of 1 ns … 100 s count at
+// the nearest end of the range and are counted as clamped; the exact extremes are
+// kept beside the histogram, whose own are rounded to a bucket.
+type Recorder struct {
+	hdr      *hdrhistogram.Histogram
+	clamped  int64
+	min, max int64
+}
+
+// NewRecorder returns an empty recorder. It takes about 220 KB.
+func NewRecorder() *Recorder {
+	return &Recorder{hdr: hdrhistogram.New(1, HighestLatency, significantDigits), min: math.MaxInt64}
+}
+
+// Record adds one duration in nanoseconds.
+func (r *Recorder) Record(ns int64) {
+	r.min = min(r.min, ns)
+	r.max = max(r.max, ns)
+	// RecordValue takes 160 ns to refuse a value, and 3.5 ns to take one.
+	if ns < 1 || ns > HighestLatency {
+		ns = min(max(ns, 1), HighestLatency)
+		r.clamped++
+	}
+	_ = r.hdr.RecordValue(ns) // in range by the line above
+}
+
+// Count is the number of recorded values.
+func (r *Recorder) Count() int64 { return r.hdr.TotalCount() }
+
+// Quantile returns the value below which the share q (0 to 1) of the values lies.
+func (r *Recorder) Quantile(q float64) int64 {
+	return min(r.hdr.ValueAtQuantile(q*100), r.max)
+}
+
+// Max is the exact largest value, and zero when there is none.
+func (r *Recorder) Max() int64 { return r.max }
+
+// Merge adds all values of other.
+func (r *Recorder) Merge(other *Recorder) {
+	if other.Count() == 0 {
+		return
+	}
+	r.hdr.Merge(other.hdr)
+	r.clamped += other.clamped
+	r.min = min(r.min, other.min)
+	r.max = max(r.max, other.max)
+}
+
+// Reset empties the recorder and keeps its memory.
+func (r *Recorder) Reset() {
+	r.hdr.Reset()
+	r.clamped, r.min, r.max = 0, math.MaxInt64, 0
+}
+
+// Histogram is a recorder as it stands in a result. HDR holds all of it (HdrHistogram V2,
+// compressed, base64); the quantiles are drawn out for readers without a library.
+type Histogram struct {
+	Unit    string  `json:"unit"` // always "ns"
+	Count   int64   `json:"count"`
+	Clamped int64   `json:"clamped"` // values outside of 1 ns … 100 s, counted at the nearest end
+	Min     int64   `json:"min"`
+	Mean    float64 `json:"mean"`
+	P50     int64   `json:"p50"`
+	P90     int64   `json:"p90"`
+	P99     int64   `json:"p99"`
+	P999    int64   `json:"p999"`
+	Max     int64   `json:"max"`
+	HDR     string  `json:"hdr"`
+}
+
+// Export freezes the recorder. It allocates thousands of times: never on a loop's thread.
+func (r *Recorder) Export() (Histogram, error) {
+	encoded, err := r.hdr.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return Histogram{}, fmt.Errorf("encode histogram: %w", err)
+	}
+	h := Histogram{
+		Unit:    "ns",
+		Count:   r.Count(),
+		Clamped: r.clamped,
+		HDR:     string(encoded),
+	}
+	if h.Count > 0 {
+		h.Min, h.Max, h.Mean = r.min, r.max, r.hdr.Mean()
+		h.P50, h.P90, h.P99, h.P999 = r.Quantile(.5), r.Quantile(.9), r.Quantile(.99), r.Quantile(.999)
+	}
+	return h, nil
+}
+
+// Recorder reads a histogram back, so that results can be merged without loss.
+func (h Histogram) Recorder() (*Recorder, error) {
+	r := NewRecorder()
+	if h.Unit != "ns" {
+		return nil, fmt.Errorf("histogram in %q, want ns", h.Unit)
+	}
+	decoded, err := decodeHDR(h.HDR)
+	if err != nil {
+		return nil, err
+	}
+	if dropped := r.hdr.Merge(decoded); dropped != 0 {
+		return nil, fmt.Errorf("histogram holds %d values above %d ns", dropped, HighestLatency)
+	}
+	if r.Count() != h.Count {
+		return nil, fmt.Errorf("histogram says count %d, its hdr field holds %d", h.Count, r.Count())
+	}
+	if h.Count > 0 {
+		r.clamped, r.min, r.max = h.Clamped, h.Min, h.Max
+	}
+	return r, nil
+}
+
+// decodeHDR turns the library's panics on damaged input into errors: a result file
+// is input like any other.
+func decodeHDR(text string) (h *hdrhistogram.Histogram, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h, err = nil, fmt.Errorf("decode histogram: damaged: %v", p)
+		}
+	}()
+	if text == "" {
+		return nil, errors.New("decode histogram: the hdr field is empty")
+	}
+	h, err = hdrhistogram.Decode([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("decode histogram: %w", err)
+	}
+	return h, nil
+}
+
+// MergeHistograms merges histograms by name, without loss.
+func MergeHistograms(parts ...map[string]Histogram) (map[string]Histogram, error) {
+	merged := map[string]*Recorder{}
+	for _, part := range parts {
+		for name, h := range part {
+			r, err := h.Recorder()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			if merged[name] == nil {
+				merged[name] = r
+			} else {
+				merged[name].Merge(r)
+			}
+		}
+	}
+	out := make(map[string]Histogram, len(merged))
+	for name, r := range merged {
+		h, err := r.Export()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = h
+	}
+	return out, nil
+}

@@ -1,0 +1,132 @@
+package metrics
+
+import (
+	"fmt"
+	"maps"
+)
+
+// ClientReport is what one client process measured. Reports of several clients
+// that ran together merge into one without loss.
+type ClientReport struct {
+	// Tally counts the attempts of the measured time, warm-up excluded.
+	Tally
+	// InTime is the part of Succeeded that ended before the measured time did.
+	InTime uint64 `json:"in_time"`
+	// EndedInTime is the number of all attempts that did, failures included.
+	EndedInTime uint64 `json:"ended_in_time"`
+	// ElapsedNS is the measured time.
+	ElapsedNS int64 `json:"elapsed_ns"`
+	// SYNs is the number of connect() calls, warm-up included, that entered
+	// SYN_SENT: what the kernel counts as Tcp ActiveOpens.
+	SYNs uint64 `json:"syns"`
+	// Established is the number of those, warm-up included, that the client saw
+	// established.
+	Established uint64 `json:"established"`
+	// ExhaustedNS is the time for which arrivals were held back because no
+	// four-tuple was free.
+	ExhaustedNS int64 `json:"exhausted_ns"`
+	// Stopped says why the run ended before its bound; empty when it did not.
+	Stopped    string               `json:"stopped,omitempty"`
+	Histograms map[string]Histogram `json:"histograms"`
+	Loops      []LoopReport         `json:"loops"`
+	UserNS     int64                `json:"user_ns"`
+	SystemNS   int64                `json:"system_ns"`
+	MaxRSS     uint64               `json:"max_rss"`
+}
+
+// LoopReport tells how busy one event loop was in the measured time.
+type LoopReport struct {
+	// BusyNS is the time in which the loop was not waiting for an event.
+	BusyNS int64 `json:"busy_ns"`
+	// CPUNS is the processor time of the loop's thread. Less than BusyNS means
+	// that others had the processor while the loop had work.
+	CPUNS int64  `json:"cpu_ns"`
+	Turns uint64 `json:"turns"`
+}
+
+// Merge adds the report of another client that ran at the same time.
+func (r *ClientReport) Merge(other ClientReport) error {
+	histograms, err := MergeHistograms(r.Histograms, other.Histograms)
+	if err != nil {
+		return fmt.Errorf("merge client reports: %w", err)
+	}
+	r.Tally.Add(other.Tally)
+	r.InTime += other.InTime
+	r.EndedInTime += other.EndedInTime
+	r.ElapsedNS = max(r.ElapsedNS, other.ElapsedNS)
+	r.SYNs += other.SYNs
+	r.Established += other.Established
+	r.ExhaustedNS += other.ExhaustedNS
+	if r.Stopped == "" {
+		r.Stopped = other.Stopped
+	}
+	r.Histograms = histograms
+	r.Loops = append(r.Loops, other.Loops...)
+	r.UserNS += other.UserNS
+	r.SystemNS += other.SystemNS
+	r.MaxRSS += other.MaxRSS
+	return nil
+}
+
+// ServerReport is what a tcpbench server counted, warm-up included:
+// accepted = open + the sum over closed.
+type ServerReport struct {
+	Accepted  uint64            `json:"accepted"`
+	Open      uint64            `json:"open"`
+	Exchanges uint64            `json:"exchanges"`
+	Closed    map[string]uint64 `json:"closed"` // by reason, docs/protocol.md
+}
+
+// Merge adds the report of another server that ran at the same time.
+func (r *ServerReport) Merge(other ServerReport) {
+	r.Accepted += other.Accepted
+	r.Open += other.Open
+	r.Exchanges += other.Exchanges
+	closed := maps.Clone(r.Closed)
+	if closed == nil {
+		closed = map[string]uint64{}
+	}
+	for reason, n := range other.Closed {
+		closed[reason] += n
+	}
+	r.Closed = closed
+}
+
+// Interval is one second as one client saw it: the differences to the second
+// before, and the state at its end.
+type Interval struct {
+	// Index counts intervals from zero at the start of the measured time.
+	Index     int    `json:"index"`
+	EndNS     int64  `json:"end_ns"`
+	Attempted uint64 `json:"attempted"`
+	Succeeded uint64 `json:"succeeded"`
+	Failed    uint64 `json:"failed"`
+	InFlight  int    `json:"in_flight"`
+	// Connect holds the connections established in this interval.
+	Connect Histogram `json:"connect"`
+}
+
+// MergeIntervals makes the row of the intervals of one index from all clients.
+func MergeIntervals(parts []Interval) (Row, error) {
+	var row Row
+	connect := NewRecorder()
+	for _, p := range parts {
+		row.T = max(row.T, float64(p.EndNS)/1e9)
+		row.Attempted += p.Attempted
+		row.Succeeded += p.Succeeded
+		row.Failed += p.Failed
+		row.InFlight += p.InFlight
+		if p.Connect.Count == 0 {
+			continue
+		}
+		r, err := p.Connect.Recorder()
+		if err != nil {
+			return Row{}, fmt.Errorf("interval %d: %w", p.Index, err)
+		}
+		connect.Merge(r)
+	}
+	if connect.Count() > 0 {
+		row.ConnectP50, row.ConnectP99, row.ConnectMax = connect.Quantile(.5), connect.Quantile(.99), connect.Max()
+	}
+	return row, nil
+}

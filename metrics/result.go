@@ -1,0 +1,175 @@
+package metrics
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Schema names the form of a result document. It changes when a field changes its
+// meaning or goes; a new field alone does not change it.
+const Schema = "tcpbench.result/1"
+
+// Result is the document of one run. docs/result.md describes every field; all
+// views are drawn from it alone.
+type Result struct {
+	Schema   string   `json:"schema"`
+	Tool     Tool     `json:"tool"`
+	Host     Host     `json:"host"`
+	Scenario Scenario `json:"scenario"`
+	// Command is the command line that made the result.
+	Command []string  `json:"command"`
+	Started time.Time `json:"started"`
+	// ElapsedS is the measured time in seconds: from the first arrival to the
+	// last one's due time, or to the last end where the run was bounded by a count.
+	// Warm-up and drain are outside.
+	ElapsedS float64 `json:"elapsed_s"`
+	Tally
+	// Rate is the number of attempts per second that succeeded within ElapsedS.
+	Rate float64 `json:"rate"`
+	// RateIntended is what the schedule asked for, absent in a closed loop.
+	RateIntended *float64 `json:"rate_intended,omitempty"`
+	// RateOffered is the number of attempts per second that were started.
+	RateOffered float64              `json:"rate_offered"`
+	Histograms  map[string]Histogram `json:"histograms"`
+	Series      []Row                `json:"series"`
+	CPU         CPU                  `json:"cpu"`
+	Server      *ServerReport        `json:"server,omitempty"`
+	Checks      []Check              `json:"checks"`
+	Flags       []Flag               `json:"flags"`
+}
+
+// Tool is the program that made a result.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Go      string `json:"go"`
+}
+
+// Host is the machine of a run, as far as it decides the numbers.
+type Host struct {
+	Hostname   string            `json:"hostname"`
+	OS         string            `json:"os"`
+	Kernel     string            `json:"kernel"`
+	Arch       string            `json:"arch"`
+	CPUModel   string            `json:"cpu_model"`
+	CPUs       int               `json:"cpus"`
+	MemoryByte uint64            `json:"memory_bytes"`
+	Clock      string            `json:"clocksource"`
+	Hypervisor string            `json:"hypervisor,omitempty"`
+	Load       [3]float64        `json:"load_before"` // load averages over 1, 5 and 15 minutes
+	Sysctls    map[string]string `json:"sysctls"`
+	Limits     map[string]string `json:"limits"`
+}
+
+// Scenario is what the run did, in the words of its flags, with every default
+// filled in: enough to run it again.
+type Scenario struct {
+	Name      string            `json:"name"`
+	Arrival   string            `json:"arrival"`   // closed, constant, poisson
+	Lifecycle string            `json:"lifecycle"` // one line for people
+	Close     string            `json:"close"`     // who closes and how: client-fin, server-rst, …
+	Target    []string          `json:"target"`
+	Sources   []string          `json:"sources"` // as planned; empty when the kernel chose
+	Settings  map[string]string `json:"settings"`
+}
+
+// Row is one second of a run. Latencies are nanoseconds of the connections that
+// were established in that second, zero when there were none.
+type Row struct {
+	T          float64 `json:"t_s"` // end of the interval, seconds since the start
+	Attempted  uint64  `json:"attempted"`
+	Succeeded  uint64  `json:"succeeded"`
+	Failed     uint64  `json:"failed"`
+	InFlight   int     `json:"in_flight"` // at the end of the interval
+	ConnectP50 int64   `json:"connect_p50"`
+	ConnectP99 int64   `json:"connect_p99"`
+	ConnectMax int64   `json:"connect_max"`
+}
+
+// CPU is the processor time of each side, from getrusage(2) of its processes over
+// the measured time. On one machine the sender's system time includes the
+// receiver's half of the stack; docs/result.md says how to read it.
+type CPU struct {
+	Client *Usage `json:"client,omitempty"`
+	Server *Usage `json:"server,omitempty"` // absent for a foreign server
+	// HostBusy is the share of all processors that was not idle, 0 to 1.
+	HostBusy float64 `json:"host_busy"`
+	// HostSteal is the share that the hypervisor took away, 0 to 1.
+	HostSteal float64 `json:"host_steal"`
+}
+
+// Usage is processor time of one side.
+type Usage struct {
+	UserS   float64 `json:"user_s"`
+	SystemS float64 `json:"system_s"`
+	// PerConnection is user plus system time per attempt that ended within the
+	// measured time, in microseconds; zero when none did.
+	PerConnection       float64 `json:"us_per_connection"`
+	UserPerConnection   float64 `json:"user_us_per_connection"`
+	SystemPerConnection float64 `json:"system_us_per_connection"`
+	MaxRSSBytes         uint64  `json:"max_rss_bytes"`
+}
+
+// Check is a number seen from two sides that must agree.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Detail names both values, and what a difference means.
+	Detail string `json:"detail"`
+}
+
+// Flag warns a reader of something that bounds what the result says.
+type Flag struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// Flagged tells whether the result carries the flag.
+func (r *Result) Flagged(name string) bool {
+	for _, f := range r.Flags {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Write writes the document, indented, with a newline at its end.
+func (r *Result) Write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(r); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// Read reads one document and checks what everything else relies on: the schema
+// and the balance of the counts.
+func Read(r io.Reader) (*Result, error) {
+	var result Result
+	d := json.NewDecoder(r)
+	if err := d.Decode(&result); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, fmt.Errorf("read result: byte %d: %w", syntax.Offset, err)
+		}
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	if result.Schema != Schema {
+		return nil, fmt.Errorf("read result: schema %q, this program reads %q", result.Schema, Schema)
+	}
+	if err := result.Balance(); err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	for name, h := range result.Histograms {
+		if _, err := h.Recorder(); err != nil {
+			return nil, fmt.Errorf("read result: %s: %w", name, err)
+		}
+	}
+	return &result, nil
+}
