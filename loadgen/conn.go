@@ -126,6 +126,9 @@ func (l *loop) connect(slot int32) {
 		l.hist.connectCall.Record(returned - c.began)
 		l.hist.scheduleLag.Record(c.began - c.due)
 	}
+	if !l.open {
+		c.due = c.began // a closed loop has no intended time to count from
+	}
 	if errno := l.poller.Add(fd, watched, epoll.Token{Slot: slot, Generation: c.generation}); errno != 0 {
 		l.fail(slot, metrics.StageConnect, errno)
 		return

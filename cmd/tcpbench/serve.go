@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/scenarios"
+	"tcpbench/server"
+)
+
+// serveOptions are the flags of serve.
+type serveOptions struct {
+	listen        string
+	ports         []uint16
+	loops         int
+	backlog       int
+	linger        int
+	echo          bool
+	headerTimeout time.Duration
+	maxRequest    uint32
+	maxResponse   uint32
+	quiet         bool
+}
+
+func newServe() *cobra.Command {
+	o := &serveOptions{maxRequest: maxMessage, maxResponse: maxMessage}
+	c := &cobra.Command{
+		Use:     "serve",
+		Short:   "Run the server alone, for tcpbench clients elsewhere",
+		GroupID: "main",
+		Long: `Run the server alone, for tcpbench clients elsewhere.
+
+It plays the script that the header of each connection asks for (docs/protocol.md), so it
+needs no configuration to suit a workload. With --echo it sends back whatever arrives,
+for clients that know no header. It runs until Ctrl-C or SIGTERM, and then prints what it
+counted on stderr.`,
+		Example: `  tcpbench serve --listen :9000
+  tcpbench serve --listen 10.0.0.1:9000 --ports 9000-9063 --backlog 128
+  tcpbench serve --listen 127.0.0.1:7000 --echo`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.execute(c) },
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`HOST:PORT` to listen on; port 0 takes a free one, an empty host every address")
+	f.Var(newValue(&o.ports, "", "PORTS", parsePorts), "ports", "listen on these ports of the host instead, as in 9000-9063")
+	f.IntVar(&o.loops, "loops", runtime.NumCPU(), "event loops")
+	f.IntVar(&o.backlog, "backlog", 0, "accept queue of each listening socket, one a loop (default net.core.somaxconn)")
+	f.IntVar(&o.linger, "linger", -1, "SO_LINGER in `SECONDS`: 0 makes every close a RST (default the kernel's)")
+	f.BoolVar(&o.echo, "echo", false, "send back what arrives, until the client closes")
+	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "bound of the wait for a whole request")
+	f.Var(newValue(&o.maxRequest, "16M", "BYTES", parseSize), "max-request", "largest payload of a request")
+	f.Var(newValue(&o.maxResponse, "16M", "BYTES", parseSize), "max-response", "largest payload of a response")
+	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
+	return c
+}
+
+func (o *serveOptions) execute(c *cobra.Command) error {
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	addrs, err := o.addresses(ctx, c.Flags().Changed("ports"))
+	if err != nil {
+		return err
+	}
+	cfg := server.Config{
+		Addrs: addrs, Loops: o.loops, Backlog: o.backlog, Echo: o.echo,
+		HeaderTimeout: o.headerTimeout, MaxRequest: o.maxRequest, MaxResponse: o.maxResponse,
+	}
+	switch {
+	case o.loops < 1 || o.loops > 256:
+		return usage("--loops %d: want 1 to 256", o.loops)
+	case o.backlog < 0:
+		return usage("--backlog %d: want 1 or more, or 0 for net.core.somaxconn", o.backlog)
+	case o.headerTimeout <= 0:
+		return usage("--header-timeout %v: want more than 0, as in 10s", o.headerTimeout)
+	case c.Flags().Changed("linger") && o.linger < 0:
+		return usage("--linger %d: want 0 or more seconds", o.linger)
+	case o.linger >= 0:
+		cfg.Linger = &o.linger
+	}
+	defer onSignals(stop)()
+	s, err := server.Start(cfg)
+	if err != nil {
+		return exit{exitFailed, err}
+	}
+	for _, a := range s.Addrs() {
+		fmt.Fprintf(c.ErrOrStderr(), "listening on %s\n", a)
+	}
+	select {
+	case <-s.Done():
+		return exit{exitFailed, fmt.Errorf("the server ended by itself: %w", s.Err())}
+	case <-ctx.Done():
+	}
+	// Two more seconds for connections under way; then they are reset.
+	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := s.Stop(ending); err != nil {
+		return exit{exitFailed, err}
+	}
+	if !o.quiet {
+		summarize(c.ErrOrStderr(), s.Stats())
+	}
+	return nil
+}
+
+// summarize prints what a server counted, reason by reason.
+func summarize(w io.Writer, stats server.Stats) {
+	fmt.Fprintf(w, "accepted %d, exchanges %d, read %d B, written %d B\n",
+		stats.Accepted, stats.Exchanges, stats.BytesRead, stats.BytesWritten)
+	for _, reason := range slices.Sorted(maps.Keys(stats.Closed)) {
+		if n := stats.Closed[reason]; n > 0 {
+			fmt.Fprintf(w, "  %-20s %d\n", reason, n)
+		}
+	}
+}
+
+// addresses are what to listen on.
+func (o *serveOptions) addresses(ctx context.Context, several bool) ([]netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return nil, usage("--listen %q: want HOST:PORT, :PORT or [IPv6]:PORT", o.listen)
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, usage("--listen %q: want a port from 0 to 65535 behind the colon", o.listen)
+	}
+	ip := netip.IPv6Unspecified() // of both families, as far as the kernel has them
+	if host != "" {
+		resolved, err := scenarios.Resolve(ctx, net.JoinHostPort(host, "1"))
+		if err != nil {
+			return nil, usage("--listen: %w", err)
+		}
+		ip = resolved[0].Addr()
+	}
+	ports := o.ports
+	if !several {
+		ports = []uint16{uint16(port)}
+	}
+	var addrs []netip.AddrPort
+	for _, p := range ports {
+		addrs = append(addrs, netip.AddrPortFrom(ip, p))
+	}
+	return addrs, nil
+}

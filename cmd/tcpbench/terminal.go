@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+	"tcpbench/metrics/report"
+	"tcpbench/scenarios"
+)
+
+// terminal returns the descriptor of a writer that is a terminal.
+func terminal(w io.Writer) (fd int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	return int(f.Fd()), true
+}
+
+// colored follows no-color.org.
+func colored(w io.Writer) bool {
+	_, ok := terminal(w)
+	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// widest is as wide as a table is pleasant to read.
+const widest = 100
+
+// columns is the width of a terminal, and zero for anything else.
+func columns(w io.Writer) int {
+	fd, ok := terminal(w)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(fd)
+	if err != nil {
+		return 0
+	}
+	return min(width, widest)
+}
+
+// progress is the line that moves on a terminal while a run goes on.
+type progress struct {
+	w                 io.Writer
+	mu                sync.Mutex
+	warmup, planned   time.Duration
+	started           time.Time // of the phase
+	phase             loadgen.Phase
+	succeeded, failed uint64
+	last              metrics.Row
+	shown             bool
+	done              chan struct{}
+	finished          sync.WaitGroup
+}
+
+// newProgress returns a line that stays empty when w is no terminal.
+func newProgress(w io.Writer, warmup, planned time.Duration, quiet bool) *progress {
+	p := &progress{w: w, warmup: warmup, planned: planned, done: make(chan struct{}), started: time.Now()}
+	if _, ok := terminal(w); !ok || quiet {
+		p.w = nil
+		return p
+	}
+	p.finished.Add(1)
+	go p.tick()
+	return p
+}
+
+func (p *progress) observer() scenarios.Observer {
+	return scenarios.Observer{
+		Phase: func(phase loadgen.Phase) {
+			p.mu.Lock()
+			p.phase, p.started = phase, time.Now()
+			p.mu.Unlock()
+		},
+		Row: func(row metrics.Row) {
+			p.mu.Lock()
+			p.last = row
+			p.succeeded += row.Succeeded
+			p.failed += row.Failed
+			p.mu.Unlock()
+		},
+	}
+}
+
+// tick draws the line a few times a second, so that the clock runs although a row comes
+// once a second.
+func (p *progress) tick() {
+	defer p.finished.Done()
+	ticker := time.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			p.draw()
+		case <-p.done:
+			return
+		}
+	}
+}
+
+func (p *progress) draw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase == "" {
+		return
+	}
+	planned := p.planned
+	if p.phase == loadgen.WarmingUp {
+		planned = p.warmup
+	}
+	if p.phase == loadgen.Draining {
+		planned = 0
+	}
+	fmt.Fprintf(p.w, "\r\x1b[K%s", report.ProgressLine(report.Progress{
+		Phase: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
+		Rate: float64(p.last.Succeeded), InFlight: p.last.InFlight,
+		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
+	}, columns(p.w)))
+	p.shown = true
+}
+
+// end takes the line away.
+func (p *progress) end() {
+	close(p.done)
+	p.finished.Wait()
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

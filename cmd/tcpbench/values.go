@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// value makes a flag of anything with a parser, so that a bad value is refused where it
+// stands, with the flag's name.
+type value[T any] struct {
+	to    *T
+	text  string
+	kind  string
+	parse func(string) (T, error)
+}
+
+func newValue[T any](to *T, text, kind string, parse func(string) (T, error)) pflag.Value {
+	return &value[T]{to: to, text: text, kind: kind, parse: parse}
+}
+
+func (v *value[T]) String() string { return v.text }
+func (v *value[T]) Type() string   { return v.kind }
+
+func (v *value[T]) Set(text string) error {
+	parsed, err := v.parse(text)
+	if err != nil {
+		return err
+	}
+	*v.to, v.text = parsed, text
+	return nil
+}
+
+// word is a flag that takes one of a few words.
+func word[T ~string](to *T, words ...T) pflag.Value {
+	names := make([]string, len(words))
+	for i, w := range words {
+		names[i] = string(w)
+	}
+	return newValue(to, string(*to), strings.Join(names, "|"), func(text string) (T, error) {
+		if !slices.Contains(names, text) {
+			return "", fmt.Errorf("want one of %s", strings.Join(names, ", "))
+		}
+		return T(text), nil
+	})
+}
+
+// named is a flag of a type that reads its own names.
+func named[T any, P interface {
+	*T
+	encoding.TextUnmarshaler
+	String() string
+}](to P, names []string) pflag.Value {
+	return newValue((*T)(to), to.String(), strings.Join(names, "|"), func(text string) (T, error) {
+		var parsed T
+		err := P(&parsed).UnmarshalText([]byte(text))
+		return parsed, err
+	})
+}
+
+// parseSize reads a number of bytes: 100, 4k, 1M. k and M are powers of 1024.
+func parseSize(text string) (uint32, error) {
+	number, shift := text, 0
+	switch {
+	case strings.HasSuffix(text, "k"):
+		number, shift = strings.TrimSuffix(text, "k"), 10
+	case strings.HasSuffix(text, "M"):
+		number, shift = strings.TrimSuffix(text, "M"), 20
+	}
+	n, err := strconv.ParseUint(number, 10, 32)
+	if err != nil || n<<shift > maxMessage {
+		return 0, fmt.Errorf("want 0 to 16M bytes, as in 100, 4k or 1M")
+	}
+	return uint32(n << shift), nil
+}
+
+// maxMessage is the largest payload of one request or response.
+const maxMessage = 16 << 20
+
+// parsePorts reads ports and ranges: 9000, 9000-9063, 9000,9100.
+func parsePorts(text string) ([]uint16, error) {
+	var ports []uint16
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		first, err := strconv.ParseUint(from, 10, 16)
+		last := first
+		if err == nil && isRange {
+			last, err = strconv.ParseUint(to, 10, 16)
+		}
+		if err != nil || first == 0 || last < first {
+			return nil, fmt.Errorf("%q: want ports or ranges of them from 1 to 65535, as in 9000-9063", part)
+		}
+		for p := first; p <= last; p++ {
+			ports = append(ports, uint16(p))
+		}
+	}
+	if len(ports) > maxPorts {
+		return nil, fmt.Errorf("%d ports: want at most %d", len(ports), maxPorts)
+	}
+	slices.Sort(ports)
+	if len(slices.Compact(slices.Clone(ports))) < len(ports) {
+		return nil, fmt.Errorf("a port stands in it twice")
+	}
+	return ports, nil
+}
+
+// maxPorts bounds the listening sockets of a server: each loop has one for each port.
+const maxPorts = 1024

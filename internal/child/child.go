@@ -1,0 +1,131 @@
+// Package child runs the two sides of a run in processes of their own: the same binary
+// again, each with its own accounting of processor time, its own limit of descriptors
+// and, later, its own network namespace.
+//
+// A coordinator and its children speak a small typed protocol (Message): prepare, start,
+// sample, stop, and what comes back. It knows nothing of what is measured and why; that
+// is the business of package scenarios.
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+	"tcpbench/server"
+)
+
+// Invoked tells whether this process was started by Spawn. A program that spawns
+// children asks it first of all, and then calls Main.
+func Invoked() bool { return len(os.Args) == 2 && os.Args[1] == argument }
+
+// inherited is the descriptor of a child's socket: the first behind stderr.
+const inherited = 3
+
+// Main is a child's life. It returns the exit code.
+func Main() int {
+	// The coordinator decides when a run ends.
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
+	conn := NewConn(os.NewFile(inherited, "coordinator"))
+	err := serve(conn)
+	if err == nil || errors.Is(err, io.EOF) {
+		return 0
+	}
+	_ = conn.Send(Message{Type: Failed, Error: err.Error()})
+	return 1
+}
+
+func serve(conn *Conn) error {
+	m, err := conn.Receive()
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.Type == Prepare && m.Client != nil:
+		return serveClient(conn, *m.Client)
+	case m.Type == Prepare && m.Server != nil:
+		return serveServer(conn, *m.Server)
+	}
+	return fmt.Errorf("said %q before prepare", m.Type)
+}
+
+// serveClient is the life of a client: ready, started, done.
+func serveClient(conn *Conn, cfg loadgen.Config) error {
+	if err := conn.Send(Message{Type: Ready}); err != nil {
+		return err
+	}
+	if m, err := conn.Receive(); err != nil || m.Type == Stop {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for {
+			switch m, err := conn.Receive(); {
+			case err != nil:
+				// The coordinator is gone: nobody wants the result.
+				os.Exit(1)
+			case m.Type == Stop:
+				cancel()
+			case m.Type == Sample:
+				_ = conn.Send(Message{Type: Sampled, Usage: usage()})
+			}
+		}
+	}()
+	report, err := loadgen.Run(ctx, cfg, loadgen.Observer{
+		Phase:    func(p loadgen.Phase) { _ = conn.Send(Message{Type: Phase, Phase: p}) },
+		Interval: func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
+	})
+	if err != nil {
+		return err
+	}
+	return conn.Send(Message{Type: Done, Report: &report})
+}
+
+// serveServer is the life of a server: it ends with the coordinator.
+func serveServer(conn *Conn, cfg server.Config) error {
+	s, err := server.Start(cfg)
+	if err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), cfg.Loops+1))
+	go func() {
+		<-s.Done()
+		// A server that ends by itself has run into something it cannot live with.
+		_ = conn.Send(Message{Type: Failed, Error: fmt.Sprintf("server ended: %v", s.Err())})
+		os.Exit(1)
+	}()
+	if err := conn.Send(Message{Type: Ready, Addrs: s.Addrs()}); err != nil {
+		return err
+	}
+	for {
+		m, err := conn.Receive()
+		if err != nil || m.Type == Stop {
+			return err
+		}
+		u, stats := usage(), s.Stats()
+		u.Server = &metrics.ServerReport{
+			Accepted: stats.Accepted, Open: stats.Open, Exchanges: stats.Exchanges, Closed: stats.Closed,
+		}
+		if err := conn.Send(Message{Type: Sampled, Usage: u}); err != nil {
+			return err
+		}
+	}
+}
+
+func usage() *Usage {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return &Usage{}
+	}
+	return &Usage{UserNS: u.Utime.Nano(), SystemNS: u.Stime.Nano(), MaxRSS: uint64(u.Maxrss) << 10}
+}

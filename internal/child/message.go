@@ -1,0 +1,87 @@
+package child
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+	"tcpbench/server"
+)
+
+// Type says what a message is about.
+type Type string
+
+// The messages. A coordinator sends the first four, a child the others.
+const (
+	Prepare Type = "prepare" // be a client or a server of this configuration
+	Start   Type = "start"   // a client: begin
+	Sample  Type = "sample"  // say what you have used and counted so far
+	Stop    Type = "stop"    // end in order, and send the result
+
+	Ready    Type = "ready"    // prepared; a server listens
+	Phase    Type = "phase"    // a client has entered a phase of its run
+	Interval Type = "interval" // one second of a client's run
+	Sampled  Type = "sampled"  // the answer to Sample
+	Done     Type = "done"     // a client's run is over: the result
+	Failed   Type = "failed"   // it cannot go on
+)
+
+// Message is one line of the protocol. Only the fields of its type are set.
+type Message struct {
+	Type     Type                  `json:"type"`
+	Client   *loadgen.Config       `json:"client,omitempty"`
+	Server   *server.Config        `json:"server,omitempty"`
+	Addrs    []netip.AddrPort      `json:"addrs,omitempty"`
+	Phase    loadgen.Phase         `json:"phase,omitempty"`
+	Interval *metrics.Interval     `json:"interval,omitempty"`
+	Usage    *Usage                `json:"usage,omitempty"`
+	Report   *metrics.ClientReport `json:"report,omitempty"`
+	Error    string                `json:"error,omitempty"`
+}
+
+// Usage is what a process has used and counted since it began.
+type Usage struct {
+	UserNS   int64                 `json:"user_ns"`
+	SystemNS int64                 `json:"system_ns"`
+	MaxRSS   uint64                `json:"max_rss"`
+	Server   *metrics.ServerReport `json:"server,omitempty"`
+}
+
+// Conn carries messages, one JSON document a line. Send may be called by several
+// goroutines, Receive by one.
+type Conn struct {
+	mu      sync.Mutex
+	encoder *json.Encoder
+	decoder *json.Decoder
+}
+
+// NewConn speaks the protocol over rw.
+func NewConn(rw io.ReadWriter) *Conn {
+	return &Conn{encoder: json.NewEncoder(rw), decoder: json.NewDecoder(rw)}
+}
+
+// Send writes one message.
+func (c *Conn) Send(m Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.encoder.Encode(m); err != nil {
+		return fmt.Errorf("send %s: %w", m.Type, err)
+	}
+	return nil
+}
+
+// Receive reads the next message. io.EOF, bare, means that the other side is gone.
+func (c *Conn) Receive() (Message, error) {
+	var m Message
+	if err := c.decoder.Decode(&m); err != nil {
+		if err == io.EOF {
+			return m, err
+		}
+		return m, fmt.Errorf("receive: %w", err)
+	}
+	return m, nil
+}

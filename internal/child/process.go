@@ -1,0 +1,160 @@
+package child
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// argument is the one argument that makes this binary a child; see Invoked.
+const argument = "internal-child"
+
+// exitPatience is how long Close waits for a child that was told to stop.
+const exitPatience = 2 * time.Second
+
+// Process is a child as its coordinator sees it.
+type Process struct {
+	*Conn
+	name   string
+	socket *os.File
+	cmd    *exec.Cmd
+	stderr head
+	exited chan struct{} // closed when the process has been reaped
+	status error
+}
+
+// Spawn starts a child. It dies with this process, however that dies: the kernel kills
+// it (PR_SET_PDEATHSIG), and it ends by itself when its socket does. It has a process
+// group of its own, so that a Ctrl-C at the terminal reaches the coordinator alone.
+func Spawn(name string) (*Process, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, os.NewSyscallError("socketpair", err))
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "child"), os.NewFile(uintptr(fds[1]), "coordinator")
+	defer theirs.Close()
+	p := &Process{Conn: NewConn(ours), name: name, socket: ours, exited: make(chan struct{})}
+	p.cmd = exec.Command("/proc/self/exe", argument)
+	p.cmd.Args[0] = os.Args[0]
+	p.cmd.ExtraFiles = []*os.File{theirs}
+	p.cmd.Stderr = &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	started := make(chan error)
+	go func() {
+		// The signal is sent when the thread dies that forked, not the process: so this
+		// one stays for as long as the child does.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.status = p.cmd.Wait()
+		}
+		close(p.exited)
+	}()
+	if err := <-started; err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// PID is the process id of the child.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Receive reads the next message. A child that failed or died is an error that says how.
+func (p *Process) Receive() (Message, error) {
+	m, err := p.Conn.Receive()
+	switch {
+	case err == nil && m.Type == Failed:
+		return m, fmt.Errorf("%s: %s", p.name, m.Error)
+	case err == nil:
+		return m, nil
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return m, p.death()
+	}
+	return m, fmt.Errorf("%s: %w", p.name, err)
+}
+
+// Expect reads the next message, which must be of that type.
+func (p *Process) Expect(t Type) (Message, error) {
+	m, err := p.Receive()
+	if err == nil && m.Type != t {
+		err = fmt.Errorf("%s: said %q, expected %q", p.name, m.Type, t)
+	}
+	return m, err
+}
+
+// Ask sends a message and reads the answer, which must be of that type.
+func (p *Process) Ask(m Message, answer Type) (Message, error) {
+	if err := p.Send(m); err != nil {
+		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+			return Message{}, p.death()
+		}
+		return Message{}, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return p.Expect(answer)
+}
+
+// death tells how a child ended that was not told to.
+func (p *Process) death() error {
+	select {
+	case <-p.exited:
+	case <-time.After(exitPatience):
+		return fmt.Errorf("%s closed its socket", p.name)
+	}
+	how := "ended"
+	if p.status != nil {
+		how = "ended: " + p.status.Error()
+	}
+	if last := p.stderr.String(); last != "" {
+		how += ": " + last
+	}
+	return fmt.Errorf("%s (process %d) %s", p.name, p.PID(), how)
+}
+
+// Close ends the child: it closes the socket, at which a child ends by itself, and kills
+// one that does not.
+func (p *Process) Close() {
+	p.socket.Close()
+	select {
+	case <-p.exited:
+	case <-time.After(exitPatience):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	}
+}
+
+// head keeps the beginning of what a child wrote to stderr: of a panic, the part that
+// says most.
+type head struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+const headSize = 4 << 10
+
+func (t *head) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if room := headSize - t.b.Len(); room > 0 {
+		t.b.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (t *head) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(t.b.String())
+}

@@ -1,0 +1,156 @@
+package scenarios
+
+import (
+	"fmt"
+	"time"
+
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+	"tcpbench/metrics/kernel"
+)
+
+// Where a number stops being a matter of course. They decide only which sentences a
+// result carries, never its numbers.
+const (
+	saturated    = 0.90 // share of its time for which a thread was busy
+	hostFull     = 0.95 // share of all processors in use
+	foreignShare = 0.15 // share of all processors used by neither side
+	stealShare   = 0.02
+	lagLimit     = time.Millisecond // p99 of an open loop's lateness
+	rateReached  = 0.99
+	// otherOpens is the share of connections by others on this host that goes unsaid.
+	otherOpens = 0.01
+)
+
+// judge adds the cross-checks and the flags.
+func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved kernel.Moved) {
+	r.Checks = s.checks(r, report, moved)
+	r.Flags = []metrics.Flag{}
+	flag := func(name, format string, args ...any) {
+		r.Flags = append(r.Flags, metrics.Flag{Name: name, Why: fmt.Sprintf(format, args...)})
+	}
+	if r.Attempted == 0 {
+		flag("invalid", "No connection was attempted in the measured time, so there is nothing to judge.")
+	}
+	for _, c := range r.Checks {
+		if !c.OK {
+			flag("invalid", "The check %q fails: %s", c.Name, c.Detail)
+		}
+	}
+	if report.Stopped != "" {
+		flag("interrupted", "The run ended before its time: %s.", report.Stopped)
+	}
+	if s.serverLost != nil {
+		flag("server-lost", "The server ended before the run did: %v.", s.serverLost)
+	}
+	s.flagExhaustion(r, report, flag)
+	s.flagLimits(r, report, flag)
+	s.flagPace(r, flag)
+	s.flagNoise(r, report, moved, flag)
+}
+
+type flagger func(name, format string, args ...any)
+
+func (s *stage) flagExhaustion(r *metrics.Result, report *metrics.ClientReport, flag flagger) {
+	n := r.Failed[metrics.FailureName(metrics.StageConnect, metrics.PortsExhausted)] +
+		r.Failed[metrics.FailureName(metrics.StageSocket, metrics.PortsExhausted)]
+	if n == 0 && s.plan.Client.OnExhausted != loadgen.WaitExhausted || n+uint64(report.ExhaustedNS) == 0 {
+		return
+	}
+	flag("ports-exhausted", "%d attempts found no free four-tuple and arrivals were held back for %v: "+
+		"every port of net.ipv4.ip_local_port_range (%s) was taken, most by TIME_WAIT. "+
+		"More --sources or destination ports, or --close server, give more.",
+		n, time.Duration(report.ExhaustedNS).Round(time.Millisecond),
+		r.Host.Sysctls["net.ipv4.ip_local_port_range"])
+}
+
+// flagLimits says who set the rate.
+func (s *stage) flagLimits(r *metrics.Result, report *metrics.ClientReport, flag flagger) {
+	if r.ElapsedS == 0 {
+		return
+	}
+	var busy int64
+	for _, l := range report.Loops {
+		busy += l.BusyNS
+	}
+	elapsed := float64(report.ElapsedNS)
+	client := float64(busy) / elapsed / float64(len(report.Loops))
+	shared := local(s.plan.Client.Targets)
+	switch {
+	case shared && r.CPU.HostBusy >= hostFull:
+		flag("shared-host", "Client and server shared %d processors, which were %.0f %% busy: "+
+			"the rate is what both sides make together. Run the client on another machine to load the server alone.",
+			r.Host.CPUs, 100*r.CPU.HostBusy)
+	case client >= saturated:
+		flag("client-limited", "The client's %d threads were busy for %.0f %% of the time while the processors were %.0f %% busy: "+
+			"the client, not the server, set the rate. Add --threads or client machines.",
+			len(report.Loops), 100*client, 100*r.CPU.HostBusy)
+	case s.plan.Server != nil:
+		if server := float64(cpuOf(s.from.server, s.to.server)) / elapsed / float64(s.plan.Server.Loops); server >= saturated {
+			flag("server-limited", "The server's %d loops used %.0f %% of their processors: the server set the rate.",
+				s.plan.Server.Loops, 100*server)
+		}
+	}
+}
+
+// flagPace says whether an open loop kept its schedule.
+func (s *stage) flagPace(r *metrics.Result, flag flagger) {
+	if r.RateIntended == nil || r.Attempted+r.Missed == 0 {
+		return
+	}
+	if due := r.Attempted + r.Missed; float64(r.Attempted) < rateReached*float64(due) {
+		flag("rate-missed", "%d of %d arrivals that were due could not start: %d slots (--connections) were taken, "+
+			"or the client was more than a second late.", r.Missed, due, s.plan.Client.Connections)
+	}
+	if lag := time.Duration(r.Histograms[metrics.ScheduleLag].P99); lag > lagLimit {
+		flag("lagging", "One connection in a hundred started %v or more after it was due: the client could not keep the schedule. "+
+			"connect and lifetime count from the due time, so they contain this.", lag.Round(10*time.Microsecond))
+	}
+}
+
+func (s *stage) flagNoise(r *metrics.Result, report *metrics.ClientReport, moved kernel.Moved, flag flagger) {
+	if r.CPU.HostSteal >= stealShare {
+		flag("noisy-host", "The hypervisor took %.1f %% of the processors' time away during the run.", 100*r.CPU.HostSteal)
+	}
+	if s.plan.Server != nil && r.CPU.Server != nil && r.ElapsedS > 0 {
+		capacity := float64(report.ElapsedNS) * float64(r.Host.CPUs)
+		own := float64(report.UserNS+report.SystemNS+cpuOf(s.from.server, s.to.server)) / capacity
+		if others := r.CPU.HostBusy - own; others >= foreignShare {
+			flag("noisy-host", "Processes other than client and server used %.0f %% of the processors during the run.", 100*others)
+		}
+	}
+	opens := moved["Tcp"]["ActiveOpens"]
+	if others := opens - int64(report.SYNs); float64(others) > 10+otherOpens*float64(report.SYNs) {
+		flag("other-traffic", "Others on this host opened %d connections during the run (Tcp ActiveOpens grew by %d).", others, opens)
+	}
+}
+
+// checks compares what was counted on different sides.
+func (s *stage) checks(r *metrics.Result, report *metrics.ClientReport, moved kernel.Moved) []metrics.Check {
+	var all []metrics.Check
+	check := func(name string, ok bool, format string, args ...any) {
+		all = append(all, metrics.Check{Name: name, OK: ok, Detail: fmt.Sprintf(format, args...)})
+	}
+	balance := r.Balance()
+	check("balance", balance == nil, "%d attempted = %d succeeded + %d failed + %d open",
+		r.Attempted, r.Succeeded, r.TotalFailed(), r.Open)
+	check("samples", uint64(r.Histograms[metrics.Lifetime].Count) == r.Succeeded,
+		"%d lifetimes recorded, %d attempts succeeded", r.Histograms[metrics.Lifetime].Count, r.Succeeded)
+	opens := moved["Tcp"]["ActiveOpens"]
+	check("active-opens", opens >= 0 && uint64(opens) >= report.SYNs,
+		"the kernel counts %d ActiveOpens in this namespace, warm-up and other processes included; the client sent %d SYNs", opens, report.SYNs)
+	if r.Server != nil {
+		// A connection that was reset or given up before the client saw it established
+		// may have been accepted, so the client's count is a lower bound.
+		check("accepted", r.Server.Accepted >= report.Established && r.Server.Accepted <= report.SYNs,
+			"the server accepted %d, the client saw %d established of %d SYNs, warm-up included",
+			r.Server.Accepted, report.Established, report.SYNs)
+		closed := uint64(0)
+		for _, n := range r.Server.Closed {
+			closed += n
+		}
+		check("server-balance", r.Server.Accepted == r.Server.Open+closed,
+			"the server accepted %d = %d open + %d closed", r.Server.Accepted, r.Server.Open, closed)
+	}
+	return all
+}

@@ -1,0 +1,139 @@
+package scenarios
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"tcpbench/internal/child"
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+)
+
+// fill writes what was counted into the result.
+func (s *stage) fill(r *metrics.Result, report *metrics.ClientReport) {
+	r.Tally, r.Histograms = report.Tally, report.Histograms
+	r.ElapsedS = float64(report.ElapsedNS) / 1e9
+	if r.ElapsedS > 0 {
+		r.Rate = float64(report.InTime) / r.ElapsedS
+		r.RateOffered = float64(report.Attempted) / r.ElapsedS
+	}
+	if s.plan.Client.Process != loadgen.Closed {
+		intended := s.plan.Client.Rate.PerSecond()
+		r.RateIntended = &intended
+	}
+	shares := s.to.cpu.Sub(s.from.cpu)
+	r.CPU = metrics.CPU{
+		Client:   perConnection(report.UserNS, report.SystemNS, report.MaxRSS, report.EndedInTime),
+		HostBusy: shares.Busy, HostSteal: shares.Steal,
+	}
+	if s.from.server != nil && s.to.server != nil {
+		r.CPU.Server = perConnection(s.to.server.UserNS-s.from.server.UserNS,
+			s.to.server.SystemNS-s.from.server.SystemNS, s.to.server.MaxRSS, report.EndedInTime)
+	}
+	if r.Series == nil {
+		r.Series = []metrics.Row{}
+	}
+}
+
+func perConnection(user, system int64, rss, connections uint64) *metrics.Usage {
+	u := &metrics.Usage{UserS: float64(user) / 1e9, SystemS: float64(system) / 1e9, MaxRSSBytes: rss}
+	if connections > 0 {
+		n := float64(connections)
+		u.UserPerConnection = float64(user) / 1e3 / n
+		u.SystemPerConnection = float64(system) / 1e3 / n
+		u.PerConnection = u.UserPerConnection + u.SystemPerConnection
+	}
+	return u
+}
+
+// describe says what the plan does in the words of the result.
+func describe(p *Plan) metrics.Scenario {
+	sc := metrics.Scenario{
+		Name:      p.Name,
+		Arrival:   string(p.Client.Process),
+		Lifecycle: sentence(&p.Client.Lifecycle),
+		Close:     p.Client.Lifecycle.CloseBy.String() + "-" + p.Client.Lifecycle.CloseHow.String(),
+		Sources:   ranges(p.Client.Sources),
+		Settings:  p.Settings,
+	}
+	for _, t := range p.Client.Targets {
+		sc.Target = append(sc.Target, t.String())
+	}
+	return sc
+}
+
+// sentence is the lifecycle in one line.
+func sentence(l *loadgen.Lifecycle) string {
+	var b strings.Builder
+	b.WriteString("connect")
+	if !l.ConnectOnly {
+		if n := len(l.Request); n > 0 {
+			fmt.Fprintf(&b, ", send %d B", n)
+		}
+		switch l.Response.Kind {
+		case loadgen.Exactly:
+			fmt.Fprintf(&b, ", receive %d B", l.Response.Bytes)
+		case loadgen.AtLeast:
+			fmt.Fprintf(&b, ", receive %d B or more", l.Response.Bytes)
+		case loadgen.PeerFIN:
+			b.WriteString(", receive until the server closes")
+			return b.String()
+		case loadgen.Match:
+			fmt.Fprintf(&b, ", receive until %q", l.Response.Pattern)
+		}
+	}
+	fmt.Fprintf(&b, ", %s closes by %s", l.CloseBy, strings.ToUpper(l.CloseHow.String()))
+	if l.CloseWait {
+		b.WriteString(" and waits for the server's")
+	}
+	return b.String()
+}
+
+// ranges writes a list of addresses as its runs of neighbours.
+func ranges(sources loadgen.Sources) []string {
+	out := []string{}
+	for i := 0; i < len(sources); {
+		first := i
+		for i++; i < len(sources) && sources[i-1].Next() == sources[i]; i++ {
+		}
+		if text := sources[first].String(); i-first > 1 {
+			out = append(out, text+"-"+sources[i-1].String())
+		} else {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// local tells whether every target is an address of this host, so that client and server
+// share its processors.
+func local(targets []netip.AddrPort) bool {
+	var own []netip.Addr
+	interfaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range interfaces {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr())
+		}
+	}
+	for _, t := range targets {
+		a := t.Addr().Unmap()
+		if !a.IsLoopback() && !slices.Contains(own, a) {
+			return false
+		}
+	}
+	return true
+}
+
+// cpuOf is the processor time of a server between two samples, in nanoseconds.
+func cpuOf(from, to *child.Usage) int64 {
+	if from == nil || to == nil {
+		return 0
+	}
+	return to.UserNS + to.SystemNS - from.UserNS - from.SystemNS
+}
