@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// write fills a folder with two rounds of every pairing, tcpbench at the given
+// ratios to a yardstick that falls to a half in round 2.
+func write(t *testing.T, a, c, d float64) string {
+	t.Helper()
+	folder := t.TempDir()
+	put := func(name, format string, values ...any) {
+		t.Helper()
+		text := fmt.Sprintf(format, values...)
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const document = `{"rate": %g, "attempted": 1067, "succeeded": 1000, "open": 64,
+		"failed": {"connect.refused": 1, "exchange.reset": 2},
+		"cpu": {"client": {"us_per_connection": 40}, "server": null}}`
+	const line = "attempted=1064 ok=1000 failed=0 open=64 seconds=1 rate=%g user_s=0.01 system_s=0.02\n"
+	for round, base := range []float64{30000, 15000} {
+		name := func(pairing, end string) string { return fmt.Sprintf("%s.%d.%s", pairing, round+1, end) }
+		put(name("a", "json"), document, a*base)
+		put(name("b", "kv"), line, base)
+		put(name("c", "json"), document, c*base)
+		put(name("d", "kv"), line, d*base)
+		put(name("e", "wrk"), "  Socket errors: connect 1, read 2, write 3, timeout 4\n"+
+			"  Non-2xx or 3xx responses: 5\nRequests/sec:  %.2f\n", 0.5*base)
+		put(name("b", "tw"), "990 0\n")
+		put(name("e", "tw"), "500 490\n")
+	}
+	return folder
+}
+
+func TestTable(t *testing.T) {
+	var out strings.Builder
+	if err := run(&out, []string{"--rounds", "2", write(t, 0.85, 0.96, 0.91)}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+                             conn/s                     of (b)  us/conn
+client -> server             median      min      max   median   client   failed
+(a) tcpbench -> tcpbench      19125    12750    25500    0.850     40.0        6
+(b) C client -> C server      22500    15000    30000    1.000     30.0        0
+(c) tcpbench -> C server      21600    14400    28800    0.960     40.0        6
+(d) C client -> tcpbench      20475    13650    27300    0.910     30.0        0
+(e) wrk -> C server, HTTP     11250     7500    15000    0.500        -       30
+
+NOISY: (a) ran at 12750 to 25500: the machine is shared; try more --rounds
+NOISY: (b) ran at 15000 to 30000: the machine is shared; try more --rounds
+NOISY: (c) ran at 14400 to 28800: the machine is shared; try more --rounds
+NOISY: (d) ran at 13650 to 27300: the machine is shared; try more --rounds
+NOISY: (e) ran at 7500 to 15000: the machine is shared; try more --rounds
+(a) TIME_WAIT was not counted
+(b) the client keeps 1980 of 1980 TIME_WAIT
+(c) TIME_WAIT was not counted
+(d) TIME_WAIT was not counted
+(e) NOT COMPARABLE: the server keeps 980 of 1980 TIME_WAIT
+(e) connects from one address and pays the port search that others avoid
+
+(c) the client  at least 0.95 of (b): 0.960  ok
+(d) the server  at least 0.90 of (b): 0.910  ok
+(a) both        at least 0.85 of (b): 0.850  ok
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestBarMissed(t *testing.T) {
+	var out strings.Builder
+	folder := write(t, 0.84, 0.96, 0.91)
+	if err := run(&out, []string{"--rounds", "2", folder}); !errors.Is(err, errMissed) {
+		t.Errorf("0.84 for (a) gave %v, want %v", err, errMissed)
+	}
+	// What was not measured is not passed.
+	if err := run(&out, []string{"--rounds", "2", "--pairings", "bcd", folder}); !errors.Is(err, errMissed) {
+		t.Errorf("no (a) gave %v, want %v", err, errMissed)
+	}
+}
+
+func TestNoVerdict(t *testing.T) {
+	for _, test := range []struct{ name, file, text string }{
+		{"lost connections", "b.1.kv", "attempted=9 ok=1 failed=1 open=1 rate=1 user_s=1 system_s=1"},
+		{"a missing value", "b.1.kv", "ok=1"},
+		{"lost connections", "a.1.json", `{"rate": 1, "attempted": 2, "succeeded": 1}`},
+		{"no rate", "a.1.json", `{}`},
+		{"not wrk", "e.1.wrk", "command not found"},
+		{"not a count", "b.1.tw", "many"},
+	} {
+		folder := write(t, 1, 1, 1)
+		if err := os.WriteFile(filepath.Join(folder, test.file), []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := run(&strings.Builder{}, []string{"--rounds", "2", folder})
+		if err == nil || errors.Is(err, errMissed) {
+			t.Errorf("%s in %s gave %v, want an error", test.name, test.file, err)
+		}
+	}
+	if err := run(&strings.Builder{}, []string{"--rounds", "3", write(t, 1, 1, 1)}); err == nil {
+		t.Error("a missing round gave a verdict")
+	}
+}
