@@ -52,8 +52,13 @@ type Recorder struct {
 
 // NewRecorder returns an empty recorder. It takes about 220 KB.
 func NewRecorder() *Recorder {
-	return &Recorder{hdr: hdrhistogram.New(1, HighestLatency, significantDigits), min: math.MaxInt64}
+	r := &Recorder{hdr: hdrhistogram.New(1, HighestLatency, significantDigits)}
+	r.min, r.max = noExtremes()
+	return r
 }
+
+// noExtremes are the bounds of no value at all: whatever comes is below and above.
+func noExtremes() (lowest, highest int64) { return math.MaxInt64, math.MinInt64 }
 
 // Record adds one duration in nanoseconds.
 func (r *Recorder) Record(ns int64) {
@@ -70,13 +75,22 @@ func (r *Recorder) Record(ns int64) {
 // Count is the number of recorded values.
 func (r *Recorder) Count() int64 { return r.hdr.TotalCount() }
 
-// Quantile returns the value below which the share q (0 to 1) of the values lies.
+// Quantile returns the value below which the share q (0 to 1) of the values lies,
+// and zero when there is none.
 func (r *Recorder) Quantile(q float64) int64 {
-	return min(r.hdr.ValueAtQuantile(q*100), r.max)
+	if r.Count() == 0 {
+		return 0
+	}
+	return min(max(r.hdr.ValueAtQuantile(q*100), r.min), r.max)
 }
 
 // Max is the exact largest value, and zero when there is none.
-func (r *Recorder) Max() int64 { return r.max }
+func (r *Recorder) Max() int64 {
+	if r.Count() == 0 {
+		return 0
+	}
+	return r.max
+}
 
 // Merge adds all values of other.
 func (r *Recorder) Merge(other *Recorder) {
@@ -92,7 +106,8 @@ func (r *Recorder) Merge(other *Recorder) {
 // Reset empties the recorder and keeps its memory.
 func (r *Recorder) Reset() {
 	r.hdr.Reset()
-	r.clamped, r.min, r.max = 0, math.MaxInt64, 0
+	r.clamped = 0
+	r.min, r.max = noExtremes()
 }
 
 // Histogram is a recorder as it stands in a result. HDR holds all of it (HdrHistogram V2,

@@ -1,6 +1,9 @@
 package metrics
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // Stage is the part of a connection's life in which an attempt ended. A mute peer
 // and a full accept queue both end in a timeout; only the stage tells them apart.
@@ -121,12 +124,20 @@ func (t *Tally) Add(other Tally) {
 	t.Succeeded += other.Succeeded
 	t.Open += other.Open
 	t.Missed += other.Missed
-	if t.Failed == nil {
-		t.Failed = map[string]uint64{}
+	t.Failed = addCounts(t.Failed, other.Failed)
+}
+
+// addCounts adds two maps of counts into a new one: a copy of a struct shares its
+// maps with the original, which must not change with it.
+func addCounts(a, b map[string]uint64) map[string]uint64 {
+	sum := maps.Clone(a)
+	if sum == nil {
+		sum = map[string]uint64{}
 	}
-	for name, n := range other.Failed {
-		t.Failed[name] += n
+	for name, n := range b {
+		sum[name] += n
 	}
+	return sum
 }
 
 // Balance returns an error unless attempted = succeeded + failed + open.

@@ -2,7 +2,7 @@ package metrics
 
 import (
 	"fmt"
-	"maps"
+	"slices"
 )
 
 // ClientReport is what one client process measured. Reports of several clients
@@ -61,7 +61,7 @@ func (r *ClientReport) Merge(other ClientReport) error {
 		r.Stopped = other.Stopped
 	}
 	r.Histograms = histograms
-	r.Loops = append(r.Loops, other.Loops...)
+	r.Loops = slices.Concat(r.Loops, other.Loops)
 	r.UserNS += other.UserNS
 	r.SystemNS += other.SystemNS
 	r.MaxRSS += other.MaxRSS
@@ -82,14 +82,7 @@ func (r *ServerReport) Merge(other ServerReport) {
 	r.Accepted += other.Accepted
 	r.Open += other.Open
 	r.Exchanges += other.Exchanges
-	closed := maps.Clone(r.Closed)
-	if closed == nil {
-		closed = map[string]uint64{}
-	}
-	for reason, n := range other.Closed {
-		closed[reason] += n
-	}
-	r.Closed = closed
+	r.Closed = addCounts(r.Closed, other.Closed)
 }
 
 // Interval is one second as one client saw it: the differences to the second

@@ -30,7 +30,7 @@ func Resolve(ctx context.Context, text string) ([]netip.AddrPort, error) {
 		}
 		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", part, err)
+			return nil, fmt.Errorf("%q: %w: want a name that resolves, or an address", part, err)
 		}
 		for _, a := range addrs {
 			t := netip.AddrPortFrom(a.Unmap(), uint16(port))

@@ -1,0 +1,52 @@
+// Package report draws views of a result document: what a person reads in a
+// terminal after a run, and the line that moves while it runs.
+//
+// Every view is a pure function of the document. Nothing here measures, looks at
+// the terminal or knows the flags, so that a result from last year reads like one
+// of today, and each view is tested from one fixed document. The JSON view is the
+// document itself: [metrics.Result.Write].
+//
+// Two opinions. Nothing is dropped in silence: a failure, histogram or flag that
+// this version has no name for is shown under its own. And a number is as long as
+// it is worth: three digits for what was measured, all digits for what was counted.
+package report
+
+import (
+	"fmt"
+	"io"
+
+	"tcpbench/metrics"
+)
+
+// Style is how a text is drawn. The zero value is plain text of 80 columns.
+type Style struct {
+	// Color marks failures, flags and headings with ANSI codes.
+	Color bool
+	// Width is the longest line in columns; zero stands for 80, and what is less
+	// than 60 for 60.
+	Width int
+}
+
+const (
+	usualWidth = 80
+	leastWidth = 60
+)
+
+// Text writes the summary of a result for a terminal.
+func Text(w io.Writer, r *metrics.Result, style Style) error {
+	width := style.Width
+	if width <= 0 {
+		width = usualWidth
+	}
+	p := &page{width: max(width, leastWidth), color: style.Color}
+	p.headline(r)
+	p.tally(r)
+	p.rate(r)
+	p.latencies(r)
+	p.processors(r)
+	p.verdict(r)
+	if _, err := io.WriteString(w, p.String()); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}

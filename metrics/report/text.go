@@ -1,0 +1,255 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+const (
+	invalid   = "invalid"   // the flag of a result that is not to be believed
+	completed = "completed" // the reason for which a server closes when all went to plan
+)
+
+// headline tells what was run.
+func (p *page) headline(r *metrics.Result) {
+	s := r.Scenario
+	items := []string{s.Name, s.Arrival, s.Lifecycle, targets(s.Target), duration(r.ElapsedS * 1e9)}
+	for i := range items {
+		items[i] = clean(items[i])
+	}
+	items = slices.DeleteFunc(items, func(item string) bool { return strings.TrimSpace(item) == "" })
+	head := ""
+	if r.Flagged(invalid) {
+		head = "INVALID "
+	}
+	p.hang(head, alarm, listed(items, " ·"), plain)
+}
+
+func targets(all []string) string {
+	switch len(all) {
+	case 0:
+		return ""
+	case 1:
+		return "to " + all[0]
+	}
+	return fmt.Sprintf("to %s and %d more", all[0], len(all)-1)
+}
+
+// tally tells what became of every attempt, the number in front.
+func (p *page) tally(r *metrics.Result) {
+	type row struct {
+		count, share, indent, text string
+		ink                        ink
+	}
+	share := func(n uint64) string {
+		if r.Attempted == 0 {
+			return ""
+		}
+		return Percent(float64(n)/float64(r.Attempted), 2)
+	}
+	failed := r.TotalFailed()
+	rows := []row{
+		{Count(r.Attempted), "", "", "attempted", plain},
+		{Count(r.Succeeded), share(r.Succeeded), "", "succeeded", plain},
+	}
+	if failed == 0 {
+		rows = append(rows, row{"0", "", "", "failed", plain})
+	} else {
+		rows = append(rows, row{Count(failed), share(failed), "", "failed", failure})
+	}
+	for _, name := range byCount(r.Failed) {
+		n := r.Failed[name]
+		rows = append(rows, row{Count(n), share(n), "  ", clean(name), failure})
+	}
+	if r.Open > 0 {
+		rows = append(rows, row{Count(r.Open), share(r.Open), "", "open at the end", plain})
+	}
+	if r.Missed > 0 {
+		rows = append(rows, row{Count(r.Missed), "", "", "missed: due, but could not start in time", warning})
+	}
+
+	var counts, shares int
+	for _, row := range rows {
+		counts, shares = max(counts, columns(row.count)), max(shares, columns(row.share))
+	}
+	p.line("")
+	for _, row := range rows {
+		head := "  " + padLeft(row.count, counts) + "  " + padLeft(row.share, shares) + "  " + row.indent
+		p.hang(head, row.ink, strings.Fields(row.text), row.ink)
+	}
+}
+
+// rate tells how fast the run was, and in an open loop how fast it ought to be.
+func (p *page) rate(r *metrics.Result) {
+	items := []string{Rate(r.Rate) + " succeeded"}
+	if r.RateIntended != nil {
+		items = append(items, Rate(r.RateOffered)+" offered", Rate(*r.RateIntended)+" intended")
+	}
+	p.line("")
+	p.entry("rate", label, listed(items, ","))
+}
+
+// latencies draws a table of every histogram that has samples.
+func (p *page) latencies(r *metrics.Result) {
+	names := metrics.HistogramOrder()
+	for _, name := range slices.Sorted(maps.Keys(r.Histograms)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return r.Histograms[name].Count <= 0 })
+	p.line("")
+	if len(names) == 0 {
+		p.entry("latency", label, []string{"no samples"})
+		return
+	}
+
+	t := latencyTable(r, names, Count[int64])
+	if !t.fits(p.width) {
+		t = latencyTable(r, names, compact)
+	}
+	p.table(t)
+	for _, name := range names {
+		if n := r.Histograms[name].Clamped; n > 0 {
+			why := fmt.Sprintf("%s: %s outside of 1 ns … 100 s, counted at the nearest end", clean(name), Count(n))
+			p.hang("  ", warning, strings.Fields(why), warning)
+		}
+	}
+}
+
+func latencyTable(r *metrics.Result, names []string, count func(int64) string) table {
+	t := table{{"latency", "p50", "p90", "p99", "p99.9", "max", "count"}}
+	for _, name := range names {
+		h := r.Histograms[name]
+		t = append(t, []string{
+			clean(name), Duration(h.P50), Duration(h.P90), Duration(h.P99),
+			Duration(h.P999), Duration(h.Max), count(h.Count),
+		})
+	}
+	return t
+}
+
+// processors tells what a connection cost each side, and how busy the host was.
+func (p *page) processors(r *metrics.Result) {
+	t := table{{"CPU per connection", "user", "system", "total", "CPUs"}}
+	side := func(name string, u *metrics.Usage) {
+		if u == nil {
+			return
+		}
+		row := []string{name, absent, absent, absent, processorsUsed(u, r.ElapsedS)}
+		if u.PerConnection != 0 { // else no attempt ended, and there is nothing to divide by
+			row[1], row[2], row[3] = micros(u.UserPerConnection), micros(u.SystemPerConnection), micros(u.PerConnection)
+		}
+		t = append(t, row)
+	}
+	side("client", r.CPU.Client)
+	side("server", r.CPU.Server)
+	if len(t) == 1 && r.CPU.HostBusy == 0 {
+		return
+	}
+	p.line("")
+	if len(t) > 1 {
+		p.table(t)
+	}
+	host := Percent(r.CPU.HostBusy, 0) + " busy"
+	if r.Host.CPUs > 0 {
+		host = fmt.Sprintf("%s of %s CPUs busy", Percent(r.CPU.HostBusy, 0), Count(r.Host.CPUs))
+	}
+	if r.CPU.HostSteal > 0 {
+		host += ", " + Percent(r.CPU.HostSteal, 0) + " taken by the hypervisor"
+	}
+	p.hang("  ", plain, strings.Fields("host "+host), plain)
+}
+
+func micros(us float64) string { return duration(us * 1e3) }
+
+// processorsUsed is how many processors a side kept busy on average.
+func processorsUsed(u *metrics.Usage, elapsed float64) string {
+	used := (u.UserS + u.SystemS) / elapsed
+	if math.IsNaN(used) || math.IsInf(used, 0) || math.Abs(used) >= 1e6 {
+		return absent
+	}
+	return fmt.Sprintf("%.2f", used)
+}
+
+// verdict tells what the other side saw, and whether the numbers can be believed.
+// The worst stands last, where a terminal leaves the eye.
+func (p *page) verdict(r *metrics.Result) {
+	if r.Server == nil && len(r.Checks) == 0 && len(r.Flags) == 0 {
+		return
+	}
+	p.line("")
+	p.server(r.Server)
+	p.checks(r.Checks)
+	flags := slices.Clone(r.Flags)
+	slices.SortStableFunc(flags, func(a, b metrics.Flag) int { return cmp.Compare(weight(a), weight(b)) })
+	for _, f := range flags {
+		if f.Name == invalid {
+			p.entry("INVALID", alarm, strings.Fields(clean(f.Why)))
+			continue
+		}
+		p.entry("flag", warning, sentence(f.Name, f.Why))
+	}
+}
+
+func weight(f metrics.Flag) int {
+	if f.Name == invalid {
+		return 1
+	}
+	return 0
+}
+
+func (p *page) server(s *metrics.ServerReport) {
+	if s == nil {
+		return
+	}
+	items := []string{Count(s.Accepted) + " accepted"}
+	for _, reason := range byCount(s.Closed) {
+		if reason != completed && s.Closed[reason] > 0 {
+			items = append(items, Count(s.Closed[reason])+" "+clean(reason))
+		}
+	}
+	if s.Open > 0 {
+		items = append(items, Count(s.Open)+" open")
+	}
+	p.entry("server", label, listed(append(items, "warm-up included"), ","))
+}
+
+func (p *page) checks(checks []metrics.Check) {
+	if len(checks) == 0 {
+		return
+	}
+	var broken []metrics.Check
+	for _, c := range checks {
+		if !c.OK {
+			broken = append(broken, c)
+		}
+	}
+	hold := fmt.Sprintf("%d of %d hold", len(checks)-len(broken), len(checks))
+	p.entry("checks", label, strings.Fields(hold))
+	for _, c := range broken {
+		p.entry("broken", failure, sentence(c.Name, c.Detail))
+	}
+}
+
+// sentence is a name and what there is to say about it.
+func sentence(name, text string) []string {
+	words := strings.Fields(clean(text))
+	if len(words) > 0 {
+		name += ":"
+	}
+	return append(strings.Fields(clean(name)), words...)
+}
+
+// byCount lists the names with the highest count first.
+func byCount(counts map[string]uint64) []string {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+}
