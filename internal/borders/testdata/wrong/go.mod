@@ -1,0 +1,3 @@
+module tcpbench
+
+go 1.26.0

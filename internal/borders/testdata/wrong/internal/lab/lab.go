@@ -1,0 +1,3 @@
+package lab
+
+import _ "tcpbench/internal/epoll"

@@ -1,0 +1,4 @@
+// Package wire looks up.
+package wire
+
+import _ "tcpbench/metrics"

@@ -1,0 +1,2 @@
+// Package packet does nothing wrong.
+package packet

@@ -1,0 +1,3 @@
+package metrics
+
+import _ "os/exec"

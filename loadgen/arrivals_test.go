@@ -1,0 +1,323 @@
+package loadgen
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// fakeLoop is a loop without a poller: what decides about arrivals, on a clock that
+// the test moves. Nothing is connected.
+func fakeLoop(cfg Config, id int) *loop {
+	r := &run{Config: cfg}
+	r.stopAt.Store(never)
+	r.abandonAt.Store(never)
+	if cfg.Duration > 0 {
+		r.stopAt.Store(int64(cfg.Warmup + cfg.Duration))
+		r.abandonAt.Store(int64(cfg.Warmup + cfg.Duration + cfg.Timeout))
+	}
+	slots := share(uint64(cfg.Connections), id, cfg.Loops)
+	l := &loop{
+		run: r, id: id, conns: make([]conn, slots), open: cfg.Process != Closed,
+		quota: never, measureFrom: int64(cfg.Warmup),
+	}
+	if cfg.Count > 0 {
+		l.quota = share(cfg.Count, id, cfg.Loops)
+	}
+	for slot := range int32(slots) {
+		l.freeSlots = append(l.freeSlots, slot)
+	}
+	l.arrivals = newArrivals(&cfg, id)
+	return l
+}
+
+// scheduled counts the arrivals of a loop that are due in the measured time.
+func scheduled(cfg Config, id int) (n uint64) {
+	a := newArrivals(&cfg, id)
+	for ; a.due < int64(cfg.Warmup+cfg.Duration); a.advance() {
+		if a.due >= int64(cfg.Warmup) {
+			n++
+		}
+	}
+	return n
+}
+
+// An open loop is driven through stalls and full slabs. Every arrival of the schedule
+// is started once or counted as missed, in order and never early; those that are late
+// start at no more than twice the rate, and none a second late.
+func TestOpenArrivalsAreStartedOrMissed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := Config{
+			Process:     rapid.SampledFrom([]Process{Constant, Poisson}).Draw(t, "process"),
+			Rate:        Rate(rapid.IntRange(1, 2000).Draw(t, "rate")) * rateUnit,
+			Seed:        rapid.Uint64().Draw(t, "seed"),
+			Loops:       rapid.IntRange(1, 4).Draw(t, "loops"),
+			Connections: 16,
+			Timeout:     time.Second,
+			Warmup:      time.Duration(rapid.IntRange(0, 1500).Draw(t, "warm-up")) * time.Millisecond,
+			Duration:    time.Duration(rapid.IntRange(1, 3000).Draw(t, "duration")) * time.Millisecond,
+		}
+		id := rapid.IntRange(0, cfg.Loops-1).Draw(t, "loop")
+		l := fakeLoop(cfg, id)
+		gap := float64(cfg.Loops) * 1e9 / cfg.Rate.PerSecond()
+		all := l.freeSlots
+		var attempted, lateRow uint64
+		var lastDue, lastStart, rowBegan int64
+		lastDue, lastStart = -1, -1
+		// A stall of any length, now and then, with or without slots meanwhile.
+		stall := rapid.Custom(func(t *rapid.T) int64 {
+			return rapid.Int64Range(0, 1<<rapid.IntRange(10, 31).Draw(t, "bits")).Draw(t, "stall")
+		})
+		for !l.done() {
+			start, due := l.nextArrival()
+			if start == never {
+				break
+			}
+			if start > l.now {
+				l.now = start
+				if rapid.IntRange(0, 9).Draw(t, "stalls") == 0 {
+					l.now += stall.Draw(t, "stall")
+				}
+				l.freeSlots = all
+				if rapid.IntRange(0, 19).Draw(t, "full") == 0 {
+					l.freeSlots = all[:0]
+				}
+				continue
+			}
+			late := l.now - due
+			switch {
+			case start != l.now:
+				t.Fatalf("starts at %d, now is %d", start, l.now)
+			case late < 0 || late > missAfter:
+				t.Fatalf("an arrival of %d starts at %d", due, l.now)
+			case due < lastDue:
+				t.Fatalf("an arrival of %d starts after one of %d", due, lastDue)
+			case due >= int64(cfg.Warmup+cfg.Duration):
+				t.Fatalf("an arrival of %d starts, the run ends at %v", due, cfg.Warmup+cfg.Duration)
+			case len(l.freeSlots) == 0:
+				t.Fatal("an arrival starts without a slot")
+			}
+			if late > lateAfter && lastStart >= 0 {
+				if d := l.now - lastStart; float64(d) < gap/2-1 {
+					t.Fatalf("an arrival %v late starts %v after another, the mean gap is %v",
+						time.Duration(late), time.Duration(d), time.Duration(gap))
+				}
+				// Over a row of late ones too: n of them take (n-1)/2 gaps.
+				if lateRow++; float64(l.now-rowBegan) < float64(lateRow)*(gap/2-1) {
+					t.Fatalf("%d late arrivals within %v", lateRow, time.Duration(l.now-rowBegan))
+				}
+			} else {
+				lateRow, rowBegan = 0, l.now
+			}
+			lastDue, lastStart = due, l.now
+			measured := l.measures(due)
+			if measured != (due >= int64(cfg.Warmup)) {
+				t.Fatalf("an arrival of %d is measured: %v, the warm-up lasts %v", due, measured, cfg.Warmup)
+			}
+			l.take(measured)
+			if measured {
+				attempted++
+			}
+			l.now += rapid.Int64Range(0, 20_000).Draw(t, "work")
+		}
+		if want := scheduled(cfg, id); attempted+l.arrivals.missed != want {
+			t.Fatalf("%d attempted + %d missed of %d scheduled", attempted, l.arrivals.missed, want)
+		}
+	})
+}
+
+// After a stall of 600 ms the arrivals in arrear start at twice the rate; after one of
+// three seconds two thirds of them are missed.
+func TestAStallIsNotMadeUpForInABurst(t *testing.T) {
+	for _, c := range []struct {
+		stall  time.Duration
+		missed uint64
+		behind time.Duration // how long it takes to catch up
+	}{
+		{4 * time.Millisecond, 0, 0},
+		{600 * time.Millisecond, 0, 595 * time.Millisecond},
+		// The arrival that is due a second ago, exactly, still starts.
+		{3 * time.Second, 2000, 995 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprint(c.stall), func(t *testing.T) {
+			const gap = int64(time.Millisecond)
+			l := fakeLoop(Config{Process: Constant, Rate: 1000 * rateUnit, Loops: 1, Connections: 1, Duration: time.Minute}, 0)
+			l.now = int64(c.stall)
+			caughtUp := int64(0)
+			for l.arrivals.due+lateAfter < l.now {
+				start, due := l.nextArrival()
+				if start > l.now {
+					if start != l.now+gap/2 {
+						t.Fatalf("late by %v, the next starts after %v", time.Duration(l.now-due), time.Duration(start-l.now))
+					}
+					l.now = start
+					continue
+				}
+				l.take(true)
+				caughtUp = l.now
+			}
+			if l.arrivals.missed != c.missed {
+				t.Errorf("%d missed, want %d", l.arrivals.missed, c.missed)
+			}
+			if took := time.Duration(max(0, caughtUp-int64(c.stall))); took < c.behind-20*time.Millisecond || took > c.behind+20*time.Millisecond {
+				t.Errorf("caught up after %v, want %v", took, c.behind)
+			}
+		})
+	}
+}
+
+// What is due before the end of a run, and has not started when the run gives up
+// waiting, is missed: it must not vanish. Here a loop that was held up for 800 ms
+// before the end has too little time to catch up.
+func TestArrivalsLeftOverAreMissed(t *testing.T) {
+	watchLeaks(t)
+	cfg := Config{
+		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Sources: sources(t, "127.0.0.2-127.0.0.9"),
+		Process: Constant, Rate: 1000 * rateUnit, Connections: 64, Loops: 1, Timeout: 10 * time.Millisecond,
+		Lifecycle: Lifecycle{ConnectOnly: true}, OnExhausted: CountExhausted, Duration: time.Second,
+	}
+	l, events := manualLoop(t, cfg)
+	// The run began 1.005 s ago, and the first 200 arrivals are done with.
+	l.base = time.Now().Add(-cfg.Duration - cfg.Timeout/2)
+	for range 200 {
+		l.arrivals.advance()
+	}
+	l.clock()
+	liveOn(t, l, events)
+	if tally := l.tally(); tally.Attempted+tally.Missed != 800 || tally.Balance() != nil {
+		t.Errorf("%d attempted + %d missed of 800 scheduled", tally.Attempted, tally.Missed)
+	}
+}
+
+// A closed loop is due whenever a slot is free, and since when it is.
+func TestClosedArrivals(t *testing.T) {
+	l := fakeLoop(Config{Process: Closed, Loops: 1, Connections: 2, Count: 3, Duration: time.Second, Warmup: time.Second}, 0)
+	l.now = 500
+	l.conns[1].due = 400
+	if start, due := l.nextArrival(); start != 500 || due != 400 {
+		t.Errorf("a free slot since 400 starts at %d, due %d", start, due)
+	}
+	if l.measures(700) || l.quota != 3 {
+		t.Error("measured during the warm-up")
+	}
+	l.take(false)
+	if l.quota != 3 {
+		t.Error("the warm-up is counted against the bound")
+	}
+	l.gate.shut(l.now)
+	if start, _ := l.nextArrival(); start != l.gate.until {
+		t.Errorf("starts at %d, the gate is shut until %d", start, l.gate.until)
+	}
+	l.gate.open(l.now)
+	free := l.freeSlots
+	l.freeSlots = nil
+	if start, _ := l.nextArrival(); start != never {
+		t.Errorf("starts at %d without a slot", start)
+	}
+	l.freeSlots = free
+	l.measuring = true
+	for range 3 {
+		if !l.measures(l.now) || l.done() {
+			t.Error("done before the bound")
+		}
+		l.take(true)
+	}
+	if start, _ := l.nextArrival(); start != never || !l.done() {
+		t.Errorf("starts at %d beyond the bound", start)
+	}
+	l.quota = 1
+	l.now = int64(2 * time.Second)
+	if start, _ := l.nextArrival(); start != never || !l.done() {
+		t.Errorf("starts at %d, after the end", start)
+	}
+}
+
+// An open loop with a bound takes no arrival beyond it, however many are due.
+func TestOpenArrivalsStopAtTheBound(t *testing.T) {
+	l := fakeLoop(Config{Process: Constant, Rate: 1000 * rateUnit, Loops: 2, Connections: 2, Count: 5, Warmup: 10 * time.Millisecond}, 0)
+	n := uint64(0)
+	for !l.done() {
+		start, due := l.nextArrival()
+		l.now = max(l.now, start)
+		if start == l.now {
+			measured := l.measures(due)
+			l.take(measured)
+			if measured {
+				n++
+			}
+		}
+	}
+	if n != 3 || l.arrivals.missed != 0 {
+		t.Errorf("%d attempts and %d missed, want 3 of 5 on the first of two loops", n, l.arrivals.missed)
+	}
+}
+
+func TestGate(t *testing.T) {
+	var g gate
+	if g.holds(0) || g.shutFor(0) != 0 {
+		t.Error("shut at first")
+	}
+	now, total := int64(1000), int64(0)
+	for _, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 100, 100} {
+		g.shut(now)
+		end := now + int64(pause*time.Millisecond)
+		if g.until != end || !g.holds(end-1) || g.holds(end) {
+			t.Errorf("shut at %d until %d, want %v", now, g.until, pause*time.Millisecond)
+		}
+		total += end - now
+		now = end
+	}
+	if got := g.shutFor(now); got != total {
+		t.Errorf("shut for %d while shut, want %d", got, total)
+	}
+	g.open(now)
+	g.open(now + 5) // a success while it is open changes nothing
+	if g.holds(now) || g.shutFor(now+1000) != total {
+		t.Errorf("shut for %d, want %d", g.shutFor(now+1000), total)
+	}
+	g.shut(now + 50)
+	g.open(now + 80)
+	if got := g.shutFor(now + 100); got != total+30 {
+		t.Errorf("shut for %d in all, want %d", got, total+30)
+	}
+	if g.shut(now + 100); g.until != now+100+firstPause {
+		t.Error("the pause has not begun anew")
+	}
+}
+
+// Over any history the time for which a gate was shut is between the first failure of
+// each row and the success that ended it, and it never holds for more than the longest pause.
+func TestGateCountsTheTimeItWasShut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var g gate
+		var now, total, since int64
+		shut := false
+		for range rapid.IntRange(1, 50).Draw(t, "steps") {
+			now += rapid.Int64Range(0, int64(200*time.Millisecond)).Draw(t, "by")
+			if rapid.Bool().Draw(t, "fails") {
+				if !shut {
+					since, shut = now, true
+				}
+				g.shut(now)
+				if !g.holds(now) || g.holds(now+lastPause) {
+					t.Fatalf("at %d shut until %d", now, g.until)
+				}
+				continue
+			}
+			if shut {
+				total += now - since
+			}
+			shut = false
+			g.open(now)
+		}
+		want := total
+		if shut {
+			want += now - since
+		}
+		if got := g.shutFor(now); got != want {
+			t.Fatalf("shut for %d, want %d", got, want)
+		}
+	})
+}

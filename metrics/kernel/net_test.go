@@ -1,0 +1,329 @@
+package kernel
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// nstat returns all counters as nstat(8) sees them: absolute ones (-a), zeros too
+// (-z), without keeping a history (-s).
+func nstat(t *testing.T) map[string]string {
+	t.Helper()
+	cmd := exec.Command("nstat", "-asz")
+	if cmd.Err != nil {
+		needed(t, fmt.Sprintf("nstat of iproute2: %v", cmd.Err))
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("nstat: %v", err)
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) == 3 {
+			values[fields[0]] = fields[1]
+		}
+	}
+	return values
+}
+
+// pair is a connection to itself: both ends in one process.
+type pair struct{ client, server net.Conn }
+
+func dialPairs(t *testing.T, network, address string, n int) (listener net.Listener, pairs []pair) {
+	t.Helper()
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	listener, err := config.Listen(context.Background(), network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		client, err := net.Dial(network, listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, pair{client, server})
+	}
+	return listener, pairs
+}
+
+// TestCountersOfLiveConnections opens connections and holds every counter against
+// nstat, and those of connections against what was done.
+func TestCountersOfLiveConnections(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	const n = 137
+	before, err := ReadCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nstatBefore := nstat(t)
+	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", n)
+	defer listener.Close()
+	after, err := ReadCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nstatAfter := nstat(t)
+
+	moved := after.Sub(before)
+	for _, name := range []string{"ActiveOpens", "PassiveOpens", "CurrEstab"} {
+		want := int64(n)
+		if name == "CurrEstab" {
+			want = 2 * n // both ends are in this namespace
+		}
+		if got := moved["Tcp"][name]; got != want {
+			t.Errorf("Tcp %s moved by %d, want %d", name, got, want)
+		}
+	}
+	var opens [2]int64
+	for i, values := range []map[string]string{nstatBefore, nstatAfter} {
+		if _, err := fmt.Sscan(values["TcpActiveOpens"], &opens[i]); err != nil {
+			t.Fatalf("TcpActiveOpens of nstat: %v", err)
+		}
+	}
+	if got, want := moved["Tcp"]["ActiveOpens"], opens[1]-opens[0]; got != want {
+		t.Errorf("Tcp ActiveOpens moved by %d, and TcpActiveOpens of nstat by %d", got, want)
+	}
+	compared := 0
+	for _, g := range after.layout.groups {
+		for _, name := range g.names {
+			got, _ := after.Value(g.name, name)
+			want, ok := nstatAfter[g.name+name]
+			if !ok { // nstat leaves out what is a setting: RtoMin, MaxConn …
+				continue
+			}
+			compared++
+			if fmt.Sprint(got) != want {
+				t.Errorf("%s %s: got %d, nstat has %s", g.name, name, got, want)
+			}
+		}
+	}
+	if compared < 100 {
+		t.Errorf("nstat knows only %d of %d counters", compared, len(after.values))
+	}
+	for _, p := range pairs {
+		p.client.Close()
+		p.server.Close()
+	}
+}
+
+func TestSockstatOfLiveConnections(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	n, err := OpenNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	empty, err := n.Sockstat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if empty.InUse != 0 || empty.InUse6 != 0 || empty.TimeWait != 0 {
+		t.Errorf("nothing opened yet: %+v", empty)
+	}
+	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", 20)
+	defer listener.Close()
+	want6 := int64(0)
+	if _, err := os.Stat("/proc/net/if_inet6"); err == nil {
+		listener6, pairs6 := dialPairs(t, "tcp6", "[::1]:0", 10)
+		defer listener6.Close()
+		pairs, want6 = append(pairs, pairs6...), 2*10+1
+	}
+	open, err := n.Sockstat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open.InUse != 2*20+1 || open.InUse6 != want6 || open.TimeWait != 0 {
+		t.Errorf("20 connections of both ends and a listener, %d sockets of IPv6: %+v", want6, open)
+	}
+	if open.Alloc < 2*20+1+want6 {
+		t.Errorf("%d sockets opened, %d allocated on the whole machine", 2*20+1+want6, open.Alloc)
+	}
+	for _, p := range pairs {
+		p.client.Close()
+		if _, err := p.server.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the other end read %v, want EOF", err)
+		}
+		p.server.Close()
+	}
+	// The last ACKs may be left to ksoftirqd, so close may return before TIME_WAIT.
+	want := int64(len(pairs))
+	var closed Sockets
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if closed, err = n.Sockstat(); err != nil {
+			t.Fatal(err)
+		}
+		if closed.TimeWait == want && closed.InUse == 1 {
+			return
+		}
+	}
+	t.Errorf("%d connections closed, listeners left: %+v", want, closed)
+}
+
+// TestNetStaysInItsNamespace opens a Net in a namespace and reads it from outside.
+func TestNetStaysInItsNamespace(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	there := make(chan *Net)
+	go func() {
+		defer close(there)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Errorf("unshare: %v", err)
+			return
+		}
+		n, err := OpenNet()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		there <- n
+	}()
+	n, ok := <-there
+	if !ok {
+		return
+	}
+	defer n.Close()
+	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", 3)
+	defer listener.Close()
+	defer func() {
+		for _, p := range pairs {
+			p.client.Close()
+			p.server.Close()
+		}
+	}()
+	var c Counters
+	if err := n.Counters(&c); err != nil {
+		t.Fatal(err)
+	}
+	if opens, ok := c.Value("Tcp", "ActiveOpens"); !ok || opens != 0 {
+		t.Errorf("ActiveOpens of another namespace: %d, %t, want 0", opens, ok)
+	}
+	here, err := ReadCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opens, _ := here.Value("Tcp", "ActiveOpens"); opens != 3 {
+		t.Errorf("ActiveOpens of this namespace: %d, want 3", opens)
+	}
+	s, err := n.Sockstat()
+	if err != nil || s.InUse != 0 {
+		t.Errorf("sockets of another namespace: %+v, %v, want none in use", s, err)
+	}
+}
+
+// TestNetLeaksNothing counts descriptors, and what two readings allocate.
+func TestNetLeaksNothing(t *testing.T) {
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := descriptors()
+	for range 3 {
+		if _, err := ReadCounters(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Sockstat(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Stat(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := descriptors(); after != before {
+		t.Errorf("%d descriptors open, %d before", after, before)
+	}
+	n, err := OpenNet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	var c Counters
+	read := func() {
+		if err := n.Counters(&c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Sockstat(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if allocs := testing.AllocsPerRun(10, read); allocs != 0 {
+		t.Errorf("a reading allocates %v times", allocs)
+	}
+}
+
+// TestAppendFileReadsOn holds that a file longer than the memory is read whole.
+func TestAppendFileReadsOn(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	var want []byte
+	for i := range 3000 {
+		want = fmt.Appendf(want, "line %d\n", i)
+	}
+	w.Write(want)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []string{"", "kept "} {
+		got, err := appendFile(append(make([]byte, 0, 10), start...), f)
+		if err != nil || string(got) != start+string(want) {
+			t.Errorf("behind %q: got %d bytes, %v, want %d", start, len(got), err, len(start)+len(want))
+		}
+	}
+}
+
+func BenchmarkNetCounters(b *testing.B) {
+	n, err := OpenNet()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close()
+	var c Counters
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := n.Counters(&c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkNetSockstat(b *testing.B) {
+	n, err := OpenNet()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := n.Sockstat(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
