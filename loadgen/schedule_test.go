@@ -19,8 +19,8 @@ func anyRate() *rapid.Generator[Rate] {
 	)
 }
 
-// exactly is floor(k/rate) in nanoseconds, by arithmetic that cannot overflow.
-func exactly(k uint64, r Rate) (ns int64, ok bool) {
+// exactDue is floor(k/rate) in nanoseconds, by arithmetic that cannot overflow.
+func exactDue(k uint64, r Rate) (ns int64, ok bool) {
 	n := new(big.Int).SetUint64(k)
 	n.Mul(n, big.NewInt(int64(1e9)*rateUnit)).Div(n, big.NewInt(int64(r)))
 	return n.Int64(), n.IsInt64()
@@ -55,12 +55,12 @@ func TestConstantLoopsShareOneSchedule(t *testing.T) {
 		slices.Sort(merged)
 		k := uint64(0)
 		for ; k < uint64(len(merged)); k++ {
-			want, ok := exactly(k, rate)
+			want, ok := exactDue(k, rate)
 			if !ok || int64(merged[k]) != want {
 				t.Fatalf("arrival %d at %v/s is due at %d, want %d (%v)", k, rate, merged[k], want, ok)
 			}
 		}
-		if _, ok := exactly(k, rate); ok && k < uint64(total) {
+		if _, ok := exactDue(k, rate); ok && k < uint64(total) {
 			t.Fatalf("%d arrivals at %v/s, want %d", k, rate, total)
 		}
 	})
@@ -75,7 +75,7 @@ func TestConstantIsExactForEver(t *testing.T) {
 		c.index = rapid.Uint64().Draw(t, "index")
 		k := c.index
 		got, ok := c.Next()
-		want, fits := exactly(k, rate)
+		want, fits := exactDue(k, rate)
 		if ok != fits || ok && int64(got) != want {
 			t.Fatalf("arrival %d at %v/s: %d, %v, want %d, %v", k, rate, got, ok, want, fits)
 		}

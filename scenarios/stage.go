@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
@@ -15,6 +16,10 @@ import (
 // settlePatience bounds the wait for the server to have seen the end of what the client
 // has closed.
 const settlePatience = time.Second
+
+// samplePatience bounds the wait for a server that is asked for its counts: one that hangs
+// must not hang the run.
+const samplePatience = 5 * time.Second
 
 // mark is what both sides and the machine had used at one moment.
 type mark struct {
@@ -126,7 +131,7 @@ func (s *stage) greet(ctx context.Context) error {
 	if !s.plan.Scripted || s.server != nil {
 		return nil
 	}
-	request := len(s.plan.Client.Lifecycle.Request)
+	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
 	response := s.plan.Client.Lifecycle.Response.Bytes
 	for _, target := range s.plan.Client.Targets {
 		limits, err := loadgen.Hello(ctx, target, s.plan.Client.Timeout)
@@ -208,7 +213,9 @@ func (s *stage) sample() *child.Usage {
 	if s.server == nil || s.serverLost != nil {
 		return nil
 	}
-	m, err := s.server.Ask(child.Message{Type: child.Sample}, child.Sampled)
+	m, err := within(samplePatience, s.server, func() (child.Message, error) {
+		return s.server.Ask(child.Message{Type: child.Sample}, child.Sampled)
+	})
 	if err != nil {
 		s.serverLost = err
 		return nil

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -151,6 +152,9 @@ func (o *options) plan(ctx context.Context, c *cobra.Command, name string) (scen
 	if err := o.aim(ctx, &plan); err != nil {
 		return plan, err
 	}
+	if err := o.reach(&plan); err != nil {
+		return plan, err
+	}
 	lifecycle, err := o.lifecycle(set)
 	if err != nil {
 		return plan, err
@@ -164,6 +168,11 @@ func (o *options) plan(ctx context.Context, c *cobra.Command, name string) (scen
 // check finds flags that are out of range or contradict each other.
 func (o *options) check(set func(string) bool) error {
 	raw := set("payload") || set("payload-file")
+	for _, f := range []struct{ name, text string }{{"target", o.target}, {"payload-file", o.payloadFile}, {"out", o.out}} {
+		if set(f.name) && f.text == "" { // as in --target "$HOST", of a variable that nobody set
+			return usage("--%s is empty: give it a value, or leave it out", f.name)
+		}
+	}
 	switch {
 	case o.connections < 1:
 		return usage("--connections %d: want 1 or more", o.connections)
@@ -183,6 +192,8 @@ func (o *options) check(set func(string) bool) error {
 		return usage("--timeout %v: want more than 0, as in 5s", o.timeout)
 	case set("arrival") && !set("rate"):
 		return usage("--arrival %s says how the connections of an open loop are spaced: add --rate, as in --rate 1k", o.arrival)
+	case set("seed") && !set("rate"):
+		return usage("--seed is of the random distances in an open loop: add --rate, as in --rate 1k --arrival poisson")
 	case set("payload") && set("payload-file"):
 		return usage("--payload and --payload-file: give one of them")
 	case raw && o.target == "":
@@ -231,6 +242,21 @@ func (o *options) aim(ctx context.Context, plan *scenarios.Plan) error {
 	return nil
 }
 
+// reach tells whether every target can be reached from a source of its family.
+func (o *options) reach(plan *scenarios.Plan) error {
+	targets := plan.Client.Targets
+	if plan.Server != nil {
+		targets = plan.Server.Addrs
+	}
+	for _, t := range targets {
+		suits := func(source netip.Addr) bool { return source.Unmap().Is4() == t.Addr().Unmap().Is4() }
+		if o.sources != nil && !slices.ContainsFunc(o.sources, suits) {
+			return usage("--sources has no address of the family of target %s: add one, or leave --sources out", t.Addr())
+		}
+	}
+	return nil
+}
+
 // lifecycle is what one connection does.
 func (o *options) lifecycle(set func(string) bool) (loadgen.Lifecycle, error) {
 	switch {
@@ -251,13 +277,16 @@ func (o *options) lifecycle(set func(string) bool) (loadgen.Lifecycle, error) {
 	if o.payloadFile != "" {
 		content, err := readPayload(o.payloadFile)
 		if err != nil {
-			return l, usage("--payload-file: %w", err)
+			return l, usage("--payload-file: %w: name a file that can be read", err)
 		}
 		l.Request = content
 	}
 	if l.Response.Kind == loadgen.PeerFIN {
 		if set("close") && o.closeBy == wire.Client {
 			return l, usage("--until close waits for the server to close: leave --close client out, or say when the answer is whole with --until bytes:N or a regular expression")
+		}
+		if o.closeWait {
+			return l, usage("--close-wait waits behind the client's FIN, and with --until close the server closes first: leave --close-wait out, or say when the answer is whole with --until bytes:N or a regular expression")
 		}
 		l.CloseBy = wire.Server
 	}
@@ -271,7 +300,7 @@ func readPayload(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxMessage {
-		return nil, fmt.Errorf("%s: want a file of at most %d bytes", name, maxMessage)
+		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", name, maxMessage)
 	}
 	return os.ReadFile(name)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -70,7 +71,7 @@ func (o *options) execute(c *cobra.Command, name string) error {
 	}
 	out, err := openOutput(o.out)
 	if err != nil {
-		return usage("--out: %w: name a file in a directory that can be written", err)
+		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
 	defer onSignals(stop)()
 
@@ -80,10 +81,12 @@ func (o *options) execute(c *cobra.Command, name string) error {
 	if err != nil {
 		return exit{exitFailed, err}
 	}
-	if err := out.commit(result); err != nil {
-		return exit{exitFailed, fmt.Errorf("--out: %w", err)}
+	saved := out.commit(result)
+	if saved != nil {
+		saved = fmt.Errorf("--out %s: %w", o.out, saved)
+		o.quiet = false // the result may have taken an hour: it is shown at least
 	}
-	if err := o.show(c, result); err != nil {
+	if err := errors.Join(saved, o.show(c, result)); err != nil {
 		return exit{exitFailed, err}
 	}
 	return verdict(ctx, result)
@@ -108,7 +111,7 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 		return exit{caught.code(), nil}
 	case r.Succeeded == 0:
 		return exit{exitNothing, nil}
-	case r.Flagged("invalid"):
+	case r.Flagged("invalid"), r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
 	}
 	return nil

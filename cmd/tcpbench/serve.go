@@ -57,6 +57,7 @@ counted on stderr.`,
 	f.IntVar(&o.loops, "loops", runtime.NumCPU(), "event loops")
 	f.IntVar(&o.backlog, "backlog", 0, "accept queue of each listening socket, one a loop (default net.core.somaxconn)")
 	f.IntVar(&o.linger, "linger", -1, "SO_LINGER in `SECONDS`: 0 makes every close a RST (default the kernel's)")
+	f.Lookup("linger").DefValue = "0" // pflag's word for a default that goes unsaid
 	f.BoolVar(&o.echo, "echo", false, "send back what arrives, until the client closes")
 	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "bound of the wait for a whole request")
 	f.Var(newValue(&o.maxRequest, "16M", "BYTES", parseSize), "max-request", "largest payload of a request")

@@ -60,10 +60,10 @@ type progress struct {
 	finished          sync.WaitGroup
 }
 
-// newProgress returns a line that stays empty when w is no terminal.
+// newProgress returns a line that stays empty when w is no terminal that can redraw one.
 func newProgress(w io.Writer, warmup, planned time.Duration, quiet bool) *progress {
 	p := &progress{w: w, warmup: warmup, planned: planned, done: make(chan struct{}), started: time.Now()}
-	if _, ok := terminal(w); !ok || quiet {
+	if _, ok := terminal(w); !ok || quiet || os.Getenv("TERM") == "dumb" {
 		p.w = nil
 		return p
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,6 +34,25 @@ func (v *value[T]) Set(text string) error {
 	}
 	*v.to, v.text = parsed, text
 	return nil
+}
+
+// wanted says what a flag of one of pflag's own types takes: the errors of package strconv
+// name the parser, not the remedy. A value says that itself.
+func wanted(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	remedy := map[string]string{
+		"duration": "a number with a unit, as in 500ms, 10s or 2m",
+		"int":      "a whole number",
+		"uint64":   "a whole number of 0 or more",
+		"bool":     "true or false, or no value at all",
+	}[invalid.GetFlag().Value.Type()]
+	if remedy == "" {
+		return err
+	}
+	return fmt.Errorf("invalid argument %q for --%s: want %s", invalid.GetValue(), invalid.GetFlag().Name, remedy)
 }
 
 // word is a flag that takes one of a few words.

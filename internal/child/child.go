@@ -33,8 +33,9 @@ const inherited = 3
 
 // Main is a child's life. It returns the exit code.
 func Main() int {
-	// The coordinator decides when a run ends.
-	signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
+	// The coordinator decides when a run ends, also where a signal reaches all processes
+	// of one name or one control group.
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM)
 	conn := NewConn(os.NewFile(inherited, "coordinator"))
 	err := serve(conn)
 	if err == nil || errors.Is(err, io.EOF) {
@@ -63,8 +64,11 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	if err := conn.Send(Message{Type: Ready}); err != nil {
 		return err
 	}
-	if m, err := conn.Receive(); err != nil || m.Type == Stop {
+	switch m, err := conn.Receive(); {
+	case err != nil || m.Type == Stop:
 		return err
+	case m.Type != Start:
+		return fmt.Errorf("said %q before start", m.Type)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -78,6 +82,9 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 				cancel()
 			case m.Type == Sample:
 				_ = conn.Send(Message{Type: Sampled, Usage: usage()})
+			default:
+				_ = conn.Send(Message{Type: Failed, Error: fmt.Sprintf("said %q in the middle of a run", m.Type)})
+				os.Exit(1)
 			}
 		}
 	}()
@@ -109,8 +116,11 @@ func serveServer(conn *Conn, cfg server.Config) error {
 	}
 	for {
 		m, err := conn.Receive()
-		if err != nil || m.Type == Stop {
+		switch {
+		case err != nil || m.Type == Stop:
 			return err
+		case m.Type != Sample:
+			return fmt.Errorf("said %q to a server that is ready", m.Type)
 		}
 		u, stats := usage(), s.Stats()
 		u.Server = &metrics.ServerReport{

@@ -83,5 +83,23 @@ func (c *Conn) Receive() (Message, error) {
 		}
 		return m, fmt.Errorf("receive: %w", err)
 	}
+	if !m.whole() {
+		return m, fmt.Errorf("receive: %q without its content", m.Type)
+	}
 	return m, nil
+}
+
+// whole tells whether the fields that a receiver of the type relies on are set.
+func (m *Message) whole() bool {
+	switch m.Type {
+	case Prepare:
+		return (m.Client != nil) != (m.Server != nil)
+	case Interval:
+		return m.Interval != nil
+	case Sampled:
+		return m.Usage != nil
+	case Done:
+		return m.Report != nil
+	}
+	return true
 }

@@ -41,6 +41,11 @@ func Spawn(name string) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, os.NewSyscallError("socketpair", err))
 	}
+	// Ours is nonblocking, so that Close ends a Receive under way. Theirs is another open
+	// file, with flags of its own.
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), unix.Close(fds[0]), unix.Close(fds[1]))
+	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "child"), os.NewFile(uintptr(fds[1]), "coordinator")
 	defer theirs.Close()
 	p := &Process{Conn: NewConn(ours), name: name, socket: ours, exited: make(chan struct{})}
@@ -80,7 +85,7 @@ func (p *Process) Receive() (Message, error) {
 		return m, fmt.Errorf("%s: %s", p.name, m.Error)
 	case err == nil:
 		return m, nil
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return m, p.death()
 	}
 	return m, fmt.Errorf("%s: %w", p.name, err)

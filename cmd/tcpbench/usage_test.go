@@ -1,0 +1,369 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/metrics"
+)
+
+// bad is a command line that cannot be meant.
+type bad struct {
+	args   string // $DIR is an empty directory, an empty word stands as ''
+	flag   string // the flag to blame
+	remedy string // a regular expression
+}
+
+const anyServer = " --target 127.0.0.1:9 "
+
+// Every bad value of every flag of run.
+var badRuns = []bad{
+	{"--target x", "--target", "HOST:PORT"},
+	{"--target ''", "--target", "leave it out"},
+	{"--target :80", "--target", "host in front"},
+	{"--target 127.0.0.1:", "--target", "port from 1 to 65535"},
+	{"--target 127.0.0.1:0", "--target", "port from 1 to 65535"},
+	{"--target 127.0.0.1:65536", "--target", "port from 1 to 65535"},
+	{"--target 127.0.0.1:http", "--target", "port from 1 to 65535"},
+	{"--target ::1:80", "--target", "brackets"},
+	{"--target 127.0.0.1:80,", "--target", "HOST:PORT"},
+	{"--target no.such.name.invalid:80", "--target", "name that resolves"},
+
+	{"--duration x", "--duration", "as in .*10s"},
+	{"--duration 10", "--duration", "as in .*10s"},
+	{"--duration 0s", "--duration", "more than 0"},
+	{"--duration -1s", "--duration", "more than 0"},
+	{"--count x", "--count", "whole number"},
+	{"--count -1", "--count", "whole number"},
+	{"--count 1.5", "--count", "whole number"},
+	{"--count 0", "--count", "1 or more"},
+	{"--warmup x", "--warmup", "as in .*10s"},
+	{"--warmup -1s", "--warmup", "0s or more"},
+	{"--timeout x", "--timeout", "as in .*10s"},
+	{"--timeout 0s", "--timeout", "more than 0"},
+
+	{"--connections x", "--connections", "whole number"},
+	{"--connections 0", "--connections", "1 or more"},
+	{"--connections -1", "--connections", "1 or more"},
+	{"--connections 99999999999", "--connections", "whole number|ulimit"},
+	{"--rate x", "--rate", "as in 500"},
+	{"--rate ''", "--rate", "as in 500"},
+	{"--rate 0", "--rate", "0.001 to"},
+	{"--rate -1", "--rate", "0.001 to"},
+	{"--rate NaN", "--rate", "as in 500"},
+	{"--rate Inf", "--rate", "0.001 to"},
+	{"--rate 1G", "--rate", "as in 500"},
+	{"--rate 1k --arrival x", "--arrival", "constant, poisson"},
+	{"--rate 1k --seed x", "--seed", "whole number"},
+	{"--threads x", "--threads", "whole number"},
+	{"--threads 0", "--threads", "1 to 1024"},
+	{"--threads 1025", "--threads", "1 to 1024"},
+	{"--sources x", "--sources", "address, range a-b or CIDR"},
+	{"--sources ''", "--sources", "address, range a-b or CIDR"},
+	{"--sources 127.0.0.1,", "--sources", "address, range a-b or CIDR"},
+	{"--sources 127.0.0.9-127.0.0.1", "--sources", "a ≤ b"},
+	{"--sources 127.0.0.1-::1", "--sources", "one family"},
+	{"--sources 127.0.0.0/33", "--sources", "as in 10.0.0.0/24"},
+	{"--sources 127.0.0.0/8", "--sources", "longer prefix"},
+	{"--sources 127.0.0.0/16,127.1.0.1", "--sources", "name fewer"},
+	{"--sources ::1", "--sources", "leave --sources out"},
+	{"--sources 127.0.0.1 --ipv6", "--sources", "leave --sources out"},
+	{"--sources 127.0.0.1 --target 127.0.0.1:9,[::1]:9", "--sources", "family of target ::1"},
+	{"--on-exhausted x", "--on-exhausted", "count, wait, stop"},
+
+	{"--close x", "--close", "client, server"},
+	{"--close-how x", "--close-how", "fin, rst"},
+	{"--close-wait=x", "--close-wait", "true or false"},
+	{"--request-size x", "--request-size", "0 to 16M"},
+	{"--request-size -1", "--request-size", "0 to 16M"},
+	{"--request-size 17M", "--request-size", "0 to 16M"},
+	{"--response-size 4G", "--response-size", "0 to 16M"},
+	{`--payload \q` + anyServer, "--payload", `\\n`},
+	{`--payload \x1` + anyServer, "--payload", `\\xNN`},
+	{`--payload a\` + anyServer, "--payload", `\\xNN`},
+	{"--payload-file $DIR/nothing" + anyServer, "--payload-file", "can be read"},
+	{"--payload-file $DIR" + anyServer, "--payload-file", "regular file"},
+	{"--payload-file ''" + anyServer, "--payload-file", "leave it out"},
+	{"--payload x --until bytes:0" + anyServer, "--until", "1 or more"},
+	{"--payload x --until bytes:x" + anyServer, "--until", "1 or more"},
+	{"--payload x --until ''" + anyServer, "--until", "bytes:N, close or a regular expression"},
+	{"--payload x --until a(b" + anyServer, "--until", "bytes:N nor close nor a regular expression"},
+	{"--connect-only=x", "--connect-only", "true or false"},
+
+	{"--ports x", "--ports", "as in 9000-9063"},
+	{"--ports ''", "--ports", "as in 9000-9063"},
+	{"--ports 0", "--ports", "1 to 65535"},
+	{"--ports 65536", "--ports", "1 to 65535"},
+	{"--ports 9-8", "--ports", "1 to 65535"},
+	{"--ports 9000,8999-9001", "--ports", "twice"},
+	{"--ports 1-1025", "--ports", "at most 1024"},
+	{"--ipv6=x", "--ipv6", "true or false"},
+	{"--server-loops x", "--server-loops", "whole number"},
+	{"--server-loops 0", "--server-loops", "1 to 256"},
+	{"--server-loops 257", "--server-loops", "1 to 256"},
+	{"--backlog x", "--backlog", "whole number"},
+	{"--backlog -1", "--backlog", "somaxconn"},
+
+	{"--out ''", "--out", "leave it out"},
+	{"--out $DIR", "--out", "directory that can be written"},
+	{"--out $DIR/nothing/result.json", "--out", "directory that can be written"},
+	{"--format x", "--format", "text or json"},
+	{"--quiet=x", "--quiet", "true or false"},
+}
+
+// Flags of run that contradict each other, where each is good alone.
+var contradictions = []bad{
+	{"--arrival poisson", "--arrival", "add --rate"},
+	{"--seed 1", "--seed", "add --rate"},
+	{"--payload x --payload-file $DIR" + anyServer, "--payload-file", "one of them"},
+	{"--payload x", "--payload", "add --target"},
+	{"--payload-file $DIR", "--payload", "add --target"},
+	{"--until close", "--until", "add --payload"},
+	{"--until bytes:1" + anyServer, "--until", "add --payload"},
+	{"--payload x --request-size 1" + anyServer, "--request-size", "leave them out"},
+	{"--payload x --response-size 1" + anyServer, "--response-size", "leave them out"},
+	{"--payload x --until close --close client" + anyServer, "--until close", "leave --close client out"},
+	{"--payload x --close client" + anyServer, "--until close", "leave --close client out"},
+	{"--payload x --close-wait" + anyServer, "--close-wait", "leave --close-wait out"},
+	{"--connect-only --payload x" + anyServer, "--connect-only", "leave --payload"},
+	{"--connect-only --payload-file $DIR" + anyServer, "--connect-only", "leave --payload"},
+	{"--connect-only --request-size 1", "--connect-only", "leave .*--request-size"},
+	{"--connect-only --response-size 1", "--connect-only", "leave .*--response-size"},
+	{"--connect-only --close server", "--connect-only", "leave --close server out"},
+	{"--ports 9000" + anyServer, "--ports", "leave them out"},
+	{"--server-loops 1" + anyServer, "--server-loops", "leave them out"},
+	{"--backlog 1" + anyServer, "--backlog", "leave them out"},
+	{"--ipv6" + anyServer, "--ipv6", "leave them out"},
+	{"--close-wait --close server", "--close-wait", "needs --close client"},
+	{"--close-wait --close-how rst", "--close-wait", "needs .*--close-how fin"},
+}
+
+var badServes = []bad{
+	{"--listen x", "--listen", "HOST:PORT"},
+	{"--listen ::1:80", "--listen", "IPv6"},
+	{"--listen 127.0.0.1:x", "--listen", "0 to 65535"},
+	{"--listen 127.0.0.1:65536", "--listen", "0 to 65535"},
+	{"--listen no.such.name.invalid:80", "--listen", "name that resolves"},
+	{"--ports x", "--ports", "as in 9000-9063"},
+	{"--loops x", "--loops", "whole number"},
+	{"--loops 0", "--loops", "1 to 256"},
+	{"--loops 257", "--loops", "1 to 256"},
+	{"--backlog x", "--backlog", "whole number"},
+	{"--backlog -1", "--backlog", "somaxconn"},
+	{"--linger x", "--linger", "whole number"},
+	{"--linger -1", "--linger", "0 or more"},
+	{"--echo=x", "--echo", "true or false"},
+	{"--header-timeout x", "--header-timeout", "as in .*10s"},
+	{"--header-timeout 0s", "--header-timeout", "more than 0"},
+	{"--max-request 17M", "--max-request", "0 to 16M"},
+	{"--max-response x", "--max-response", "0 to 16M"},
+	{"--quiet=x", "--quiet", "true or false"},
+}
+
+func TestBadFlagsAreRefused(t *testing.T) {
+	t.Parallel()
+	for verb, table := range map[string][]bad{"run short": slices.Concat(badRuns, contradictions), "serve": badServes} {
+		for _, b := range table {
+			stdout, stderr, code := tcpbench(t, words(verb+" "+b.args, t.TempDir())...)
+			switch {
+			case code != exitUsage:
+				t.Errorf("%s %s: exit code %d, want %d; stderr: %s", verb, b.args, code, exitUsage, stderr)
+			case stdout != "":
+				t.Errorf("%s %s: a usage error writes to stdout: %s", verb, b.args, stdout)
+			case !strings.Contains(stderr, b.flag):
+				t.Errorf("%s %s: the error does not name %s: %s", verb, b.args, b.flag, stderr)
+			case !regexp.MustCompile(b.remedy).MatchString(stderr):
+				t.Errorf("%s %s: the error does not say %q: %s", verb, b.args, b.remedy, stderr)
+			case !strings.HasPrefix(stderr, "tcpbench: ") || !strings.Contains(stderr, "--help"):
+				t.Errorf("%s %s: the error does not say who speaks and where to read on: %s", verb, b.args, stderr)
+			case strings.Contains(stderr, "strconv") || strings.Contains(stderr, "goroutine"):
+				t.Errorf("%s %s: the error is not for people: %s", verb, b.args, stderr)
+			}
+		}
+	}
+}
+
+// A flag without a bad value in the tables is one that nobody has thought about.
+func TestEveryFlagHasABadValue(t *testing.T) {
+	for verb, table := range map[string][]bad{"run": slices.Concat(badRuns, contradictions), "serve": badServes} {
+		c, _, err := newRoot().Find([]string{verb})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range flagNames(c) {
+			blamed := false
+			for _, b := range table {
+				blamed = blamed || b.flag == "--"+name
+			}
+			if !blamed && name != "help" {
+				t.Errorf("%s --%s: no line of the table blames it", verb, name)
+			}
+		}
+	}
+}
+
+// Words that a flag takes are offered by completion.
+func TestCompletionOffersTheWordsOfAFlag(t *testing.T) {
+	c, _, err := newRoot().Find([]string{"run"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range flagNames(c) {
+		kind := c.Flags().Lookup(name).Value.Type()
+		if !strings.Contains(kind, "|") {
+			continue
+		}
+		complete, ok := c.GetFlagCompletionFunc(name)
+		if !ok {
+			t.Errorf("--%s: no completion for %s", name, kind)
+			continue
+		}
+		offered, _ := complete(c, nil, "")
+		for word := range strings.SplitSeq(kind, "|") {
+			if word, _, _ = strings.Cut(word, ":"); word == strings.ToUpper(word) {
+				continue // REGEXP
+			}
+			if !strings.Contains(strings.Join(offered, " "), word) {
+				t.Errorf("--%s: %q does not offer %q", name, offered, word)
+			}
+		}
+	}
+}
+
+// Every example of the help is a command line that is understood.
+func TestExamplesAreUnderstood(t *testing.T) {
+	root := newRoot()
+	for _, c := range append(root.Commands(), root) {
+		if c.Name() == "help" || c.Name() == "completion" {
+			continue
+		}
+		if c.Example == "" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for line := range strings.Lines(strings.ReplaceAll(c.Example, "\\\n", "")) {
+			understood(t, line)
+		}
+	}
+}
+
+func understood(t *testing.T, example string) {
+	t.Helper()
+	example, _, _ = strings.Cut(example, " | ")
+	// Behind a wide gap stands what the example is for.
+	args := words(regexp.MustCompile(`\b  +[a-z].*`).ReplaceAllString(example, ""), "")
+	if len(args) < 2 || args[0] != "tcpbench" {
+		t.Errorf("%q is no command line", example)
+		return
+	}
+	c, rest, err := newRoot().Find(args[1:])
+	if err != nil {
+		t.Errorf("%q: %v", example, err)
+		return
+	}
+	if err := c.ParseFlags(rest); err != nil {
+		t.Errorf("%q: %v", example, err)
+		return
+	}
+	if err := c.ValidateArgs(c.Flags().Args()); err != nil {
+		t.Errorf("%q: %v", example, err)
+	}
+}
+
+// words splits a command line at spaces, except in quotes.
+func words(line, dir string) (args []string) {
+	for _, m := range regexp.MustCompile(`'([^']*)'|\S+`).FindAllStringSubmatch(line, -1) {
+		word := m[0]
+		if strings.HasPrefix(word, "'") {
+			word = m[1]
+		}
+		args = append(args, strings.ReplaceAll(word, "$DIR", dir))
+	}
+	return args
+}
+
+// tcpbench runs the real program.
+func tcpbench(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "tcpbench", args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestParsePorts(t *testing.T) {
+	for text, want := range map[string]int{"1": 1, "65535": 1, "9000-9063": 64, "9000,9002-9003": 3, "1-1024": 1024} {
+		if ports, err := parsePorts(text); err != nil || len(ports) != want {
+			t.Errorf("parsePorts(%q) = %d ports, %v, want %d", text, len(ports), err, want)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]uint32{"0": 0, "1": 1, "4k": 4096, "1M": 1 << 20, "16M": 16 << 20, "16777216": 16 << 20} {
+		if n, err := parseSize(text); err != nil || n != want {
+			t.Errorf("parseSize(%q) = %d, %v, want %d", text, n, err, want)
+		}
+	}
+	for _, text := range []string{"", "k", "-1", "1.5k", "1K", "16777217", "4294967296k", "0x10"} {
+		if n, err := parseSize(text); err == nil {
+			t.Errorf("parseSize(%q) = %d, want an error", text, n)
+		}
+	}
+}
+
+func TestNearestFlag(t *testing.T) {
+	c := &cobra.Command{}
+	newOptions().register(c)
+	for typed, want := range map[string]string{
+		"raet": " (did you mean --rate?)", "conections": " (did you mean --connections?)",
+		"closehow": " (did you mean --close-how?)", "port": " (did you mean --ports?)", "xyzzyx": "",
+	} {
+		if got := nearest(c, errors.New("unknown flag: --"+typed)); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", typed, got, want)
+		}
+	}
+}
+
+// Saving replaces the file behind a link, keeps its mode, and leaves nothing else.
+func TestOutputReplacesTheFileBehindALink(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, []byte("earlier"), 0o600), os.Symlink("file", link)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := openOutput(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(file); err != nil || string(content) != "earlier" {
+		t.Errorf("before the run the file holds %q, %v", content, err)
+	}
+	if err := out.commit(&metrics.Result{Schema: metrics.Schema}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(file)
+	if err != nil || info.Mode() != 0o600 || info.Size() < 100 {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "file" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("the directory holds %v, %v", entries, err)
+	}
+}

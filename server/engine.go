@@ -1,0 +1,292 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/wire"
+)
+
+// engine is one gnet engine with one loop: it owns its connections, its counters
+// and a listening socket for each address, and shares nothing with the others.
+// One engine with many loops would let tune reach the sockets of the first alone.
+type engine struct {
+	server   *Server
+	index    int
+	counters counters
+	limits   limits
+	greeting []byte // the answer to a hello
+	ceiling  int    // descriptors from here on are left to the rest of the process
+
+	// Owned by the loop.
+	waits waits
+	slab  slab
+
+	timeout  time.Duration // 0 = none
+	ticks    atomic.Int64
+	sweeping atomic.Bool
+	loop     atomic.Pointer[gnet.EventLoop] // known from the first connection on
+
+	log     quiet
+	gnet    gnet.Engine // valid once up is closed
+	bootErr error
+	backlog int
+	upOnce  sync.Once
+	up      chan struct{} // closed when the loop runs, or never will
+}
+
+// limits are the largest payloads that a script may ask for.
+type limits struct{ request, response uint32 }
+
+func newEngine(s *Server, index int) *engine {
+	cfg := &s.cfg
+	e := &engine{
+		server:  s,
+		index:   index,
+		limits:  limits{cfg.MaxRequest, cfg.MaxResponse},
+		ceiling: s.ceiling,
+		timeout: max(cfg.HeaderTimeout, 0),
+		up:      make(chan struct{}),
+	}
+	e.greeting = wire.Script{
+		Kind:         wire.HelloReply,
+		RequestSize:  cfg.MaxRequest,
+		ResponseSize: cfg.MaxResponse,
+	}.Append(nil)
+	return e
+}
+
+// serve runs the loop until the server stops it. Any other end is an error, also
+// where gnet says nil, as it does when accept() has failed.
+func (e *engine) serve() error {
+	defer e.upOnce.Do(func() { close(e.up) })
+	urls := make([]string, len(e.server.addrs))
+	for i, addr := range e.server.addrs {
+		urls[i] = "tcp://" + addr.String()
+	}
+	err := gnet.Rotate(e, urls,
+		gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithNumEventLoop(1),
+		gnet.WithTicker(true), gnet.WithLockOSThread(lockThread), gnet.WithLogger(&e.log))
+	switch {
+	case err != nil:
+		return fmt.Errorf("start loop %d: %w%s", e.index, err, remedy(err))
+	case e.bootErr != nil:
+		return fmt.Errorf("start loop %d: %w", e.index, e.bootErr)
+	case e.server.stopping.Load():
+		return nil
+	}
+	if cause := e.log.why(); cause != nil {
+		return fmt.Errorf("loop %d ended: %w%s", e.index, cause, remedy(cause))
+	}
+	return fmt.Errorf("loop %d ended and gnet does not tell why", e.index)
+}
+
+// stop asks the loop to end and does not wait for it.
+func (e *engine) stop() {
+	<-e.up
+	// gnet's Stop looks every 500 ms whether the engine has ended. With a context
+	// that is over it only asks; serve returns when the end has come.
+	_ = e.gnet.Stop(over)
+}
+
+// OnBoot runs when the sockets listen and before the loop does.
+func (e *engine) OnBoot(eng gnet.Engine) gnet.Action {
+	e.gnet = eng
+	for _, addr := range e.server.addrs {
+		backlog, err := tune(eng, addr, &e.server.cfg)
+		if err != nil {
+			e.bootErr = listenError(addr.String(), err)
+			return gnet.Shutdown
+		}
+		e.backlog = backlog
+	}
+	return gnet.None
+}
+
+// OnShutdown has nothing to do: connections close after it, one by one.
+func (*engine) OnShutdown(gnet.Engine) {}
+
+// OnOpen gives an accepted connection its place, or refuses it.
+func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	cn := e.slab.take()
+	cn.socket = c
+	c.SetContext(cn)
+	e.counters.accepted.Add(1)
+	if e.loop.Load() == nil {
+		loop := c.EventLoop()
+		e.loop.Store(&loop)
+	}
+	switch {
+	case e.scarce(c.Fd()):
+		cn.finish(Descriptors)
+		resetOnClose(c.Fd())
+		return nil, gnet.Close
+	case e.server.cfg.Echo:
+		cn.state = echo
+	case e.timeout > 0:
+		e.waits.begin(cn, e.now())
+	}
+	return nil, gnet.None
+}
+
+// scarce reports whether the limit of descriptors is near: the kernel hands out
+// the lowest free one, so all below fd are in use, whoever uses them. gnet ends
+// the whole loop when accept() fails with EMFILE, so it must never come to that.
+func (e *engine) scarce(fd int) bool { return fd >= e.ceiling }
+
+// OnTraffic plays the script on what the loop has read.
+func (e *engine) OnTraffic(c gnet.Conn) gnet.Action {
+	cn := c.Context().(*conn)
+	b, _ := c.Next(-1) // all of it: it cannot be short
+	e.counters.read.Add(uint64(len(b)))
+	if cn.state == echo {
+		return e.reflect(cn, b)
+	}
+	d := cn.handle(b, &e.limits)
+	if d.hello || d.exchanges > 0 {
+		if action := e.answer(cn, d); action != gnet.None {
+			return action
+		}
+	}
+	switch {
+	case cn.state == closed:
+		return e.close(cn)
+	case e.timeout == 0:
+	case !states[cn.state].timed:
+		e.waits.end(cn)
+	case cn.renew:
+		cn.renew = false
+		e.waits.begin(cn, e.now())
+	}
+	return gnet.None
+}
+
+// answer sends what is due, or leaves it to the connection's own goroutine.
+func (e *engine) answer(cn *conn, d due) gnet.Action {
+	if d.hello {
+		n, err := send(cn.socket.Fd(), e.greeting)
+		e.counters.written.Add(uint64(n))
+		if err != nil {
+			return e.lost(cn, err)
+		}
+	}
+	n, err := sendZeros(cn.socket.Fd(), d.zeros)
+	e.counters.written.Add(n)
+	if err != nil {
+		return e.lost(cn, err)
+	}
+	if n < d.zeros {
+		d.zeros -= n
+		return e.stall(cn, d, nil)
+	}
+	e.counters.exchanges.Add(d.exchanges)
+	return gnet.None
+}
+
+// reflect sends back what came in.
+func (e *engine) reflect(cn *conn, b []byte) gnet.Action {
+	n, err := send(cn.socket.Fd(), b)
+	e.counters.written.Add(uint64(n))
+	if err != nil {
+		return e.lost(cn, err)
+	}
+	if n < len(b) {
+		return e.stall(cn, due{}, b[n:])
+	}
+	return gnet.None
+}
+
+func (e *engine) lost(cn *conn, err error) gnet.Action {
+	cn.lose(lostBy(err))
+	return gnet.Close
+}
+
+// close ends a connection whose script is over.
+func (e *engine) close(cn *conn) gnet.Action {
+	// A few hundred bytes have left with the write. More may still wait for the
+	// peer's window or ours, and a RST would take their place.
+	if cn.script.ResponseSize > initialWindow && e.abrupt(cn) && unsent(cn.socket.Fd()) > 0 {
+		return e.stall(cn, due{}, nil)
+	}
+	if cn.resets() {
+		resetOnClose(cn.socket.Fd())
+	}
+	return gnet.Close
+}
+
+// abrupt reports whether close() will send a RST after a script well played.
+func (e *engine) abrupt(cn *conn) bool {
+	linger := e.server.cfg.Linger
+	return cn.end == Completed && (cn.resets() || linger != nil && *linger == 0)
+}
+
+// initialWindow is what any peer takes at once: ten segments of 536 bytes
+// (RFC 6928), rounded down.
+const initialWindow = 4 << 10
+
+// OnClose is where every connection ends that has not moved.
+func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
+	cn := c.Context().(*conn)
+	if !cn.moved {
+		if err == io.EOF { // as it is, not from read()
+			err = pending(c.Fd())
+		}
+		cn.leaveBy(err)
+		e.counters.closed[cn.end].Add(1)
+	}
+	e.waits.end(cn)
+	e.slab.give(cn)
+	return gnet.None
+}
+
+// leaveBy ends the connection by what read() said. No error and no end so far
+// means that gnet closes what is open when its loop ends.
+func (c *conn) leaveBy(err error) {
+	switch {
+	case err == nil:
+		c.finish(Shutdown)
+	case errors.Is(err, io.EOF):
+		c.leave(wire.FIN)
+	case vanished(err):
+		c.finish(PeerVanished)
+	default:
+		c.leave(wire.RST)
+	}
+}
+
+// lostBy names why a write failed. Also a RST that the script ends with is an
+// accident when it comes before the response has gone out.
+func lostBy(err error) Reason {
+	if vanished(err) {
+		return PeerVanished
+	}
+	return PeerReset
+}
+
+// stall moves a connection that does not take its response now to a goroutine of
+// its own. The descriptor that gnet closes is only one of two to the same socket.
+func (e *engine) stall(cn *conn, d due, rest []byte) gnet.Action {
+	fd, err := cn.socket.Dup()
+	if err != nil || e.scarce(fd) {
+		if err == nil {
+			_ = unix.Close(fd) // the socket stays open: it has another descriptor
+		}
+		cn.lose(Descriptors)
+		resetOnClose(cn.socket.Fd())
+		return gnet.Close
+	}
+	s := &stalled{engine: e, conn: *cn, due: d, rest: rest, file: os.NewFile(uintptr(fd), ""), fd: fd}
+	s.conn.link = link{}
+	e.counters.stalled.Add(1)
+	e.server.crowd.start(s)
+	cn.moved = true
+	return gnet.Close
+}

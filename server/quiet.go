@@ -1,0 +1,45 @@
+package server
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+)
+
+// quiet is gnet's logger. gnet writes to stdout unless it is given another one,
+// and an engine that ends tells why to its logger alone.
+type quiet struct {
+	mu    sync.Mutex
+	cause error
+}
+
+func (*quiet) Debugf(string, ...any) {}
+func (*quiet) Infof(string, ...any)  {}
+func (*quiet) Warnf(string, ...any)  {}
+
+func (q *quiet) Errorf(_ string, args ...any) {
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			q.keep(err)
+		}
+	}
+}
+
+func (q *quiet) Fatalf(format string, args ...any) { q.Errorf(format, args...) }
+
+// keep prefers the last error that came from the kernel: gnet logs it first and
+// its own words for it after.
+func (q *quiet) keep(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var errno, known syscall.Errno
+	if errors.As(err, &errno) || !errors.As(q.cause, &known) {
+		q.cause = err
+	}
+}
+
+func (q *quiet) why() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cause
+}

@@ -1,0 +1,256 @@
+package server
+
+import (
+	"bytes"
+	"math"
+
+	"tcpbench/internal/wire"
+)
+
+// state says what a connection waits for.
+type state uint8
+
+const (
+	header state = iota
+	request
+	idle
+	farewell
+	greeted
+	echo
+	closed
+	nstates
+)
+
+// states is the life of a connection. A timed state ends by itself after
+// Config.HeaderTimeout; a connection may stay in the others for as long as its
+// peer does.
+var states = [nstates]struct {
+	name  string
+	waits string
+	timed bool
+	next  uint8
+}{
+	header:   {"header", "for the 16 bytes that carry the script", true, to(request, greeted, closed)},
+	request:  {"request", "for the rest of a request", true, to(request, idle, farewell, closed)},
+	idle:     {"idle", "for the first byte of the next request", false, to(request, closed)},
+	farewell: {"farewell", "for the close that the script leaves to the client", false, to(closed)},
+	greeted:  {"greeted", "for the close after a hello was answered", false, to(closed)},
+	echo:     {"echo", "for anything, which goes back", false, to(closed)},
+	closed:   {"closed", "for nothing", false, 0},
+}
+
+func to(next ...state) (set uint8) {
+	for _, s := range next {
+		set |= 1 << s
+	}
+	return set
+}
+
+// conn is the place of one connection in its script: pure arithmetic on the
+// number of bytes received. It neither reads nor writes, so that the event loop
+// and a stalled connection's own goroutine play the same script.
+type conn struct {
+	script wire.Script
+	state  state
+	// end is why the connection ends. It counts when it has really ended.
+	end Reason
+	// renew asks for a new deadline: a timed wait has begun.
+	renew bool
+	// have counts the bytes of the header or of the current request that are here.
+	have uint32
+	// left counts the exchanges that the script still holds.
+	left uint64
+	head [wire.HeaderSize]byte
+
+	link
+}
+
+// preamble opens every header.
+var preamble = wire.Script{}.Append(nil)[:2]
+
+// due is what the peer has earned by the bytes of one read.
+type due struct {
+	hello     bool   // the answer to a hello
+	exchanges uint64 // requests now whole
+	zeros     uint64 // bytes of their responses
+}
+
+// enter is the only writer of state.
+func (c *conn) enter(next state) {
+	if states[c.state].next&(1<<next) == 0 {
+		panic("server: " + states[next].name + " after " + states[c.state].name)
+	}
+	// The first request belongs to the header: both together are due in time.
+	c.renew = next == request && c.state != header
+	c.state = next
+}
+
+// finish ends the connection. Only the first reason counts.
+func (c *conn) finish(why Reason) {
+	if c.state != closed {
+		c.end = why
+		c.enter(closed)
+	}
+}
+
+// lose ends a connection that would not take its response, whatever the script
+// says of it.
+func (c *conn) lose(why Reason) {
+	c.finish(why)
+	c.end = why
+}
+
+// handle reads the next bytes of the peer's stream. A closed connection still
+// owes what due says.
+func (c *conn) handle(b []byte, limits *limits) (d due) {
+	for len(b) > 0 {
+		switch c.state {
+		case header:
+			b = c.onHeader(b, limits, &d)
+		case idle:
+			c.enter(request)
+		case request:
+			b = c.onRequest(b, &d)
+		case farewell, greeted:
+			c.finish(ExcessData)
+		default:
+			return d
+		}
+	}
+	return d
+}
+
+func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
+	n := copy(c.head[c.have:], b)
+	c.have += uint32(n)
+	if c.have < wire.HeaderSize {
+		// A foreign protocol need not wait for its sixteenth byte to be known.
+		if !bytes.HasPrefix(preamble, c.head[:min(c.have, uint32(len(preamble)))]) {
+			c.finish(NotAHeader)
+		}
+		return nil
+	}
+	script, err := wire.Parse(c.head[:])
+	if err != nil {
+		c.finish(reasonOf(err))
+		return nil
+	}
+	c.script, c.have = script, 0
+	switch {
+	case script.Kind == wire.Hello:
+		d.hello = true
+		c.enter(greeted)
+	case script.Kind != wire.Exchange:
+		c.finish(ImpossibleScript) // an answer is no question
+	case script.RequestSize > limits.request:
+		c.finish(RequestTooLarge)
+	case script.ResponseSize > limits.response:
+		c.finish(ResponseTooLarge)
+	case script.RequestSize == 0 && script.Exchanges > 1:
+		// A further request would have no byte by which to know it.
+		c.finish(ImpossibleScript)
+	default:
+		c.begin(len(b)-n, d)
+	}
+	return b[n:]
+}
+
+func (c *conn) begin(rest int, d *due) {
+	c.left = uint64(c.script.Exchanges)
+	if c.left == 0 {
+		c.left = math.MaxUint64 // until the client closes
+	}
+	c.enter(request)
+	if c.script.RequestSize == 0 {
+		c.left = 1 // the header is the only request that can be known
+		c.answer(1, d)
+		c.turn(rest)
+	}
+}
+
+// onRequest takes as many requests as there are bytes for: they may be pipelined,
+// and 64 KiB hold many small ones. It returns the bytes behind the last exchange.
+func (c *conn) onRequest(b []byte, d *due) []byte {
+	size := uint64(c.script.RequestSize)
+	have := uint64(c.have) + uint64(len(b))
+	n := min(have/size, c.left)
+	if n == 0 {
+		c.have = uint32(have)
+		return nil
+	}
+	c.answer(n, d)
+	rest := have - n*size // all of it is the end of b: c.have was less than size
+	if c.turn(int(rest)) == request {
+		c.have = uint32(rest)
+		return nil
+	}
+	return b[len(b)-int(rest):]
+}
+
+func (c *conn) answer(n uint64, d *due) {
+	c.left -= n
+	d.exchanges += n
+	d.zeros += n * uint64(c.script.ResponseSize)
+}
+
+// turn decides what comes after a response; rest is the number of bytes that the
+// peer has sent beyond the request.
+func (c *conn) turn(rest int) state {
+	c.have = 0
+	switch {
+	case c.left > 0 && rest > 0:
+		c.enter(request)
+	case c.left > 0:
+		c.enter(idle)
+	case rest == 0 && c.script.CloseBy == wire.Server:
+		c.finish(Completed)
+	default:
+		c.enter(farewell)
+	}
+	return c.state
+}
+
+// leave ends the connection because the peer closed it, and tells whether that
+// was in the script.
+func (c *conn) leave(how wire.How) {
+	switch {
+	case c.state == header && c.have == 0:
+		c.finish(Unused)
+	case c.promised(how) && c.state == greeted:
+		c.finish(Hello)
+	case c.promised(how):
+		c.finish(Completed)
+	case how == wire.RST:
+		c.finish(PeerReset)
+	default:
+		c.finish(PeerClosedEarly)
+	}
+}
+
+// promised reports whether a close by the peer is what the script waits for here.
+func (c *conn) promised(how wire.How) bool {
+	switch c.state {
+	case echo:
+		return how == wire.FIN
+	case farewell, greeted:
+		return how == c.script.CloseHow
+	case idle:
+		return c.script.Exchanges == 0 && how == c.script.CloseHow
+	}
+	return false
+}
+
+// expire ends a timed wait.
+func (c *conn) expire() {
+	if c.state == header {
+		c.finish(HeaderTimeout)
+	} else {
+		c.finish(RequestTimeout)
+	}
+}
+
+// resets reports whether the server ends this connection by a RST.
+func (c *conn) resets() bool {
+	return c.end == Descriptors ||
+		c.end == Completed && c.script.CloseBy == wire.Server && c.script.CloseHow == wire.RST
+}

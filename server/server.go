@@ -1,0 +1,240 @@
+// Package server is the gnet server: it plays the other half of every lifecycle,
+// misbehaviour included.
+//
+// A connection brings its own script in the header of its first request (package
+// wire, docs/protocol.md), so one server serves every scenario at once and needs
+// no configuration to be in step with the clients. It closes by FIN or RST where
+// the script leaves the close to the server, waits for the peer's close where it
+// does not, and counts every connection it has accepted under exactly one Reason:
+// accepted = open + the sum of the closed, in every snapshot. Whoever sends
+// something else (another protocol, half a header, too much) is closed and
+// counted, never argued with.
+//
+// Each loop is a gnet engine of its own with one listening socket per address,
+// bound by SO_REUSEPORT: loops share nothing, and backlog and linger reach every
+// socket. Payload is counted and thrown away, responses are zeros that exist once:
+// neither large messages nor slow readers take memory here, only the kernel's
+// buffers.
+//
+// It does not look into payloads, does not log, keeps no time per connection, and
+// is no place to measure latency: that is the client's.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config says how to listen. Its zero value needs only addresses.
+type Config struct {
+	// Addrs are the addresses to listen on; port 0 takes a free port, the same for
+	// all loops.
+	Addrs []netip.AddrPort
+	// Loops is the number of event loops; 0 = one per CPU.
+	Loops int
+	// Backlog is the accept queue of each listening socket, of which every loop has
+	// its own; 0 = as large as net.core.somaxconn allows.
+	Backlog int
+	// Linger is SO_LINGER of every connection in seconds; nil = the kernel's
+	// default, a close in the background. With 0 every close by the server is a
+	// RST, whatever the script says; with more, close() blocks its whole loop until
+	// the peer has acknowledged everything or the time is over.
+	Linger *int
+	// Echo sends everything back until the peer closes; there is no header then.
+	Echo bool
+	// HeaderTimeout bounds the wait for the first request from accept() on, and for
+	// each further one from its first byte on; 0 = 10 s, negative = none.
+	HeaderTimeout time.Duration
+	// MaxRequest and MaxResponse bound the payload of one exchange in bytes; 0 = 16 MiB.
+	MaxRequest, MaxResponse uint32
+	// Reserve is the number of file descriptors that connections leave to the rest
+	// of the process; 0 = 32 and two per loop.
+	Reserve int
+}
+
+// lockThread does not pay here: between two rounds gnet yields, and a locked
+// thread yields by a futex instead of a jump.
+const lockThread = false
+
+const (
+	maxLoops       = 256
+	defaultTimeout = 10 * time.Second
+	defaultMax     = 16 << 20
+	defaultReserve = 32
+)
+
+// Server is a running server.
+type Server struct {
+	cfg      Config
+	addrs    []netip.AddrPort
+	ceiling  int
+	engines  []*engine
+	crowd    crowd
+	stopping atomic.Bool
+	done     chan struct{}
+
+	mu  sync.Mutex
+	err error
+}
+
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// Start listens on all addresses and returns once every loop does.
+func Start(cfg Config) (*Server, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	held, addrs, err := claimAll(cfg.Addrs)
+	if err != nil {
+		return nil, err
+	}
+	defer held.release()
+	s := &Server{cfg: cfg, addrs: addrs, done: make(chan struct{})}
+	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
+	if s.ceiling, err = ceiling(&cfg, held); err != nil {
+		return nil, err
+	}
+	var group sync.WaitGroup
+	for i := range cfg.Loops {
+		e := newEngine(s, i)
+		s.engines = append(s.engines, e)
+	}
+	for _, e := range s.engines {
+		group.Go(func() {
+			if err := e.serve(); err != nil {
+				s.fail(err)
+			}
+		})
+	}
+	go func() {
+		group.Wait()
+		s.crowd.group.Wait()
+		close(s.done)
+	}()
+	for _, e := range s.engines {
+		<-e.up
+	}
+	if err := s.Err(); err != nil {
+		<-s.done
+		return nil, err
+	}
+	return s, nil
+}
+
+// complete checks the configuration and fills in what it leaves open.
+func (c *Config) complete() error {
+	switch {
+	case len(c.Addrs) == 0:
+		return errors.New("no address to listen on")
+	case c.Loops < 0 || c.Loops > maxLoops:
+		return fmt.Errorf("%d loops: want 1 to %d, or 0 for one per CPU", c.Loops, maxLoops)
+	case c.Backlog < 0:
+		return fmt.Errorf("backlog %d: want 1 or more, or 0 for somaxconn", c.Backlog)
+	case c.Linger != nil && *c.Linger < 0:
+		return fmt.Errorf("linger %d s: want 0 or more, or none for the kernel's default", *c.Linger)
+	case c.Reserve < 0:
+		return fmt.Errorf("reserve %d: want 1 descriptor or more, or 0 for the default", c.Reserve)
+	}
+	c.Addrs = slices.Clone(c.Addrs)
+	c.Loops = cmp.Or(c.Loops, min(runtime.NumCPU(), maxLoops))
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, defaultTimeout)
+	c.MaxRequest = cmp.Or(c.MaxRequest, defaultMax)
+	c.MaxResponse = cmp.Or(c.MaxResponse, defaultMax)
+	c.Reserve = cmp.Or(c.Reserve, defaultReserve+2*c.Loops)
+	return nil
+}
+
+// ceiling is the first descriptor that no connection may have.
+func ceiling(cfg *Config, held claim) (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, os.NewSyscallError("getrlimit", err)
+	}
+	top := int(min(limit.Cur, math.MaxInt32)) - cfg.Reserve
+	// Sockets, epoll and eventfd of each loop come on top of what is open now.
+	base := slices.Max(held) + 1 + cfg.Loops*(len(cfg.Addrs)+2)
+	if top <= base {
+		return 0, fmt.Errorf("the limit of %d open files leaves none for connections"+
+			" (%d for sockets of %d loops and what is open, %d in reserve): raise it (ulimit -n)",
+			limit.Cur, base, cfg.Loops, cfg.Reserve)
+	}
+	return top, nil
+}
+
+// Addrs are the addresses that the server listens on, in the order of the
+// configuration, with the ports that were found free.
+func (s *Server) Addrs() []netip.AddrPort { return slices.Clone(s.addrs) }
+
+// Loops is the number of event loops.
+func (s *Server) Loops() int { return len(s.engines) }
+
+// Backlog is the accept queue of each listening socket as the kernel has granted it.
+func (s *Server) Backlog() int { return s.engines[0].backlog }
+
+// Stats are the counts since the start, by any goroutine and also after the end.
+func (s *Server) Stats() (total Stats) {
+	for _, e := range s.engines {
+		total = total.Merge(e.counters.snapshot())
+	}
+	return total
+}
+
+// Stop closes the listening sockets and all connections and waits until they are,
+// or until ctx is over. It returns what has ended the server before.
+func (s *Server) Stop(ctx context.Context) error {
+	s.halt()
+	select {
+	case <-s.done:
+		return s.Err()
+	case <-ctx.Done():
+		return fmt.Errorf("stop the server: %w", ctx.Err())
+	}
+}
+
+// Done is closed when the last loop has ended.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err tells why the server has ended by itself; nil while it runs and after Stop.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// fail ends the server: one that listens with only some of its loops would leave
+// connections in accept queues that nobody empties.
+func (s *Server) fail(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = fmt.Errorf("server: %w", err)
+	}
+	s.mu.Unlock()
+	s.halt()
+}
+
+func (s *Server) halt() {
+	if s.stopping.Swap(true) {
+		return
+	}
+	s.crowd.stop()
+	for _, e := range s.engines {
+		e.stop()
+	}
+}

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"io"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// zeros is the content of every response. Nobody writes to it, so it is the
+// kernel's zero page many times over, and takes neither memory nor cache.
+var zeros [256 << 10]byte
+
+// perTurn bounds what one connection may send while the others of its loop wait.
+const perTurn = 4 << 20
+
+// send writes what the socket takes at once; a full send buffer is no error.
+//
+// gnet's own Write would keep a copy of the rest, and tells nobody when it is
+// gone. MSG_NOSIGNAL because a peer may be gone, which is data and no signal.
+// RawSyscall because it does not block: it spares the scheduler's bookkeeping.
+func send(fd int, b []byte) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EAGAIN:
+			return 0, nil
+		case unix.EINTR:
+		default:
+			return 0, os.NewSyscallError("sendto", errno)
+		}
+	}
+}
+
+// sendZeros sends up to n zeros and returns how many the socket took.
+func sendZeros(fd int, n uint64) (sent uint64, err error) {
+	for limit := min(n, perTurn); sent < limit; {
+		chunk := min(limit-sent, uint64(len(zeros)))
+		k, err := send(fd, zeros[:chunk])
+		sent += uint64(k)
+		if err != nil || uint64(k) < chunk {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// resetOnClose makes close() send a RST (RFC 9293, section 3.10.4: ABORT).
+func resetOnClose(fd int) {
+	// It fails only on what is no socket.
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// unsent is the number of bytes that the kernel has taken and not yet sent. A RST
+// takes their place; bytes already sent arrive before it.
+func unsent(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQNSD)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// pending returns the error that a socket in EPOLLHUP or EPOLLERR holds. While
+// the kernel handles a RST (tcp_reset), epoll may already see these and not yet
+// EPOLLIN; gnet then closes without a read() and calls it the end of the stream.
+func pending(fd int) error {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	switch {
+	case err != nil:
+		return os.NewSyscallError("getsockopt", err)
+	case errno != 0:
+		return unix.Errno(errno)
+	}
+	return io.EOF
+}

@@ -1,0 +1,180 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// stalled is a connection that could not take a response at once: a slow reader,
+// or a response larger than the send buffer. It plays the rest of its script by
+// blocking reads and writes, parked in the runtime's poller. So a response costs
+// no memory, however slowly it is read; a peer that only sends is pushed back by
+// its own window; and after a half-close all bytes still go out before our FIN.
+type stalled struct {
+	engine *engine
+	conn   conn
+	due    due
+	rest   []byte // in echo mode: what is to go back first
+	file   *os.File
+	fd     int
+	buffer []byte
+}
+
+// readSize is small because many may wait here and few are ever large.
+const readSize = 16 << 10
+
+// play is handle, answer and close of the loop, in the blocking style.
+func (s *stalled) play() {
+	c := &s.conn
+	s.reflect()
+	s.answer()
+	for c.state != closed {
+		n, err := s.read()
+		s.engine.counters.read.Add(uint64(n))
+		if c.state == echo {
+			s.rest = s.buffer[:n]
+			s.reflect()
+		} else {
+			s.due = c.handle(s.buffer[:n], &s.engine.limits)
+			s.answer()
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && !s.engine.server.stopping.Load():
+			c.expire()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.finish(Shutdown)
+		default:
+			c.leaveBy(err)
+		}
+	}
+	if s.engine.abrupt(c) {
+		s.drain()
+	}
+	if c.resets() {
+		resetOnClose(s.fd)
+	}
+	// Counted before it closes, as on the loop: who sees the close finds it counted.
+	s.engine.counters.closed[c.end].Add(1)
+	_ = s.file.Close() // there is nobody left to tell
+}
+
+// read waits for the peer's next bytes, for as long as the state allows.
+func (s *stalled) read() (int, error) {
+	if s.buffer == nil {
+		s.buffer = make([]byte, readSize)
+	}
+	c := &s.conn
+	switch {
+	case !states[c.state].timed || s.engine.timeout == 0:
+		_ = s.file.SetReadDeadline(time.Time{}) // fails only on what has no poller
+	case c.renew:
+		_ = s.file.SetReadDeadline(time.Now().Add(s.engine.timeout))
+		c.renew = false
+	}
+	// Stop first says so and then sets deadlines: one of both is seen.
+	if s.engine.server.stopping.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := s.file.Read(s.buffer)
+	if err == io.EOF {
+		return 0, err
+	}
+	return max(n, 0), err
+}
+
+func (s *stalled) answer() {
+	for s.due.zeros > 0 {
+		n, err := s.write(zeros[:min(s.due.zeros, uint64(len(zeros)))])
+		s.due.zeros -= uint64(n)
+		if err != nil {
+			return
+		}
+	}
+	s.engine.counters.exchanges.Add(s.due.exchanges)
+	s.due = due{}
+}
+
+func (s *stalled) reflect() {
+	if len(s.rest) > 0 {
+		_, _ = s.write(s.rest) // an error has ended the connection
+		s.rest = nil
+	}
+}
+
+func (s *stalled) write(b []byte) (int, error) {
+	n, err := s.file.Write(b)
+	s.engine.counters.written.Add(uint64(max(n, 0)))
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.conn.lose(Shutdown)
+	default:
+		s.conn.lose(lostBy(err))
+	}
+	return max(n, 0), err
+}
+
+// drain waits until the kernel has sent everything: a RST goes behind the last
+// byte of a response, never in its place. There is no event for that.
+func (s *stalled) drain() {
+	for pause := time.Millisecond; unsent(s.fd) > 0; pause = min(2*pause, 50*time.Millisecond) {
+		select {
+		case <-s.engine.server.crowd.over:
+			s.conn.lose(Shutdown)
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// crowd are all stalled connections of a server.
+type crowd struct {
+	mu    sync.Mutex
+	files map[*os.File]struct{}
+	over  chan struct{} // closed when the server stops
+	group sync.WaitGroup
+}
+
+func (c *crowd) start(s *stalled) {
+	// The loop reuses the buffer that it has read into.
+	s.rest = slices.Clone(s.rest)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.over:
+		expire(s.file)
+	default:
+	}
+	c.files[s.file] = struct{}{}
+	c.group.Go(func() {
+		s.play()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.files, s.file)
+	})
+}
+
+// stop wakes all of them. Each closes its own descriptor: nobody else may, while
+// it is in use.
+func (c *crowd) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.over:
+		return
+	default:
+		close(c.over)
+	}
+	for file := range c.files {
+		expire(file)
+	}
+}
+
+func expire(file *os.File) {
+	_ = file.SetDeadline(time.Unix(1, 0)) // it may have closed itself just now
+}
