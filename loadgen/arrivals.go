@@ -20,22 +20,27 @@ const (
 type arrivals struct {
 	schedule Schedule // nil for a closed process
 	due      int64    // of the next arrival; never if there is none
-	halfGap  int64    // half the mean distance between two arrivals of this loop
 	catchUp  int64    // while late, the time before which nothing starts
 	missed   uint64
 }
 
 func newArrivals(c *Config, loop int) arrivals {
 	var a arrivals
+	// A warm-up has the rate with which the profile begins.
+	profile := c.Profile
+	if c.Warmup > 0 && len(profile) > 0 {
+		profile = append(Profile{{From: profile[0].From, To: profile[0].From, For: c.Warmup}}, profile...)
+	}
 	switch c.Process {
-	case Closed:
+	case Closed, Hold:
 		return a
 	case Constant:
-		a.schedule = newConstant(c.Rate, loop, c.Loops)
+		a.schedule = newConstant(profile, loop, c.Loops)
 	case Poisson:
-		a.schedule = newPoisson(c.Rate, loop, c.Loops, c.Seed)
+		a.schedule = newPoisson(profile, loop, c.Loops, c.Seed)
+	case Bursts:
+		a.schedule = newBursts(c.Burst, c.Every, loop, c.Loops)
 	}
-	a.halfGap = int64(float64(c.Loops) * 1e9 / c.Rate.PerSecond() / 2)
 	a.advance()
 	return a
 }
@@ -66,6 +71,8 @@ func (l *loop) nextArrival() (start, due int64) {
 			return never, never
 		case l.gate.holds(l.now):
 			return l.gate.until, never
+		case l.now < l.openLimit.next:
+			return l.openLimit.next, never
 		}
 		return l.now, l.conns[l.freeSlots[len(l.freeSlots)-1]].due
 	}
@@ -93,10 +100,14 @@ func (l *loop) take(measured bool) {
 	if measured && l.quota != never {
 		l.quota--
 	}
-	if l.open {
-		l.arrivals.catchUp = l.now + l.arrivals.halfGap
-		l.arrivals.advance()
+	if !l.open {
+		l.openLimit.at(l.now)
+		return
 	}
+	a := &l.arrivals
+	last := a.due
+	a.advance()
+	a.catchUp = l.now + (a.due-last)/2
 }
 
 // measures tells whether an arrival due at that time is part of the measured time.

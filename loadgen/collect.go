@@ -14,6 +14,7 @@ const (
 	loopMeasures eventKind = iota // its measured time has begun
 	loopInterval                  // one second of it is over
 	loopDrains                    // its measured time is over
+	loopHolds                     // its held population is there
 	loopDone
 )
 
@@ -30,11 +31,13 @@ type collector struct {
 	run              *run
 	obs              Observer
 	measuring, ended int // loops that have begun, ended their measured time
+	holding          int // loops whose population is there
 	over             []bool
 	parts            map[int][]second
 	given            int // intervals handed to the observer
 	last             []int
 	user, system     int64
+	rampNS           int64 // until all of a held population was there
 	errs             []error
 }
 
@@ -92,6 +95,15 @@ func (c *collector) take(e loopEvent) error {
 				c.user, c.system = user-c.user, system-c.system
 			}
 			c.phase(Draining)
+		}
+	case loopHolds:
+		if c.holding++; c.holding == len(c.run.loops) {
+			now := c.run.now()
+			c.rampNS = now - int64(c.run.Warmup)
+			c.run.endAt(now + int64(c.run.HoldFor))
+			for _, l := range c.run.loops {
+				l.poller.Wake()
+			}
 		}
 	case loopInterval, loopDone:
 		c.last[e.loop] = e.second.Index
@@ -183,6 +195,7 @@ func mergeSeconds(parts []second) (metrics.Interval, error) {
 // report adds up what the loops counted. They have ended: their memory is ours.
 func (c *collector) report() (metrics.ClientReport, error) {
 	report := metrics.ClientReport{UserNS: c.user, SystemNS: c.system, Histograms: map[string]metrics.Histogram{}}
+	report.RampNS = c.rampNS
 	_, _, report.MaxRSS = usage()
 	if reason := c.run.reason.Load(); reason != nil {
 		report.Stopped = *reason
@@ -197,6 +210,8 @@ func (c *collector) report() (metrics.ClientReport, error) {
 		report.Established += l.established
 		report.ExhaustedNS += l.gate.shutFor(l.now)
 		report.Loops = append(report.Loops, l.window.loop)
+		report.Beats.Add(l.beats)
+		report.Bursts = append(report.Bursts, l.bursts...)
 		for name, r := range l.hist.named() {
 			if merged[name] == nil {
 				merged[name] = r

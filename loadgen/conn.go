@@ -4,26 +4,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/epoll"
-	"tcpbench/internal/wire"
 	"tcpbench/metrics"
 )
 
 // state says what happens next to a connection.
 //
-//	state       waits for                         deadline  next
-//	free        an arrival                        –         waiting, connecting
-//	waiting     a free four-tuple                 timeout   connecting
-//	connecting  ESTABLISHED (SYN-ACK) or an error timeout   sending, receiving, closing
-//	sending     room in the send buffer           timeout   receiving, awaiting, closing
-//	receiving   the rest of the response          timeout   awaiting, closing
-//	awaiting    the server's FIN or RST           timeout   –
-//	closing     the end of the other side,        timeout   –
+//	state       waits for                         deadline        next
+//	free        an arrival                        –               waiting, connecting
+//	waiting     a free four-tuple                 timeout         connecting
+//	connecting  ESTABLISHED (SYN-ACK) or an error timeout         sending, resting, closing
+//	sending     room in the send buffer           timeout         receiving, resting, awaiting, closing
+//	receiving   the rest of what was asked for    timeout or beat sending, resting, awaiting, closing
+//	resting     the next exchange, beat or close  that time       sending, receiving, awaiting, closing
+//	awaiting    the server's FIN or RST           timeout         –
+//	closing     the end of the other side,        timeout         receiving
 //	            half-closed (FIN_WAIT_1 or 2)
 //
 // From every state finish leads to free: it is the only end of an attempt, as enter is
 // the only way into the states between. Sockets are watched edge-triggered, with one
 // epoll_ctl in a whole life; so a handler reads until the kernel has no more, or until
 // a short read while no FIN is announced.
+//
+// The functions of connecting and of every end stand here, those of sending, receiving
+// and resting in exchange.go, those of awaiting and closing in closing.go.
 type state uint8
 
 const (
@@ -32,6 +35,7 @@ const (
 	connecting
 	sending
 	receiving
+	resting
 	awaiting
 	closing
 	states
@@ -43,24 +47,31 @@ var stageOf = [states]metrics.Stage{
 	connecting: metrics.StageConnect,
 	sending:    metrics.StageExchange,
 	receiving:  metrics.StageExchange,
+	resting:    metrics.StageExchange,
 	awaiting:   metrics.StageClose,
 	closing:    metrics.StageClose,
 }
 
-// conn is one slot of a loop's slab: 56 bytes without a pointer, so that the garbage
+// conn is one slot of a loop's slab: 64 bytes without a pointer, so that the garbage
 // collector has nothing to look at in a slab of any size.
 type conn struct {
 	due      int64 // when it was to start; in a free slot, since when it is free
 	began    int64 // when connect() was called
-	mark     int64 // when the present stage began: request sent, FIN sent
-	received int64 // bytes of the response
+	mark     int64 // when the oldest unanswered request was sent, or our FIN
+	received int64 // bytes of the response that has begun
+	heard    int64 // when the peer last gave a sign of life
 	fd       int32
 	sent     uint32 // bytes of the request
 	// generation counts the lives of the slot; it is part of the epoll token.
 	generation uint32
+	left       uint32 // exchanges that the script still holds
+	pending    uint16 // requests sent and not answered
+	missed     uint8  // beats in a row without an answer
 	state      state
 	measured   bool // it was due within the measured time
 	readable   bool // data arrived while the request was still being sent
+	again      bool // the first request has been sent
+	leaving    bool // nothing is left to do but to close
 }
 
 // rttSample is how many connections there are to each handshake RTT asked of the kernel.
@@ -72,10 +83,17 @@ const watched = epoll.In | epoll.Out | epoll.RDHup | epoll.Edge
 // does not mean that there is nothing more to learn.
 const ended = epoll.RDHup | epoll.Hup | epoll.Err
 
-// enter sets the state and its deadline.
-func (l *loop) enter(slot int32, s state) {
+// enter sets the state and its usual deadline.
+func (l *loop) enter(slot int32, s state) { l.enterUntil(slot, s, l.now+int64(l.Timeout)) }
+
+// enterUntil sets the state and its deadline; never is none.
+func (l *loop) enterUntil(slot int32, s state, deadline int64) {
 	l.conns[slot].state = s
-	l.wheel.Set(slot, l.now+int64(l.Timeout))
+	if deadline == never {
+		l.wheel.Cancel(slot)
+	} else {
+		l.wheel.Set(slot, deadline)
+	}
 }
 
 // handle acts on an event. One of an earlier life of the slot is ignored.
@@ -93,6 +111,8 @@ func (l *loop) handle(e epoll.Event) {
 		l.onSending(e.Slot, e.Mask)
 	case receiving:
 		l.onReceiving(e.Slot, e.Mask)
+	case resting:
+		l.onResting(e.Slot, e.Mask)
 	case awaiting:
 		l.onAwaiting(e.Slot)
 	case closing:
@@ -123,6 +143,7 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		return
 	}
 	l.established++
+	c.heard = l.now
 	if c.measured {
 		l.hist.connect.Record(l.now - c.due)
 		l.interval.connect.Record(l.now - c.due)
@@ -136,7 +157,9 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		}
 	}
 	if l.Lifecycle.ConnectOnly {
-		l.close(slot, mask)
+		l.settle(c)
+		c.left = 0
+		l.proceed(slot, mask)
 		return
 	}
 	c.readable = mask&epoll.In != 0
@@ -144,201 +167,16 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 	l.onSending(slot, mask)
 }
 
-// onSending writes what is left of the request.
-func (l *loop) onSending(slot int32, mask uint32) {
-	c := &l.conns[slot]
-	if int(c.sent) < len(l.Lifecycle.Request) {
-		n, errno := send(int(c.fd), l.Lifecycle.Request[c.sent:])
-		switch errno {
-		case 0:
-			c.sent += uint32(n)
-		case unix.EAGAIN:
-		default:
-			l.fail(slot, metrics.StageExchange, errno)
-			return
-		}
-		if int(c.sent) < len(l.Lifecycle.Request) {
-			return // an edge comes when there is room
-		}
-	}
-	c.mark = l.clock()
-	if l.until.Kind == Exactly && l.until.Bytes == 0 {
-		l.responded(slot, mask)
-		return
-	}
-	l.enter(slot, receiving)
-	if c.readable || mask&ended != 0 {
-		l.onReceiving(slot, mask)
-	}
-}
-
-// onReceiving reads until the response is whole.
-func (l *loop) onReceiving(slot int32, mask uint32) {
-	c := &l.conns[slot]
-	for {
-		n, errno := read(int(c.fd), l.buffer)
-		switch {
-		case errno == unix.EAGAIN:
-			return
-		case errno == unix.ECONNRESET && l.until.Kind == PeerFIN && l.Lifecycle.CloseHow == wire.RST:
-			l.recordExchange(c)
-			l.finish(slot, metrics.StageExchange, metrics.Succeeded)
-			return
-		case errno != 0:
-			l.fail(slot, metrics.StageExchange, errno)
-			return
-		case n == 0:
-			l.peerClosed(slot)
-			return
-		}
-		if c.received == 0 && c.measured {
-			l.hist.firstByte.Record(l.clock() - c.mark)
-		}
-		c.received += int64(n)
-		whole, outcome := l.whole(slot, l.buffer[:n])
-		if outcome != metrics.Succeeded {
-			l.finish(slot, metrics.StageExchange, outcome)
-			return
-		}
-		if whole {
-			l.recordExchange(c)
-			l.responded(slot, mask)
-			return
-		}
-		if n < len(l.buffer) && mask&ended == 0 {
-			return
-		}
-	}
-}
-
-// whole tells whether the response is complete with the bytes just read.
-func (l *loop) whole(slot int32, chunk []byte) (bool, metrics.Outcome) {
-	c := &l.conns[slot]
-	switch l.until.Kind {
-	case Exactly:
-		if c.received > l.until.Bytes {
-			return false, metrics.Unexpected
-		}
-		return c.received == l.until.Bytes, metrics.Succeeded
-	case AtLeast:
-		return c.received >= l.until.Bytes, metrics.Succeeded
-	case Match:
-		seen := append(l.seen[slot], chunk...)
-		l.seen[slot] = seen
-		if l.pattern.Match(seen) {
-			return true, metrics.Succeeded
-		}
-		if len(seen) > MaxMatch {
-			return false, metrics.Unexpected
-		}
-	}
-	return false, metrics.Succeeded
-}
-
-// peerClosed: a FIN instead of more response.
-func (l *loop) peerClosed(slot int32) {
-	c := &l.conns[slot]
-	switch {
-	case l.until.Kind != PeerFIN:
-		l.finish(slot, metrics.StageExchange, metrics.ClosedEarly)
-	case c.received == 0 && len(l.Lifecycle.Request) > 0:
-		// It took the request and said nothing: that is no response.
-		l.finish(slot, metrics.StageExchange, metrics.ClosedEarly)
-	case l.Lifecycle.CloseHow == wire.RST:
-		l.finish(slot, metrics.StageClose, metrics.Unexpected)
-	default:
-		l.recordExchange(c)
-		l.finish(slot, metrics.StageExchange, metrics.Succeeded)
-	}
-}
-
-func (l *loop) recordExchange(c *conn) {
-	if c.measured {
-		l.hist.exchange.Record(l.clock() - c.mark)
-	}
-}
-
-// responded: the script is played; what is left is the close.
-func (l *loop) responded(slot int32, mask uint32) {
-	if l.Lifecycle.CloseBy == wire.Client {
-		l.close(slot, mask)
-		return
-	}
-	l.enter(slot, awaiting)
-	if mask&ended != 0 {
-		l.onAwaiting(slot)
-	}
-}
-
-// close is the active close.
-func (l *loop) close(slot int32, mask uint32) {
-	c := &l.conns[slot]
-	switch {
-	case l.Lifecycle.CloseHow == wire.RST:
-		if errno := abortOnClose(int(c.fd)); errno != 0 {
-			l.fail(slot, metrics.StageClose, errno)
-			return
-		}
-	case l.Lifecycle.CloseWait:
-		c.mark = l.clock()
-		if errno := shutdownWrite(int(c.fd)); errno != 0 {
-			l.fail(slot, metrics.StageClose, errno)
-			return
-		}
-		l.enter(slot, closing)
-		if mask&(ended|epoll.In) != 0 {
-			l.onClosing(slot)
-		}
-		return
-	}
-	l.finish(slot, metrics.StageClose, metrics.Succeeded)
-}
-
-// onAwaiting: the server closes, in the way its script says.
-func (l *loop) onAwaiting(slot int32) {
-	c := &l.conns[slot]
-	n, errno := read(int(c.fd), l.buffer)
-	switch {
-	case errno == unix.EAGAIN:
-	case errno == unix.ECONNRESET && l.Lifecycle.CloseHow == wire.RST,
-		errno == 0 && n == 0 && l.Lifecycle.CloseHow == wire.FIN:
-		l.finish(slot, metrics.StageClose, metrics.Succeeded)
-	case errno != 0:
-		l.fail(slot, metrics.StageClose, errno)
-	default: // bytes behind the response, or a FIN where a RST was asked for
-		l.finish(slot, metrics.StageClose, metrics.Unexpected)
-	}
-}
-
-// onClosing: own FIN is sent; whatever the peer still says is read and dropped.
-func (l *loop) onClosing(slot int32) {
-	c := &l.conns[slot]
-	for {
-		n, errno := read(int(c.fd), l.buffer)
-		if errno == unix.EAGAIN {
-			return
-		}
-		if errno == 0 && n > 0 {
-			continue
-		}
-		if c.measured && (errno == 0 || errno == unix.ECONNRESET) {
-			l.hist.closeTime.Record(l.clock() - c.mark)
-		}
-		if errno != 0 {
-			l.fail(slot, metrics.StageClose, errno)
-		} else {
-			l.finish(slot, metrics.StageClose, metrics.Succeeded)
-		}
-		return
-	}
-}
-
 // expire: the deadline of the state has passed.
 func (l *loop) expire(slot int32) {
-	switch s := l.conns[slot].state; s {
-	case free:
-	case waiting:
+	switch s := l.conns[slot].state; {
+	case s == free:
+	case s == waiting:
 		l.finish(slot, metrics.StageConnect, metrics.PortsExhausted)
+	case s == resting:
+		l.act(slot, 0)
+	case s == receiving && l.Lifecycle.Beat != nil:
+		l.onMissed(slot)
 	default:
 		l.finish(slot, stageOf[s], metrics.TimedOut)
 	}
@@ -369,7 +207,8 @@ func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) 
 	if c.fd >= 0 {
 		closeSocket(int(c.fd))
 	}
-	l.now = l.clock()
+	l.clock()
+	l.settle(c)
 	if c.measured {
 		l.ends[stage][outcome]++
 		if outcome == metrics.Succeeded {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"tcpbench/internal/wire"
 )
@@ -22,6 +23,22 @@ type Lifecycle struct {
 	Request []byte `json:"request,omitempty"`
 	// Response tells when the answer is whole.
 	Response Until `json:"response"`
+	// Exchanges is the number of requests, zero for one. The first is Request, each
+	// further one Again; Gap lies between a response and the next request, or, with
+	// Pipeline, all requests are sent at once.
+	Exchanges uint32        `json:"exchanges,omitempty"`
+	Again     []byte        `json:"again,omitempty"`
+	Gap       time.Duration `json:"gap,omitempty"`
+	// Jitter makes a gap up to that share of it shorter or longer, 0 to 1.
+	Jitter   float64 `json:"jitter,omitempty"`
+	Pipeline bool    `json:"pipeline,omitempty"`
+	// Beat makes the exchanges a heartbeat, for as long as the connection lives.
+	Beat *Heartbeat `json:"beat,omitempty"`
+	// Hold keeps a connection established after its last exchange for so long before
+	// it is closed.
+	Hold time.Duration `json:"hold,omitempty"`
+	// Keep keeps connections established until the measured time is over.
+	Keep bool `json:"keep,omitempty"`
 	// ConnectOnly ends the script at ESTABLISHED: nothing is sent or awaited.
 	ConnectOnly bool `json:"connect_only,omitempty"`
 	// CloseBy is the side that closes actively, CloseHow the segment it uses.
@@ -32,17 +49,42 @@ type Lifecycle struct {
 	CloseWait bool `json:"close_wait,omitempty"`
 }
 
-// Scripted is the lifecycle of one exchange with a tcpbench server.
+// Scripted is the lifecycle that a tcpbench server's script describes.
 func Scripted(s wire.Script) Lifecycle {
 	request := make([]byte, wire.HeaderSize+int(s.RequestSize))
 	s.Append(request[:0])
 	return Lifecycle{
-		Request:  request,
-		Response: Until{Kind: Exactly, Bytes: int64(s.ResponseSize)},
-		CloseBy:  s.CloseBy,
-		CloseHow: s.CloseHow,
+		Request:   request,
+		Again:     request[wire.HeaderSize:], // payload is zeros
+		Exchanges: uint32(s.Exchanges),
+		Response:  Until{Kind: Exactly, Bytes: int64(s.ResponseSize)},
+		CloseBy:   s.CloseBy,
+		CloseHow:  s.CloseHow,
 	}
 }
+
+// Heartbeat is a small exchange again and again, by which both ends learn that the other
+// is still there. The beats of different connections are spread over the interval.
+type Heartbeat struct {
+	Every time.Duration `json:"every"`
+	// Missed is the number of beats in a row without an answer after which the peer
+	// counts as dead.
+	Missed int    `json:"missed"`
+	Design Design `json:"design"`
+}
+
+// Design says who pings and who answers.
+type Design string
+
+const (
+	// ClientPings: the client pings, the server answers, the client notices.
+	ClientPings Design = "ping"
+	// ServerListens: the client pings, the server does not answer and closes on a client
+	// that is silent for Missed intervals.
+	ServerListens Design = "listen"
+	// ServerPings: the server pings, the client answers, both notice.
+	ServerPings Design = "server"
+)
 
 // UntilKind is a way to know that a response is whole.
 type UntilKind string
@@ -125,6 +167,9 @@ func (l Lifecycle) validate() error {
 	if len(l.Request) > math.MaxInt32 {
 		return errors.New("the request is longer than 2 GiB")
 	}
+	if err := l.validateRest(); err != nil {
+		return err
+	}
 	if l.ConnectOnly {
 		if l.CloseBy == wire.Server {
 			return errors.New("a server has no script to close by when the client only connects: close by client")
@@ -149,6 +194,41 @@ func (l Lifecycle) validate() error {
 	}
 	if l.CloseWait && (l.CloseBy != wire.Client || l.CloseHow != wire.FIN) {
 		return errors.New("only a client that closes by FIN can wait for the other side's close")
+	}
+	return nil
+}
+
+// validateRest looks at what a connection does again and again.
+func (l Lifecycle) validateRest() error {
+	switch {
+	case l.Gap < 0 || l.Hold < 0:
+		return errors.New("a pause is negative")
+	case l.Jitter < 0 || l.Jitter > 1:
+		return errors.New("jitter is a share, 0 to 1")
+	case l.Pipeline && (l.Beat != nil || l.Gap > 0 || l.Response.Kind != Exactly || l.Exchanges > math.MaxUint16):
+		return errors.New("a pipeline has no pauses, no heartbeat, at most 65535 exchanges, and responses of a known size")
+	case l.Exchanges > 1 && len(l.Again) == 0:
+		return errors.New("a further request needs a byte by which the server knows it")
+	case l.Exchanges > 1 && l.Response.Kind == PeerFIN:
+		return errors.New("a server that closes behind a response leaves no further exchange")
+	}
+	b := l.Beat
+	if b == nil {
+		return nil
+	}
+	switch {
+	case b.Every < time.Millisecond:
+		return errors.New("a heartbeat: want every 1ms or more")
+	case b.Missed < 1 || b.Missed > 100:
+		return errors.New("a heartbeat: want 1 to 100 missed beats to make a dead peer")
+	case len(l.Again) == 0 || l.ConnectOnly:
+		return errors.New("a heartbeat: want a request of a byte or more")
+	case b.Design == ServerListens && (l.Response.Kind != Exactly || l.Response.Bytes != 0):
+		return errors.New("a server that only listens sends no response")
+	case b.Design != ServerListens && (l.Response.Kind != Exactly || l.Response.Bytes == 0):
+		return errors.New("a heartbeat: want a response of a known size")
+	case b.Design != ClientPings && b.Design != ServerListens && b.Design != ServerPings:
+		return fmt.Errorf("unknown heartbeat design %q", b.Design)
 	}
 	return nil
 }

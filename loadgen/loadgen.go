@@ -36,6 +36,10 @@ const (
 	Constant Process = "constant"
 	// Poisson starts connections at exponentially distributed distances.
 	Poisson Process = "poisson"
+	// Bursts starts many connections at one instant, and again.
+	Bursts Process = "burst"
+	// Hold opens a population once and keeps it.
+	Hold Process = "hold"
 )
 
 // Policy says what to do when no four-tuple is free.
@@ -59,10 +63,25 @@ type Config struct {
 	Process Process `json:"process"`
 	// Connections is the number in flight of a closed process, and the number of
 	// slots of an open one: an arrival that finds no slot is missed.
-	Connections int  `json:"connections"`
-	Rate        Rate `json:"rate,omitempty"`
-	Seed        uint64
-	Lifecycle   Lifecycle `json:"lifecycle"`
+	Connections int `json:"connections"`
+	// Profile is the rate of an open process over the measured time.
+	Profile Profile `json:"profile,omitempty"`
+	// Burst connections are due at one instant, again every Every.
+	Burst int           `json:"burst,omitempty"`
+	Every time.Duration `json:"every,omitempty"`
+	// Replace makes a held population replace the connections that it loses.
+	Replace bool `json:"replace,omitempty"`
+	// HoldFor is how long a held population is kept once it is there.
+	HoldFor time.Duration `json:"hold_for,omitempty"`
+	// OpenRate, ExchangeRate and CloseRate bound how many connections per second open
+	// in a closed or held process, exchange, and close; zero does not.
+	OpenRate     Rate   `json:"open_rate,omitempty"`
+	ExchangeRate Rate   `json:"exchange_rate,omitempty"`
+	CloseRate    Rate   `json:"close_rate,omitempty"`
+	Seed         uint64 `json:"seed,omitempty"`
+
+	Lifecycle Lifecycle `json:"lifecycle"`
+	Options   Options   `json:"options"`
 	// Loops is the number of threads; zero means one for each processor.
 	Loops int `json:"loops"`
 	// Warmup is loaded like the rest and not recorded.
@@ -101,14 +120,22 @@ func (c *Config) validate() error {
 		return errors.New("timeout: want more than 0")
 	case c.Duration < 0 || c.Warmup < 0:
 		return errors.New("a duration is negative")
-	case c.Duration == 0 && c.Count == 0:
+	case c.Duration == 0 && c.Count == 0 && c.HoldFor == 0:
 		return errors.New("neither a duration nor a count bounds the run")
 	}
 	switch c.Process {
 	case Closed:
+	case Hold:
+		if c.HoldFor <= 0 {
+			return errors.New("a held population needs to be held for a time")
+		}
+	case Bursts:
+		if c.Burst < 1 || c.Every < 0 {
+			return errors.New("a burst needs one connection or more, again after a time that is not negative")
+		}
 	case Constant, Poisson:
-		if c.Rate <= 0 || c.Rate > MaxRate {
-			return fmt.Errorf("an open loop needs a rate of up to %v connections per second", MaxRate)
+		if err := c.Profile.validate(); err != nil {
+			return err
 		}
 	default:
 		return fmt.Errorf("unknown arrival process %q", c.Process)
@@ -153,6 +180,17 @@ func (r *run) stop(reason string) {
 	}
 }
 
+// endAt plans the end of the arrivals, and after it of all: a timeout later, and where
+// connections were kept, after the time that the rate of closing takes.
+func (r *run) endAt(at int64) {
+	lower(&r.stopAt, at)
+	last := at + int64(r.Timeout)
+	if r.CloseRate > 0 {
+		last += int64(float64(r.Connections) / r.CloseRate.PerSecond() * 1e9)
+	}
+	lower(&r.abandonAt, last)
+}
+
 func lower(a *atomic.Int64, to int64) {
 	for old := a.Load(); to < old; old = a.Load() {
 		if a.CompareAndSwap(old, to) {
@@ -171,6 +209,9 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}
 	cfg.Loops = min(cfg.Loops, cfg.Connections)
+	if err := cfg.Options.try(cfg.Targets); err != nil {
+		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
+	}
 	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops)}
 	all, err := spaces(cfg.Targets, cfg.Sources)
 	if err != nil {
@@ -197,8 +238,7 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 	r.stopAt.Store(never)
 	r.abandonAt.Store(never)
 	if cfg.Duration > 0 {
-		r.stopAt.Store(int64(cfg.Warmup + cfg.Duration))
-		r.abandonAt.Store(int64(cfg.Warmup + cfg.Duration + cfg.Timeout))
+		r.endAt(int64(cfg.Warmup + cfg.Duration))
 	}
 	for _, l := range r.loops {
 		go l.live()

@@ -1,9 +1,12 @@
 package loadgen
 
 import (
+	"bytes"
 	"math"
+	"math/rand/v2"
 	"regexp"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +19,9 @@ const (
 	never = math.MaxInt64
 	// startsPerTurn and eventsPerTurn bound a turn, so that neither arrivals nor events
 	// wait long for the other.
-	startsPerTurn = 16
-	eventsPerTurn = 64
+	startsPerTurn   = 16
+	eventsPerTurn   = 64
+	expiriesPerTurn = 64
 	// wakeEarly is taken off a sleep that ends with an arrival: epoll_pwait2 with a
 	// timer slack of 1 ns comes back 34–40 µs late. The rest is spent polling.
 	wakeEarly = int64(30 * time.Microsecond)
@@ -39,10 +43,25 @@ type loop struct {
 	arrivals  arrivals
 	gate      gate
 	open      bool
+	request   []byte // the first one, or all of a pipeline
+	exchanges uint32
+	perSend   uint16 // requests in one request's bytes
 	until     Until
 	pattern   *regexp.Regexp
 	seen      [][]byte // by slot, what Until.Match has to look at
 	buffer    []byte
+	random    *rand.Rand // of the gaps
+
+	settings4, settings6 []setting
+	congestion           []byte
+	protocol             int
+
+	openLimit, exchangeLimit, closeLimit limiter
+	startsPerTurn                        int
+	settled                              uint64 // connections that had their first exchange
+	dismissed                            bool   // what was kept may go
+	beats                                metrics.Beats
+	bursts                               []metrics.Burst
 
 	now     int64  // the clock, as last read
 	woke    int64  // when the present turn began
@@ -78,15 +97,29 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		conns:     make([]conn, slots),
 		freeSlots: make([]int32, 0, slots),
 		spaces:    own,
-		open:      r.Process != Closed,
+		open:      r.Process != Closed && r.Process != Hold,
+		request:   r.Lifecycle.Request,
+		exchanges: max(1, r.Lifecycle.Exchanges),
+		perSend:   1,
 		until:     r.Lifecycle.Response,
 		buffer:    make([]byte, readSize),
 		quota:     never,
 		hist:      newRecorders(),
 		spares:    make(chan *metrics.Recorder, 1),
 
-		measureFrom: int64(r.Warmup),
+		random: rand.New(rand.NewPCG(r.Seed, uint64(id))),
+
+		settings4:     r.Options.settings(unix.AF_INET),
+		settings6:     r.Options.settings(unix.AF_INET6),
+		congestion:    []byte(r.Options.Congestion),
+		protocol:      r.Options.protocol(),
+		openLimit:     newLimiter(r.OpenRate, r.Loops),
+		exchangeLimit: newLimiter(r.ExchangeRate, r.Loops),
+		closeLimit:    newLimiter(r.CloseRate, r.Loops),
+		startsPerTurn: startsPerTurn,
+		measureFrom:   int64(r.Warmup),
 	}
+	l.prepare()
 	for slot := int32(slots) - 1; slot >= 0; slot-- {
 		l.freeSlots = append(l.freeSlots, slot)
 	}
@@ -97,10 +130,25 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		l.pattern = regexp.MustCompile(l.until.Pattern) // compiled once by validate
 		l.seen = make([][]byte, slots)
 	}
+	if r.Process == Hold && !r.Replace {
+		l.quota = slots
+	}
 	l.arrivals = newArrivals(&r.Config, id)
 	l.interval = interval{end: l.measureFrom + perInterval, connect: metrics.NewRecorder()}
 	l.spares <- metrics.NewRecorder()
 	return l, nil
+}
+
+// prepare fills in what follows from the lifecycle and the arrivals.
+func (l *loop) prepare() {
+	if life := &l.Lifecycle; life.Pipeline {
+		l.perSend = uint16(l.exchanges)
+		l.request = slices.Concat(life.Request, bytes.Repeat(life.Again, int(l.exchanges)-1))
+	}
+	if l.Process == Bursts {
+		// One instant is one turn, whatever waits for the loop.
+		l.startsPerTurn = int(share(uint64(l.Burst), l.id, l.Loops))
+	}
 }
 
 // share is part i of n parts of total that differ by one at most.
@@ -173,7 +221,12 @@ func (l *loop) turn() error {
 		}
 	}
 	l.wheel.Advance(l.clock())
-	for slot, ok := l.wheel.Pop(); ok; slot, ok = l.wheel.Pop() {
+	for range expiriesPerTurn {
+		slot, ok := l.wheel.Pop()
+		if !ok {
+			break
+		}
+		l.worked = true
 		l.expire(slot)
 	}
 	return nil
@@ -185,7 +238,7 @@ func (l *loop) startDue() int64 {
 	if len(l.queue) > 0 {
 		next = l.retryHeld()
 	}
-	for range startsPerTurn {
+	for range l.startsPerTurn {
 		start, due := l.nextArrival()
 		if start > l.now {
 			return min(next, start)

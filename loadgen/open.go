@@ -13,7 +13,9 @@ func (l *loop) arrive(due int64, measured bool) {
 	l.freeSlots = l.freeSlots[:len(l.freeSlots)-1]
 	c := &l.conns[slot]
 	c.due, c.measured, c.fd = due, measured, -1
-	c.sent, c.received, c.readable = 0, 0, false
+	c.sent, c.received, c.pending, c.missed = 0, 0, 0, 0
+	c.readable, c.again, c.leaving = false, false, false
+	c.left = l.exchanges
 	if measured {
 		l.attempted++
 	}
@@ -28,22 +30,18 @@ func (l *loop) arrive(due int64, measured bool) {
 func (l *loop) connect(slot int32) {
 	c := &l.conns[slot]
 	s := l.nextSpace()
-	fd, errno := socket(s.target.family)
+	fd, errno := socket(s.target.family, l.protocol)
 	if errno != 0 {
 		l.fail(slot, metrics.StageSocket, errno)
 		return
 	}
 	c.fd = int32(fd)
-	if s.source != nil {
-		// Without this option bind() would take the port from all destinations (ip(7)).
-		errno = setInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-		if errno == 0 {
-			errno = bind(fd, s.source)
-		}
-		if errno != 0 {
-			l.fail(slot, metrics.StageSocket, errno)
-			return
-		}
+	if errno = l.apply(fd, s.target.family); errno == 0 && s.source != nil {
+		errno = l.bind(fd, s)
+	}
+	if errno != 0 {
+		l.fail(slot, metrics.StageSocket, errno)
+		return
 	}
 	c.began = l.clock()
 	errno = connect(fd, s.target)
@@ -61,6 +59,9 @@ func (l *loop) connect(slot int32) {
 		l.hist.connectCall.Record(returned - c.began)
 		l.hist.scheduleLag.Record(c.began - c.due)
 	}
+	if l.Process == Bursts {
+		l.noteIssue(c)
+	}
 	if !l.open {
 		c.due = c.began // a closed loop has no intended time to count from
 	}
@@ -69,6 +70,46 @@ func (l *loop) connect(slot int32) {
 		return
 	}
 	l.enter(slot, connecting)
+}
+
+// bind takes the source address and, where ports are explicit, the port.
+func (l *loop) bind(fd int, s *space) unix.Errno {
+	switch {
+	case l.Options.FixedPorts:
+		a := *s.source
+		a.setPort(l.nextPort(s))
+		return bind(fd, &a)
+	case !l.Options.TakePort:
+		// Without this option bind() takes the port from all destinations (ip(7)).
+		if errno := setInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); errno != 0 {
+			return errno
+		}
+	}
+	return bind(fd, s.source)
+}
+
+// nextPort counts through the ports of a four-tuple space. A space that several loops
+// share is counted by each from a port of its own.
+func (l *loop) nextPort(s *space) uint16 {
+	low, high := l.Options.PortRange[0], l.Options.PortRange[1]
+	size := high - low + 1
+	if s.port == 0 {
+		s.port = low + size*l.id/l.Loops
+	} else if s.port++; s.port > high {
+		s.port = low
+	}
+	return uint16(s.port)
+}
+
+// noteIssue notes when the connections of one burst were really issued.
+func (l *loop) noteIssue(c *conn) {
+	last := len(l.bursts) - 1
+	if last < 0 || l.bursts[last].Due != c.due {
+		l.bursts = append(l.bursts, metrics.Burst{Due: c.due, First: c.began})
+		last++
+	}
+	l.bursts[last].Count++
+	l.bursts[last].Last = c.began
 }
 
 // hold keeps an attempt for which there was no four-tuple until there may be one.

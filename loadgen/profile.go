@@ -161,10 +161,7 @@ func (s Segment) due(k uint64) (time.Duration, bool) {
 		if hi >= uint64(s.From) {
 			return 0, false // beyond 2^64 ns
 		}
-		var rest uint64
-		if ns, rest = bits.Div64(hi, lo, uint64(s.From)); rest > 0 {
-			ns++ // never early
-		}
+		ns, _ = bits.Div64(hi, lo, uint64(s.From))
 	} else if at := math.Ceil(s.when(float64(k))); at < math.MaxInt64 {
 		ns = uint64(at)
 	} else {

@@ -12,6 +12,7 @@ type recorders struct {
 	handshakeRTT, firstByte, exchange        *metrics.Recorder
 	closeTime, lifetime, lifetimeUncorrected *metrics.Recorder
 	scheduleLag, loopLag                     *metrics.Recorder
+	heartbeat, detect                        *metrics.Recorder
 }
 
 func newRecorders() recorders {
@@ -21,7 +22,7 @@ func newRecorders() recorders {
 		firstByte: metrics.NewRecorder(), exchange: metrics.NewRecorder(),
 		closeTime: metrics.NewRecorder(), lifetime: metrics.NewRecorder(),
 		lifetimeUncorrected: metrics.NewRecorder(), scheduleLag: metrics.NewRecorder(),
-		loopLag: metrics.NewRecorder(),
+		loopLag: metrics.NewRecorder(), heartbeat: metrics.NewRecorder(), detect: metrics.NewRecorder(),
 	}
 }
 
@@ -39,6 +40,8 @@ func (r *recorders) named() map[string]*metrics.Recorder {
 		metrics.LifetimeUncorrected: r.lifetimeUncorrected,
 		metrics.ScheduleLag:         r.scheduleLag,
 		metrics.LoopLag:             r.loopLag,
+		metrics.Heartbeat:           r.heartbeat,
+		metrics.Detect:              r.detect,
 	}
 }
 
@@ -72,8 +75,11 @@ func (l *loop) passMarks() {
 		l.cpu, l.busy, l.turns, l.woke = threadCPU(), 0, 0, l.now
 		l.events <- loopEvent{kind: loopMeasures, loop: l.id}
 	}
-	if !l.ended && l.now >= l.stopAt.Load() {
+	if l.now >= l.stopAt.Load() {
 		l.endWindow()
+		if !l.dismissed {
+			l.dismiss()
+		}
 	}
 	for l.measuring && l.now >= l.interval.end {
 		l.endInterval()

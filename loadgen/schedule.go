@@ -3,7 +3,6 @@ package loadgen
 import (
 	"fmt"
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -53,50 +52,87 @@ type Schedule interface {
 	Next() (due time.Duration, ok bool)
 }
 
-// constant is one loop's share of arrivals that are 1/rate apart: loop i of n has the
-// arrivals i, i+n, i+2n, …
+// constant is one loop's share of arrivals that follow a profile at equal distances: loop
+// i of n has the arrivals i, i+n, i+2n, … counted through all segments.
 type constant struct {
-	rate        Rate
-	index, step uint64
+	profile     Profile
+	start       time.Duration // of the present segment
+	index, step uint64        // within it
 }
 
-func newConstant(rate Rate, loop, loops int) *constant {
-	return &constant{rate: rate, index: uint64(loop), step: uint64(loops)}
+func newConstant(p Profile, loop, loops int) *constant {
+	return &constant{profile: p, index: uint64(loop), step: uint64(loops)}
 }
 
 func (c *constant) Next() (time.Duration, bool) {
-	// index × 1e9 × rateUnit / rate needs 128 bits after a few hours at high rates.
-	hi, lo := bits.Mul64(c.index, 1e9*rateUnit)
-	if hi >= uint64(c.rate) {
-		return 0, false // beyond 2^64 ns
+	for len(c.profile) > 0 {
+		s := c.profile[0]
+		if due, ok := s.due(c.index); ok && due <= math.MaxInt64-c.start {
+			c.index += c.step
+			return c.start + due, true
+		}
+		if s.For == 0 {
+			break
+		}
+		c.index -= s.count()
+		c.start += s.For
+		c.profile = c.profile[1:]
 	}
-	due, _ := bits.Div64(hi, lo, uint64(c.rate))
-	if due > math.MaxInt64 {
-		return 0, false
-	}
-	c.index += c.step
-	return time.Duration(due), true
+	return 0, false
 }
 
-// poisson is one loop's share of a Poisson process: gaps are exponential, and a split
-// of a Poisson process over n loops is n Poisson processes of 1/n of the rate.
+// poisson is one loop's share of a Poisson process whose rate follows a profile: the
+// number of arrivals up to a time is that of a process of rate 1 up to the profile's
+// mass, and a split of it over n loops is n processes of 1/n of the rate.
 type poisson struct {
-	mean   float64 // nanoseconds between two arrivals of this loop
-	at     float64
-	random *rand.Rand
+	profile Profile
+	start   time.Duration // of the present segment
+	mass    float64       // of the arrivals, within it
+	loops   float64
+	random  *rand.Rand
 }
 
-func newPoisson(rate Rate, loop, loops int, seed uint64) *poisson {
-	return &poisson{
-		mean:   float64(loops) * 1e9 / rate.PerSecond(),
-		random: rand.New(rand.NewPCG(seed, uint64(loop))),
-	}
+func newPoisson(p Profile, loop, loops int, seed uint64) *poisson {
+	return &poisson{profile: p, loops: float64(loops), random: rand.New(rand.NewPCG(seed, uint64(loop)))}
 }
 
 func (p *poisson) Next() (time.Duration, bool) {
-	p.at += p.random.ExpFloat64() * p.mean
-	if p.at >= math.MaxInt64 {
-		return 0, false
+	p.mass += p.random.ExpFloat64() * p.loops
+	for len(p.profile) > 0 {
+		s := p.profile[0]
+		if s.For == 0 || p.mass < s.mass(s.For) {
+			at := s.when(p.mass)
+			if at >= math.MaxInt64-float64(p.start) {
+				return 0, false
+			}
+			return p.start + time.Duration(at), true
+		}
+		p.mass -= s.mass(s.For)
+		p.start += s.For
+		p.profile = p.profile[1:]
 	}
-	return time.Duration(p.at), true
+	return 0, false
+}
+
+// bursts is one loop's share of size connections at one instant, again every every.
+type bursts struct {
+	share, left int
+	at, every   time.Duration
+}
+
+func newBursts(size int, every time.Duration, loop, loops int) *bursts {
+	own := int(share(uint64(size), loop, loops))
+	return &bursts{share: own, left: own, every: every}
+}
+
+func (b *bursts) Next() (time.Duration, bool) {
+	if b.left == 0 {
+		if b.every == 0 || b.share == 0 || b.at > math.MaxInt64-b.every {
+			return 0, false
+		}
+		b.at += b.every
+		b.left = b.share
+	}
+	b.left--
+	return b.at, true
 }

@@ -12,9 +12,9 @@ import (
 // all go through RawSyscall: entering a call through Syscall lets the runtime retake
 // the processor and costs a quarter more per connection.
 
-func socket(family int) (int, unix.Errno) {
+func socket(family, protocol int) (int, unix.Errno) {
 	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family),
-		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, uintptr(protocol))
 	return int(fd), errno
 }
 
@@ -31,6 +31,12 @@ func connect(fd int, a *sockaddr) unix.Errno {
 func setInt(fd, level, option int, value int32) unix.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+	return errno
+}
+
+func setBytes(fd, level, option int, value []byte) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(&value[0])), uintptr(len(value)), 0)
 	return errno
 }
 

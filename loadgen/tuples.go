@@ -3,6 +3,7 @@ package loadgen
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -102,11 +103,15 @@ func newSockaddr(a netip.AddrPort) sockaddr {
 	return s
 }
 
+// setPort sets the port of an address of either family, whose port stands at one place.
+func (s *sockaddr) setPort(port uint16) { s.storage.Port = port<<8 | port>>8 }
+
 // space is one source and one destination: all the four-tuples that differ in nothing
 // but the source port. A nil source leaves the choice to the kernel's routing.
 type space struct {
 	source *sockaddr
 	target *sockaddr
+	port   int // the last explicit source port
 }
 
 // spaces pairs every target with every source of its family. Neighbours in the list
@@ -139,7 +144,7 @@ func spaces(targets []netip.AddrPort, sources Sources) ([]space, error) {
 // fewer than loops.
 func stripe(all []space, loop, loops int) []space {
 	if len(all) < loops {
-		return all
+		return slices.Clone(all)
 	}
 	var own []space
 	for i := loop; i < len(all); i += loops {

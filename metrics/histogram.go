@@ -29,6 +29,8 @@ const (
 	LifetimeUncorrected = "lifetime_uncorrected"
 	ScheduleLag         = "schedule_lag"
 	LoopLag             = "loop_lag"
+	Heartbeat           = "heartbeat_rtt"
+	Detect              = "detect"
 )
 
 // HistogramOrder lists the histograms in the order of a connection's life, for
@@ -36,7 +38,7 @@ const (
 func HistogramOrder() []string {
 	return []string{
 		ScheduleLag, ConnectCall, Connect, ConnectUncorrected, HandshakeRTT,
-		FirstByte, ExchangeTime, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
+		FirstByte, ExchangeTime, Heartbeat, Detect, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
 	}
 }
 

@@ -41,6 +41,7 @@ const (
 	TimedOut                    // our own deadline passed
 	ClosedEarly                 // FIN before the response was whole
 	Unexpected                  // bytes after the response, or a FIN where a RST was due
+	PeerSilent                  // as many beats in a row without an answer as make a dead peer
 	OtherError                  // an errno that has no name here
 	Outcomes
 )
@@ -48,7 +49,7 @@ const (
 var outcomeNames = [Outcomes]string{
 	"succeeded", "ports_exhausted", "descriptors", "no_buffers", "denied",
 	"bad_address", "refused", "unreachable", "reset", "kernel_timeout", "timeout",
-	"closed_early", "unexpected", "other_error",
+	"closed_early", "unexpected", "peer_silent", "other_error",
 }
 
 func (o Outcome) String() string { return outcomeNames[o] }

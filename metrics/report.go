@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -25,6 +26,11 @@ type ClientReport struct {
 	// ExhaustedNS is the time for which arrivals were held back because no
 	// four-tuple was free.
 	ExhaustedNS int64 `json:"exhausted_ns"`
+	// RampNS is the time until all of a held population had had their first
+	// exchange; zero if that never came to be.
+	RampNS int64   `json:"ramp_ns,omitempty"`
+	Beats  Beats   `json:"beats"`
+	Bursts []Burst `json:"bursts,omitempty"`
 	// Stopped says why the run ended before its bound; empty when it did not.
 	Stopped    string               `json:"stopped,omitempty"`
 	Histograms map[string]Histogram `json:"histograms"`
@@ -44,6 +50,47 @@ type LoopReport struct {
 	Turns uint64 `json:"turns"`
 }
 
+// Beats counts heartbeats. Those that the peer was still to answer when the run ended
+// are neither answered nor missed.
+type Beats struct {
+	Sent     uint64 `json:"sent"`
+	Answered uint64 `json:"answered"`
+	Missed   uint64 `json:"missed"`
+}
+
+// Add adds the counts of other.
+func (b *Beats) Add(other Beats) {
+	b.Sent += other.Sent
+	b.Answered += other.Answered
+	b.Missed += other.Missed
+}
+
+// Burst is what one loop, or several together, issued for one instant. Times are
+// nanoseconds since the start of the run.
+type Burst struct {
+	Due   int64  `json:"due_ns"`
+	First int64  `json:"first_ns"` // the first connect() began
+	Last  int64  `json:"last_ns"`  // the last one did
+	Count uint64 `json:"count"`
+}
+
+// MergeBursts joins the parts of each burst, in the order of their instants.
+func MergeBursts(parts []Burst) []Burst {
+	all := slices.Clone(parts)
+	slices.SortStableFunc(all, func(a, b Burst) int { return cmp.Compare(a.Due, b.Due) })
+	var merged []Burst
+	for _, p := range all {
+		last := len(merged) - 1
+		if last < 0 || merged[last].Due != p.Due {
+			merged = append(merged, p)
+			continue
+		}
+		m := &merged[last]
+		m.First, m.Last, m.Count = min(m.First, p.First), max(m.Last, p.Last), m.Count+p.Count
+	}
+	return merged
+}
+
 // Merge adds the report of another client that ran at the same time.
 func (r *ClientReport) Merge(other ClientReport) error {
 	histograms, err := MergeHistograms(r.Histograms, other.Histograms)
@@ -57,6 +104,9 @@ func (r *ClientReport) Merge(other ClientReport) error {
 	r.SYNs += other.SYNs
 	r.Established += other.Established
 	r.ExhaustedNS += other.ExhaustedNS
+	r.RampNS = max(r.RampNS, other.RampNS)
+	r.Beats.Add(other.Beats)
+	r.Bursts = MergeBursts(slices.Concat(r.Bursts, other.Bursts))
 	if r.Stopped == "" {
 		r.Stopped = other.Stopped
 	}

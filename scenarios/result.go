@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"tcpbench/internal/child"
 	"tcpbench/loadgen"
@@ -20,8 +21,8 @@ func (s *stage) fill(r *metrics.Result, report *metrics.ClientReport) {
 		r.Rate = float64(report.InTime) / r.ElapsedS
 		r.RateOffered = float64(report.Attempted) / r.ElapsedS
 	}
-	if s.plan.Client.Process != loadgen.Closed {
-		intended := s.plan.Client.Rate.PerSecond()
+	if p := s.plan.Client.Profile; p != nil {
+		intended := p.Mean(time.Duration(report.ElapsedNS))
 		r.RateIntended = &intended
 	}
 	shares := s.to.cpu.Sub(s.from.cpu)

@@ -26,7 +26,7 @@ type options struct {
 	duration    time.Duration
 	count       uint64
 	connections int
-	rate        loadgen.Rate
+	rate        loadgen.Profile
 	arrival     loadgen.Process
 	seed        uint64
 	threads     int
@@ -74,7 +74,7 @@ func (o *options) register(c *cobra.Command) {
 	f.DurationVar(&o.timeout, "timeout", defaultTimeout, "bound of each stage: connect, exchange, close")
 
 	f.IntVar(&o.connections, "connections", 64, "connections in flight (closed loop); with --rate the most that may be in flight (default then 10000)")
-	f.Var(newValue(&o.rate, "", "RATE", loadgen.ParseRate), "rate", "open loop: start this many connections per second, as in 500, 2.5 or 10k")
+	f.Var(newValue(&o.rate, "", "RATE", loadgen.ParseProfile), "rate", "open loop: start this many connections per second, as in 500, 2.5 or 10k")
 	f.Var(word(&o.arrival, loadgen.Constant, loadgen.Poisson), "arrival", "with --rate: equal or exponential distances")
 	f.Uint64Var(&o.seed, "seed", 0, "of the random distances (default a new one, kept in the result)")
 	f.IntVar(&o.threads, "threads", runtime.NumCPU(), "client threads, each with its own event loop")
@@ -125,7 +125,7 @@ func (o *options) plan(ctx context.Context, c *cobra.Command, name string) (scen
 	plan := scenarios.Plan{
 		Name: name, Tool: tool(), Command: os.Args,
 		Client: loadgen.Config{
-			Process: loadgen.Closed, Connections: o.connections, Rate: o.rate, Seed: o.seed,
+			Process: loadgen.Closed, Connections: o.connections, Profile: o.rate, Seed: o.seed,
 			Loops: o.threads, Sources: o.sources, OnExhausted: o.onExhausted,
 			Warmup: o.warmup, Duration: o.duration, Count: o.count, Timeout: o.timeout,
 		},

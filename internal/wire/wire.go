@@ -69,6 +69,9 @@ const (
 	// RST is the abortive close: close() with SO_LINGER on and a linger time of
 	// zero. It leaves no TIME_WAIT and may cost the peer unread data.
 	RST
+	// HalfClose: the client sends FIN behind its last request, and the response comes
+	// to a half-closed socket.
+	HalfClose
 
 	hows
 )

@@ -1,0 +1,80 @@
+package loadgen
+
+import "tcpbench/metrics"
+
+// nextBeat is the time of the connection's next beat. Its place in the interval depends
+// on the slot alone, so that beats are spread over it and need no memory.
+func (l *loop) nextBeat(slot int32) int64 {
+	every := int64(l.Lifecycle.Beat.Every)
+	// Fibonacci hashing: neighbours in the slab are far apart in the interval.
+	place := (uint64(uint32(slot)) + uint64(l.id)<<20) * 0x9E3779B97F4A7C15 >> 44
+	phase := int64(place) * (every >> 20)
+	return phase + ((l.now-phase)/every+1)*every
+}
+
+// onMissed: an answer has not come before the next beat.
+func (l *loop) onMissed(slot int32) {
+	c := &l.conns[slot]
+	b := l.Lifecycle.Beat
+	if b.Design == ServerPings {
+		l.beats.Missed += uint64(b.Missed)
+		l.lose(slot, metrics.PeerSilent)
+		return
+	}
+	l.beats.Missed++
+	if c.missed++; int(c.missed) >= b.Missed {
+		l.lose(slot, metrics.PeerSilent)
+		return
+	}
+	l.enter(slot, sending)
+	l.onSending(slot, 0)
+}
+
+// dismiss ends the rest of all connections that were kept for the measured time: they
+// close now, as fast as they may.
+func (l *loop) dismiss() {
+	b := l.Lifecycle.Beat
+	if !l.Lifecycle.Keep && b == nil {
+		return
+	}
+	l.dismissed = true
+	for slot := range l.conns {
+		switch c := &l.conns[slot]; {
+		case c.state == resting, c.state == receiving && b != nil && b.Design == ServerPings:
+			c.leaving = true
+			l.enterUntil(int32(slot), resting, l.closeLimit.at(l.now))
+		default: // it learns when its answer is here
+		}
+	}
+}
+
+// settle notes that a connection has had its first exchange, or has ended without one.
+// When all of a held population have, the hold begins.
+func (l *loop) settle(c *conn) {
+	if l.HoldFor == 0 || c.left < l.exchanges {
+		return
+	}
+	if l.settled++; l.settled == uint64(len(l.conns)) {
+		l.events <- loopEvent{kind: loopHolds, loop: l.id}
+	}
+}
+
+// limiter spaces events by at least gap nanoseconds; a gap of zero does not.
+type limiter struct{ gap, next int64 }
+
+func newLimiter(r Rate, loops int) limiter {
+	if r == 0 {
+		return limiter{}
+	}
+	return limiter{gap: int64(float64(loops) * 1e9 / r.PerSecond())}
+}
+
+// at books the first time not before t at which an event may happen.
+func (l *limiter) at(t int64) int64 {
+	if l.gap == 0 {
+		return t
+	}
+	t = max(t, l.next)
+	l.next = t + l.gap
+	return t
+}

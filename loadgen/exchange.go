@@ -1,0 +1,282 @@
+package loadgen
+
+import (
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/epoll"
+	"tcpbench/internal/wire"
+	"tcpbench/metrics"
+)
+
+// onSending writes what is left of the request.
+func (l *loop) onSending(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	request := l.request
+	if c.again {
+		request = l.Lifecycle.Again
+	}
+	if int(c.sent) < len(request) {
+		n, errno := send(int(c.fd), request[c.sent:])
+		switch errno {
+		case 0:
+			c.sent += uint32(n)
+		case unix.EAGAIN:
+		default:
+			l.lose(slot, outcomeOf(metrics.StageExchange, errno))
+			return
+		}
+		if int(c.sent) < len(request) {
+			return // an edge comes when there is room
+		}
+	}
+	l.sentRequest(slot, mask)
+}
+
+// sentRequest: a request is in the kernel's hands, whole.
+func (l *loop) sentRequest(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	l.clock()
+	if c.pending == 0 {
+		c.mark = l.now
+	}
+	c.pending += l.perSend
+	c.again, c.sent = true, 0
+	if l.Lifecycle.Beat != nil {
+		l.beats.Sent++
+	}
+	if l.Lifecycle.CloseHow == wire.HalfClose && c.left <= uint32(c.pending) {
+		// The last request, and then our FIN: the response comes to a half-closed socket.
+		if errno := shutdownWrite(int(c.fd)); errno != 0 {
+			l.fail(slot, metrics.StageExchange, errno)
+			return
+		}
+	}
+	if l.until.Kind == Exactly && l.until.Bytes == 0 {
+		l.exchanged(slot, mask)
+		return
+	}
+	l.enterUntil(slot, receiving, l.answerBy(slot))
+	if c.readable || mask&ended != 0 {
+		c.readable = false
+		l.onReceiving(slot, mask)
+	}
+}
+
+// answerBy is the time by which the peer is to have said something.
+func (l *loop) answerBy(slot int32) int64 {
+	switch b := l.Lifecycle.Beat; {
+	case b == nil:
+		return l.now + int64(l.Timeout)
+	case b.Design == ServerPings:
+		return l.now + int64(b.Every)*int64(b.Missed)
+	default:
+		return l.nextBeat(slot)
+	}
+}
+
+// onReceiving reads until the response is whole.
+func (l *loop) onReceiving(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	for {
+		n, errno := read(int(c.fd), l.buffer)
+		switch {
+		case errno == unix.EAGAIN:
+			return
+		case errno == unix.ECONNRESET && l.until.Kind == PeerFIN && l.Lifecycle.CloseHow == wire.RST:
+			l.recordExchange(c)
+			l.finish(slot, metrics.StageExchange, metrics.Succeeded)
+			return
+		case errno != 0:
+			l.lose(slot, outcomeOf(metrics.StageExchange, errno))
+			return
+		case n == 0:
+			l.peerClosed(slot)
+			return
+		}
+		l.clock()
+		if c.received == 0 && c.measured {
+			l.hist.firstByte.Record(l.now - c.mark)
+		}
+		c.heard = l.now
+		c.received += int64(n)
+		whole, outcome := l.whole(slot, l.buffer[:n])
+		if outcome != metrics.Succeeded {
+			l.finish(slot, metrics.StageExchange, outcome)
+			return
+		}
+		if whole {
+			l.exchanged(slot, mask)
+			return
+		}
+		if n < len(l.buffer) && mask&ended == 0 {
+			return
+		}
+	}
+}
+
+// whole tells whether all that was asked for is here with the bytes just read.
+func (l *loop) whole(slot int32, chunk []byte) (bool, metrics.Outcome) {
+	c := &l.conns[slot]
+	switch l.until.Kind {
+	case Exactly:
+		for c.received >= l.until.Bytes && c.pending > 0 {
+			c.received -= l.until.Bytes
+			l.answered(c)
+		}
+		if c.pending == 0 && c.received > 0 {
+			return false, metrics.Unexpected
+		}
+		return c.pending == 0, metrics.Succeeded
+	case AtLeast:
+		if c.received < l.until.Bytes {
+			return false, metrics.Succeeded
+		}
+	case Match:
+		seen := append(l.seen[slot], chunk...)
+		l.seen[slot] = seen
+		if !l.pattern.Match(seen) {
+			if len(seen) > MaxMatch {
+				return false, metrics.Unexpected
+			}
+			return false, metrics.Succeeded
+		}
+		l.seen[slot] = seen[:0]
+	case PeerFIN:
+		return false, metrics.Succeeded
+	}
+	c.received = 0
+	l.answered(c)
+	return true, metrics.Succeeded
+}
+
+// answered: one response is whole.
+func (l *loop) answered(c *conn) {
+	l.recordExchange(c)
+	c.pending--
+	c.missed = 0
+	if b := l.Lifecycle.Beat; b != nil {
+		l.beats.Answered++
+		c.mark += int64(b.Every) // when the next of those unanswered was sent
+	}
+}
+
+func (l *loop) recordExchange(c *conn) {
+	if !c.measured {
+		return
+	}
+	if b := l.Lifecycle.Beat; b == nil {
+		l.hist.exchange.Record(l.now - c.mark)
+	} else if b.Design == ClientPings {
+		l.hist.heartbeat.Record(l.now - c.mark)
+	}
+}
+
+// peerClosed: a FIN instead of more response.
+func (l *loop) peerClosed(slot int32) {
+	c := &l.conns[slot]
+	switch {
+	case l.until.Kind != PeerFIN:
+		l.lose(slot, metrics.ClosedEarly)
+	case c.received == 0 && len(l.request) > 0:
+		// It took the request and said nothing: that is no response.
+		l.finish(slot, metrics.StageExchange, metrics.ClosedEarly)
+	case l.Lifecycle.CloseHow == wire.RST:
+		l.finish(slot, metrics.StageClose, metrics.Unexpected)
+	default:
+		l.clock()
+		l.recordExchange(c)
+		l.finish(slot, metrics.StageExchange, metrics.Succeeded)
+	}
+}
+
+// exchanged: what was asked for is answered, or no answer is due.
+func (l *loop) exchanged(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	l.settle(c)
+	c.left -= min(c.left, uint32(l.perSend))
+	c.pending = 0
+	l.proceed(slot, mask)
+}
+
+// proceed decides when the connection acts next, and does so at once if that is now.
+func (l *loop) proceed(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	at := l.now
+	switch b := l.Lifecycle.Beat; {
+	case l.dismissed:
+		c.leaving = true
+	case b != nil && b.Design == ServerPings:
+		l.enter(slot, sending)
+		l.onSending(slot, mask)
+		return
+	case b != nil:
+		at = l.nextBeat(slot)
+	case c.left > 0:
+		at = l.exchangeLimit.at(l.now + l.gap())
+	case l.Lifecycle.Keep:
+		c.leaving = true
+		at = never
+	default:
+		c.leaving = true
+		at += int64(l.Lifecycle.Hold)
+	}
+	if c.leaving && at != never {
+		at = l.closeLimit.at(at)
+	}
+	if at > l.now {
+		l.enterUntil(slot, resting, at)
+		if mask&ended != 0 {
+			l.onResting(slot, mask)
+		}
+		return
+	}
+	l.act(slot, mask)
+}
+
+// act does what the connection rested for.
+func (l *loop) act(slot int32, mask uint32) {
+	if l.conns[slot].leaving {
+		l.leave(slot, mask)
+		return
+	}
+	l.enter(slot, sending)
+	l.onSending(slot, mask)
+}
+
+// onResting: nothing is due, so whatever comes is the peer's end or a surprise.
+func (l *loop) onResting(slot int32, mask uint32) {
+	if mask&(ended|epoll.In) == 0 {
+		return
+	}
+	c := &l.conns[slot]
+	n, errno := read(int(c.fd), l.buffer)
+	switch {
+	case errno == unix.EAGAIN:
+	case errno != 0:
+		l.lose(slot, outcomeOf(metrics.StageExchange, errno))
+	case n == 0:
+		l.lose(slot, metrics.ClosedEarly)
+	case c.leaving && l.Lifecycle.Beat != nil:
+		// A beat that crossed the end of the run.
+	default:
+		l.finish(slot, metrics.StageExchange, metrics.Unexpected)
+	}
+}
+
+// gap is the pause before the next exchange.
+func (l *loop) gap() int64 {
+	gap := int64(l.Lifecycle.Gap)
+	if j := l.Lifecycle.Jitter; j > 0 && gap > 0 {
+		gap += int64(float64(gap) * j * (2*l.random.Float64() - 1))
+	}
+	return gap
+}
+
+// lose ends a connection whose peer is gone, and notes how long it took to find out.
+func (l *loop) lose(slot int32, outcome metrics.Outcome) {
+	c := &l.conns[slot]
+	if l.Lifecycle.Beat != nil && c.measured {
+		l.hist.detect.Record(l.clock() - c.heard)
+	}
+	l.finish(slot, metrics.StageExchange, outcome)
+}

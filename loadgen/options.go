@@ -1,0 +1,149 @@
+package loadgen
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are socket options that change the life of a connection. The zero value sets
+// none but IP_BIND_ADDRESS_NO_PORT, which a source address needs.
+type Options struct {
+	NoDelay    bool   `json:"nodelay,omitempty"`    // TCP_NODELAY
+	QuickAck   bool   `json:"quickack,omitempty"`   // TCP_QUICKACK, once, before connect()
+	FastOpen   bool   `json:"fastopen,omitempty"`   // TCP_FASTOPEN_CONNECT: the SYN may carry the request
+	MPTCP      bool   `json:"mptcp,omitempty"`      // IPPROTO_MPTCP
+	ReuseAddr  bool   `json:"reuseaddr,omitempty"`  // SO_REUSEADDR
+	TakePort   bool   `json:"take_port,omitempty"`  // bind() without IP_BIND_ADDRESS_NO_PORT
+	PortRange  [2]int `json:"port_range,omitempty"` // IP_LOCAL_PORT_RANGE, lowest and highest
+	FixedPorts bool   `json:"fixed_ports,omitempty"`
+	SYNCount   int    `json:"syncnt,omitempty"` // TCP_SYNCNT: retransmissions of the SYN
+	TOS        int    `json:"tos,omitempty"`    // IP_TOS, IPV6_TCLASS
+	Congestion string `json:"congestion,omitempty"`
+	// KeepAlive turns SO_KEEPALIVE on: the first probe after so long without a
+	// segment, the next ones KeepInterval apart, KeepProbes in all.
+	KeepAlive    time.Duration `json:"keepalive,omitempty"`
+	KeepInterval time.Duration `json:"keepalive_interval,omitempty"`
+	KeepProbes   int           `json:"keepalive_probes,omitempty"`
+	// UserTimeout is TCP_USER_TIMEOUT: how long sent data may stay unacknowledged.
+	UserTimeout time.Duration `json:"user_timeout,omitempty"`
+}
+
+// What golang.org/x/sys/unix does not name.
+const (
+	ipLocalPortRange = 51 // linux/in.h, since 6.3
+	ipprotoMPTCP     = 262
+)
+
+// setting is one setsockopt of an integer.
+type setting struct {
+	name          string
+	level, option int
+	value         int32
+}
+
+// settings are the options for sockets of a family, made once.
+func (o *Options) settings(family int) []setting {
+	var all []setting
+	add := func(when bool, name string, level, option, value int) {
+		if when {
+			all = append(all, setting{name, level, option, int32(value)})
+		}
+	}
+	seconds := func(d time.Duration) int { return max(1, int(d/time.Second)) }
+	add(o.NoDelay, "TCP_NODELAY", unix.SOL_TCP, unix.TCP_NODELAY, 1)
+	add(o.QuickAck, "TCP_QUICKACK", unix.SOL_TCP, unix.TCP_QUICKACK, 1)
+	add(o.FastOpen, "TCP_FASTOPEN_CONNECT", unix.SOL_TCP, unix.TCP_FASTOPEN_CONNECT, 1)
+	add(o.ReuseAddr, "SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	add(o.PortRange != [2]int{}, "IP_LOCAL_PORT_RANGE", unix.SOL_IP, ipLocalPortRange, o.PortRange[1]<<16|o.PortRange[0])
+	add(o.SYNCount > 0, "TCP_SYNCNT", unix.SOL_TCP, unix.TCP_SYNCNT, o.SYNCount)
+	if family == unix.AF_INET6 {
+		add(o.TOS > 0, "IPV6_TCLASS", unix.SOL_IPV6, unix.IPV6_TCLASS, o.TOS)
+	} else {
+		add(o.TOS > 0, "IP_TOS", unix.SOL_IP, unix.IP_TOS, o.TOS)
+	}
+	if o.KeepAlive > 0 {
+		add(true, "SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		add(true, "TCP_KEEPIDLE", unix.SOL_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepAlive))
+		add(o.KeepInterval > 0, "TCP_KEEPINTVL", unix.SOL_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepInterval))
+		add(o.KeepProbes > 0, "TCP_KEEPCNT", unix.SOL_TCP, unix.TCP_KEEPCNT, o.KeepProbes)
+	}
+	add(o.UserTimeout > 0, "TCP_USER_TIMEOUT", unix.SOL_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout/time.Millisecond))
+	return all
+}
+
+// protocol is the third argument of socket().
+func (o *Options) protocol() int {
+	if o.MPTCP {
+		return ipprotoMPTCP
+	}
+	return unix.IPPROTO_TCP
+}
+
+// try sets every option on a socket of each family that the targets have. An option
+// that this kernel lacks, or a value that it refuses, is named.
+func (o *Options) try(targets []netip.AddrPort) error {
+	if p := o.PortRange; p != [2]int{} && (p[0] < 1 || p[1] > 65535 || p[0] > p[1]) {
+		return fmt.Errorf("port range %d-%d: want 1 to 65535, the lower first", p[0], p[1])
+	}
+	if o.FixedPorts && o.PortRange == [2]int{} {
+		return errors.New("explicit source ports need a range to take them from")
+	}
+	tried := map[int]bool{}
+	for _, t := range targets {
+		a := newSockaddr(t)
+		if tried[a.family] {
+			continue
+		}
+		tried[a.family] = true
+		if err := o.tryOn(a.family); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Options) tryOn(family int) error {
+	fd, errno := socket(family, o.protocol())
+	if errno != 0 {
+		if o.MPTCP {
+			return fmt.Errorf("this kernel refuses MPTCP (net.mptcp.enabled?): %w", os.NewSyscallError("socket", errno))
+		}
+		return os.NewSyscallError("socket", errno)
+	}
+	defer closeSocket(fd)
+	for _, s := range o.settings(family) {
+		if errno := setInt(fd, s.level, s.option, s.value); errno != 0 {
+			return fmt.Errorf("this kernel refuses the socket option %s with the value %d: %w", s.name, s.value, os.NewSyscallError("setsockopt", errno))
+		}
+	}
+	if o.Congestion != "" {
+		if err := unix.SetsockoptString(fd, unix.SOL_TCP, unix.TCP_CONGESTION, o.Congestion); err != nil {
+			return fmt.Errorf("this kernel refuses the congestion control %q (net.ipv4.tcp_available_congestion_control lists those it has): %w",
+				o.Congestion, os.NewSyscallError("setsockopt", err))
+		}
+	}
+	return nil
+}
+
+// apply sets the options on a new socket.
+func (l *loop) apply(fd, family int) unix.Errno {
+	settings := l.settings4
+	if family == unix.AF_INET6 {
+		settings = l.settings6
+	}
+	for i := range settings {
+		s := &settings[i]
+		if errno := setInt(fd, s.level, s.option, s.value); errno != 0 {
+			return errno
+		}
+	}
+	if len(l.congestion) > 0 {
+		return setBytes(fd, unix.SOL_TCP, unix.TCP_CONGESTION, l.congestion)
+	}
+	return 0
+}
