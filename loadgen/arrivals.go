@@ -35,11 +35,11 @@ func newArrivals(c *Config, loop int) arrivals {
 	case Closed, Hold:
 		return a
 	case Constant:
-		a.schedule = newConstant(profile, loop, c.Loops)
+		a.schedule = newConstant(profile, c.place(loop), c.places())
 	case Poisson:
-		a.schedule = newPoisson(profile, loop, c.Loops, c.Seed)
+		a.schedule = newPoisson(profile, c.place(loop), c.places(), c.Seed)
 	case Bursts:
-		a.schedule = newBursts(c.Burst, c.Every, loop, c.Loops)
+		a.schedule = newBursts(c.Burst, c.Every, c.Warmup, c.place(loop), c.places())
 	}
 	a.advance()
 	return a

@@ -7,7 +7,7 @@ import "tcpbench/metrics"
 func (l *loop) nextBeat(slot int32) int64 {
 	every := int64(l.Lifecycle.Beat.Every)
 	// Fibonacci hashing: neighbours in the slab are far apart in the interval.
-	place := (uint64(uint32(slot)) + uint64(l.id)<<20) * 0x9E3779B97F4A7C15 >> 44
+	place := (uint64(uint32(slot)) + uint64(l.place(l.id))<<20) * 0x9E3779B97F4A7C15 >> 44
 	phase := int64(place) * (every >> 20)
 	return phase + ((l.now-phase)/every+1)*every
 }

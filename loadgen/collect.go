@@ -32,10 +32,7 @@ type collector struct {
 	obs              Observer
 	measuring, ended int // loops that have begun, ended their measured time
 	holding          int // loops whose population is there
-	over             []bool
-	parts            map[int][]second
-	given            int // intervals handed to the observer
-	last             []int
+	seconds          *metrics.Lineup[second]
 	user, system     int64
 	rampNS           int64 // until all of a held population was there
 	errs             []error
@@ -43,15 +40,7 @@ type collector struct {
 
 // collect listens to the loops until the last has ended, and adds up.
 func collect(ctx context.Context, r *run, obs Observer) (metrics.ClientReport, error) {
-	c := &collector{
-		run: r, obs: obs,
-		over:  make([]bool, len(r.loops)),
-		last:  make([]int, len(r.loops)),
-		parts: map[int][]second{},
-	}
-	for i := range c.last {
-		c.last[i] = -1
-	}
+	c := &collector{run: r, obs: obs, seconds: metrics.NewLineup[second](len(r.loops))}
 	if r.Warmup > 0 {
 		c.phase(WarmingUp)
 	}
@@ -98,17 +87,19 @@ func (c *collector) take(e loopEvent) error {
 		}
 	case loopHolds:
 		if c.holding++; c.holding == len(c.run.loops) {
-			now := c.run.now()
-			c.rampNS = now - int64(c.run.Warmup)
-			c.run.endAt(now + int64(c.run.HoldFor))
-			for _, l := range c.run.loops {
-				l.poller.Wake()
+			c.rampNS = c.run.now() - int64(c.run.Warmup)
+			if c.obs.Holds == nil {
+				c.phase(Holding)
+				c.run.beginHold()
+			} else {
+				c.obs.Holds(c.run.beginHold)
 			}
 		}
 	case loopInterval, loopDone:
-		c.last[e.loop] = e.second.Index
-		c.parts[e.second.Index] = append(c.parts[e.second.Index], c.freeze(e))
-		c.over[e.loop] = e.kind == loopDone
+		c.seconds.Add(e.loop, e.second.Index, c.freeze(e))
+		if e.kind == loopDone {
+			c.seconds.End(e.loop)
+		}
 		return errors.Join(e.err, c.give())
 	}
 	return nil
@@ -135,31 +126,13 @@ func (c *collector) freeze(e loopEvent) second {
 
 // give hands out the intervals that no loop can add to any more.
 func (c *collector) give() error {
-	ready, all := -1, true
-	for loop, index := range c.last {
-		if !c.over[loop] {
-			if all || index < ready {
-				ready = index
-			}
-			all = false
-		}
-	}
-	if all {
-		for index := range c.parts {
-			ready = max(ready, index)
-		}
-	}
-	for ; c.given <= ready; c.given++ {
-		parts := c.parts[c.given]
-		delete(c.parts, c.given)
-		if len(parts) == 0 || c.obs.Interval == nil {
-			continue // all loops were behind: the next interval holds this one too
-		}
+	for parts, ok := c.seconds.Take(); ok; parts, ok = c.seconds.Take() {
 		merged, err := mergeSeconds(parts)
 		if err != nil {
 			return err
 		}
-		if merged.Attempted+merged.Succeeded+merged.Failed > 0 || !all {
+		empty := merged.Attempted+merged.Succeeded+merged.Failed == 0 && merged.EndNS%perInterval != 0
+		if c.obs.Interval != nil && !empty {
 			c.obs.Interval(merged)
 		}
 	}

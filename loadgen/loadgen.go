@@ -84,6 +84,10 @@ type Config struct {
 	Options   Options   `json:"options"`
 	// Loops is the number of threads; zero means one for each processor.
 	Loops int `json:"loops"`
+	// Part is the place of this client among Parts clients that share the run: each
+	// takes its share of connections, arrivals and rates. Zero Parts means one.
+	Part  int `json:"part,omitempty"`
+	Parts int `json:"parts,omitempty"`
 	// Warmup is loaded like the rest and not recorded.
 	Warmup   time.Duration `json:"warmup"`
 	Duration time.Duration `json:"duration"`
@@ -100,6 +104,7 @@ type Phase string
 const (
 	WarmingUp Phase = "warm-up"
 	Measuring Phase = "measuring"
+	Holding   Phase = "holding" // a held population is there
 	Draining  Phase = "draining"
 )
 
@@ -108,6 +113,10 @@ const (
 type Observer struct {
 	Phase    func(Phase)
 	Interval func(metrics.Interval)
+	// Holds is told that a held population is there, and calls begin, then or later, to
+	// begin the hold; if it is nil the hold begins at once. So the populations of several
+	// clients can be held together.
+	Holds func(begin func())
 }
 
 func (c *Config) validate() error {
@@ -162,6 +171,10 @@ type run struct {
 	loops     []*loop
 }
 
+// place is the place of a loop among the loops of all clients, of which there are places.
+func (c *Config) place(loop int) int { return c.Part*c.Loops + loop }
+func (c *Config) places() int        { return c.Parts * c.Loops }
+
 // now is the clock of a run: monotonic nanoseconds since its start.
 func (r *run) now() int64 { return int64(time.Since(r.base)) }
 
@@ -175,6 +188,14 @@ func (r *run) stop(reason string) {
 	now := r.now()
 	lower(&r.stopAt, now)
 	lower(&r.abandonAt, now+int64(min(r.Timeout, grace)))
+	for _, l := range r.loops {
+		l.poller.Wake()
+	}
+}
+
+// beginHold plans the end of a hold that begins now.
+func (r *run) beginHold() {
+	r.endAt(r.now() + int64(r.HoldFor))
 	for _, l := range r.loops {
 		l.poller.Wake()
 	}
@@ -208,7 +229,8 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 	if err := cfg.validate(); err != nil {
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}
-	cfg.Loops = min(cfg.Loops, cfg.Connections)
+	cfg.Parts = max(cfg.Parts, 1)
+	cfg.Loops = max(1, min(cfg.Loops, cfg.Connections/cfg.Parts))
 	if err := cfg.Options.try(cfg.Targets); err != nil {
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}
@@ -223,7 +245,7 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 		}
 	}()
 	for i := range cfg.Loops {
-		l, err := newLoop(r, i, stripe(all, i, cfg.Loops))
+		l, err := newLoop(r, i, stripe(all, r.place(i), r.places()))
 		if err != nil {
 			return metrics.ClientReport{}, fmt.Errorf("load: loop %d: %w", i, err)
 		}

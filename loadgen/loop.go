@@ -90,7 +90,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots := share(uint64(r.Connections), id, r.Loops)
+	slots := share(uint64(r.Connections), r.place(id), r.places())
 	l := &loop{
 		run: r, id: id, poller: poller,
 		wheel:     epoll.NewWheel(int(slots), 0),
@@ -107,15 +107,15 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		hist:      newRecorders(),
 		spares:    make(chan *metrics.Recorder, 1),
 
-		random: rand.New(rand.NewPCG(r.Seed, uint64(id))),
+		random: rand.New(rand.NewPCG(r.Seed, uint64(r.place(id)))),
 
 		settings4:     r.Options.settings(unix.AF_INET),
 		settings6:     r.Options.settings(unix.AF_INET6),
 		congestion:    []byte(r.Options.Congestion),
 		protocol:      r.Options.protocol(),
-		openLimit:     newLimiter(r.OpenRate, r.Loops),
-		exchangeLimit: newLimiter(r.ExchangeRate, r.Loops),
-		closeLimit:    newLimiter(r.CloseRate, r.Loops),
+		openLimit:     newLimiter(r.OpenRate, r.places()),
+		exchangeLimit: newLimiter(r.ExchangeRate, r.places()),
+		closeLimit:    newLimiter(r.CloseRate, r.places()),
 		startsPerTurn: startsPerTurn,
 		measureFrom:   int64(r.Warmup),
 	}
@@ -124,7 +124,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		l.freeSlots = append(l.freeSlots, slot)
 	}
 	if r.Count > 0 {
-		l.quota = share(r.Count, id, r.Loops)
+		l.quota = share(r.Count, r.place(id), r.places())
 	}
 	if l.until.Kind == Match && !r.Lifecycle.ConnectOnly {
 		l.pattern = regexp.MustCompile(l.until.Pattern) // compiled once by validate
@@ -147,7 +147,7 @@ func (l *loop) prepare() {
 	}
 	if l.Process == Bursts {
 		// One instant is one turn, whatever waits for the loop.
-		l.startsPerTurn = int(share(uint64(l.Burst), l.id, l.Loops))
+		l.startsPerTurn = int(share(uint64(l.Burst), l.place(l.id), l.places()))
 	}
 }
 

@@ -94,7 +94,7 @@ func (l *loop) nextPort(s *space) uint16 {
 	low, high := l.Options.PortRange[0], l.Options.PortRange[1]
 	size := high - low + 1
 	if s.port == 0 {
-		s.port = low + size*l.id/l.Loops
+		s.port = low + size*l.place(l.id)/l.places()
 	} else if s.port++; s.port > high {
 		s.port = low
 	}

@@ -120,9 +120,9 @@ type bursts struct {
 	at, every   time.Duration
 }
 
-func newBursts(size int, every time.Duration, loop, loops int) *bursts {
+func newBursts(size int, every, first time.Duration, loop, loops int) *bursts {
 	own := int(share(uint64(size), loop, loops))
-	return &bursts{share: own, left: own, every: every}
+	return &bursts{share: own, left: own, at: first, every: every}
 }
 
 func (b *bursts) Next() (time.Duration, bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"tcpbench/internal/child"
@@ -29,30 +30,33 @@ type mark struct {
 
 // stage is one run under way.
 type stage struct {
-	plan     *Plan
-	obs      Observer
-	client   *child.Process
-	server   *child.Process // nil for a foreign server
-	rows     []metrics.Row
-	from, to mark
-	before   kernel.Counters
-	// serverLost is how the server ended, if it did before its time.
+	plan    *Plan
+	obs     Observer
+	clients []*child.Process
+	servers []*child.Process   // none for a foreign server
+	owned   [][]netip.AddrPort // where each of them listens
+	rows    []metrics.Row
+	phases  map[loadgen.Phase]int // clients that have entered it
+	from    mark
+	to      mark
+	before  kernel.Counters
+	// serverLost is how a server ended, if one did before its time.
 	serverLost error
 }
 
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
 // measured so far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
-	s := &stage{plan: &plan, obs: obs}
+	s := &stage{plan: &plan, obs: obs, phases: map[loadgen.Phase]int{}}
 	host := kernel.Host()
 	defer s.close()
-	if err := s.startServer(); err != nil {
+	if err := s.startServers(); err != nil {
 		return nil, err
 	}
 	if err := s.greet(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.startClient(); err != nil {
+	if err := s.startClients(); err != nil {
 		return nil, err
 	}
 	started := time.Now()
@@ -75,60 +79,10 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	return r, nil
 }
 
-func (s *stage) close() {
-	for _, p := range []*child.Process{s.client, s.server} {
-		if p != nil {
-			p.Close()
-		}
-	}
-}
-
-func (s *stage) startServer() error {
-	if s.plan.Server == nil {
-		return nil
-	}
-	var err error
-	if s.server, err = child.Spawn("server"); err != nil {
-		return err
-	}
-	ready, err := within(startPatience, s.server, func() (child.Message, error) {
-		return s.server.Ask(child.Message{Type: child.Prepare, Server: s.plan.Server}, child.Ready)
-	})
-	if err != nil {
-		return err
-	}
-	s.plan.Client.Targets = ready.Addrs
-	return nil
-}
-
-func (s *stage) startClient() error {
-	if s.plan.Client.Sources == nil {
-		s.plan.Client.Sources = LoopbackSources(s.plan.Client.Targets)
-	}
-	var err error
-	if s.client, err = child.Spawn("client"); err != nil {
-		return err
-	}
-	_, err = within(startPatience, s.client, func() (child.Message, error) {
-		return s.client.Ask(child.Message{Type: child.Prepare, Client: &s.plan.Client}, child.Ready)
-	})
-	return err
-}
-
-// within bounds a conversation with a child, by closing it.
-func within(d time.Duration, p *child.Process, talk func() (child.Message, error)) (child.Message, error) {
-	timer := time.AfterFunc(d, p.Close)
-	m, err := talk()
-	if !timer.Stop() && err != nil {
-		err = fmt.Errorf("no answer within %v: %w", d, err)
-	}
-	return m, err
-}
-
 // greet asks every foreign target of a script whether it is a tcpbench server, and whether it
 // takes the script. A target that cannot be reached is left to the run, which counts it.
 func (s *stage) greet(ctx context.Context) error {
-	if !s.plan.Scripted || s.server != nil {
+	if !s.plan.Scripted || s.plan.Server != nil {
 		return nil
 	}
 	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
@@ -150,54 +104,85 @@ func (s *stage) greet(ctx context.Context) error {
 	return nil
 }
 
-// drive starts the client and listens to it until it is done.
+// drive starts the clients and listens to them until all are done.
 func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	var err error
 	if s.before, err = kernel.ReadCounters(); err != nil {
 		return metrics.ClientReport{}, err
 	}
-	if err := s.client.Send(child.Message{Type: child.Start}); err != nil {
+	said := make(chan saying, len(s.clients))
+	left := make(chan struct{})
+	defer close(left)
+	for i := range s.clients {
+		go s.listen(i, said, left)
+	}
+	if err := s.tell(child.Start); err != nil {
 		return metrics.ClientReport{}, err
 	}
-	// The client itself bounds how long it takes to stop.
-	release := context.AfterFunc(ctx, func() { _ = s.client.Send(child.Message{Type: child.Stop}) })
+	// The clients themselves bound how long they take to stop.
+	release := context.AfterFunc(ctx, func() { _ = s.tell(child.Stop) })
 	defer release()
-	for {
-		m, err := s.client.Receive()
-		if err != nil {
-			return metrics.ClientReport{}, err
+	var total metrics.ClientReport
+	intervals := metrics.NewLineup[metrics.Interval](len(s.clients))
+	for done := 0; done < len(s.clients); {
+		m := <-said
+		if m.err != nil {
+			return total, m.err
 		}
 		switch m.Type {
 		case child.Phase:
-			s.enter(m.Phase)
+			err = s.enter(m.Phase)
 		case child.Interval:
-			row, err := metrics.MergeIntervals([]metrics.Interval{*m.Interval})
-			if err != nil {
-				return metrics.ClientReport{}, err
-			}
-			s.rows = append(s.rows, row)
-			if s.obs.Row != nil {
-				s.obs.Row(row)
-			}
+			intervals.Add(m.from, m.Interval.Index, *m.Interval)
+			err = s.give(intervals)
 		case child.Done:
-			return *m.Report, nil
+			done++
+			intervals.End(m.from)
+			err = errors.Join(total.Merge(*m.Report), s.give(intervals))
 		default:
-			return metrics.ClientReport{}, fmt.Errorf("client said %q in the middle of a run", m.Type)
+			err = fmt.Errorf("a client said %q in the middle of a run", m.Type)
+		}
+		if err != nil {
+			return total, err
 		}
 	}
+	return total, nil
 }
 
-// enter notes what has been used when the measured time begins and ends.
-func (s *stage) enter(p loadgen.Phase) {
-	switch p {
-	case loadgen.Measuring:
-		s.from = s.mark()
-	case loadgen.Draining:
-		s.to = s.mark()
+// give hands out the seconds to which no client can add any more.
+func (s *stage) give(intervals *metrics.Lineup[metrics.Interval]) error {
+	for parts, ok := intervals.Take(); ok; parts, ok = intervals.Take() {
+		row, err := metrics.MergeIntervals(parts)
+		if err != nil {
+			return err
+		}
+		s.rows = append(s.rows, row)
+		if s.obs.Row != nil {
+			s.obs.Row(row)
+		}
 	}
-	if s.obs.Phase != nil {
+	return nil
+}
+
+// enter notes what has been used when the measured time begins, with the first client,
+// and ends, with the last; and begins the hold when the populations of all are there.
+func (s *stage) enter(p loadgen.Phase) error {
+	s.phases[p]++
+	first, last := s.phases[p] == 1, s.phases[p] == len(s.clients)
+	switch {
+	case p == loadgen.Measuring && first:
+		s.from = s.mark()
+	case p == loadgen.Draining && last:
+		s.to = s.mark()
+	case p == loadgen.Holding && last:
+		if err := s.tell(child.Begin); err != nil {
+			return err
+		}
+	}
+	if s.obs.Phase != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
 		s.obs.Phase(p)
 	}
+	return nil
 }
 
 func (s *stage) mark() mark {
@@ -208,24 +193,9 @@ func (s *stage) mark() mark {
 	return mark{server: s.sample(), cpu: cpu}
 }
 
-// sample asks the server what it has counted, and gives nil if it is ours no more.
-func (s *stage) sample() *child.Usage {
-	if s.server == nil || s.serverLost != nil {
-		return nil
-	}
-	m, err := within(samplePatience, s.server, func() (child.Message, error) {
-		return s.server.Ask(child.Message{Type: child.Sample}, child.Sampled)
-	})
-	if err != nil {
-		s.serverLost = err
-		return nil
-	}
-	return m.Usage
-}
-
-// settle waits until the server has accepted and closed what the client has opened and
-// closed: the last connections are still on their way through its queue when the client
-// is done.
+// settle waits until the servers have accepted and closed what the clients have opened and
+// closed: the last connections are still on their way through their queues when the
+// clients are done.
 func (s *stage) settle(report *metrics.ClientReport) *metrics.ServerReport {
 	for deadline := time.Now().Add(settlePatience); ; time.Sleep(5 * time.Millisecond) {
 		u := s.sample()

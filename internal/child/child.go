@@ -72,6 +72,7 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	begin := make(chan func(), 1)
 	go func() {
 		for {
 			switch m, err := conn.Receive(); {
@@ -80,6 +81,9 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 				os.Exit(1)
 			case m.Type == Stop:
 				cancel()
+			case m.Type == Begin:
+				// Sent only after Phase has told that the population is there.
+				(<-begin)()
 			case m.Type == Sample:
 				_ = conn.Send(Message{Type: Sampled, Usage: usage()})
 			default:
@@ -91,6 +95,10 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	report, err := loadgen.Run(ctx, cfg, loadgen.Observer{
 		Phase:    func(p loadgen.Phase) { _ = conn.Send(Message{Type: Phase, Phase: p}) },
 		Interval: func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
+		Holds: func(hold func()) {
+			begin <- hold
+			_ = conn.Send(Message{Type: Phase, Phase: loadgen.Holding})
+		},
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,62 @@
+package metrics
+
+// Lineup puts the parts of numbered intervals together that come from several sources,
+// each of which counts upwards and may leave numbers out.
+type Lineup[T any] struct {
+	last  []int // by source, the last number it has given
+	over  []bool
+	parts map[int][]T
+	given int // the numbers below it have been handed out
+}
+
+// NewLineup returns a lineup of that many sources.
+func NewLineup[T any](sources int) *Lineup[T] {
+	l := &Lineup[T]{last: make([]int, sources), over: make([]bool, sources), parts: map[int][]T{}}
+	for i := range l.last {
+		l.last[i] = -1
+	}
+	return l
+}
+
+// Add takes a source's part of the interval of that number.
+func (l *Lineup[T]) Add(source, number int, part T) {
+	l.last[source] = number
+	l.parts[number] = append(l.parts[number], part)
+}
+
+// End says that a source will add nothing more.
+func (l *Lineup[T]) End(source int) { l.over[source] = true }
+
+// Take returns the parts of the next interval to which no source can add any more, and
+// false if there is none yet.
+func (l *Lineup[T]) Take() ([]T, bool) {
+	for l.given <= l.settled() {
+		parts := l.parts[l.given]
+		delete(l.parts, l.given)
+		l.given++
+		if len(parts) > 0 {
+			return parts, true
+		}
+	}
+	return nil, false
+}
+
+// settled is the last number that every source has passed.
+func (l *Lineup[T]) settled() int {
+	settled, all := -1, true
+	for source, last := range l.last {
+		if l.over[source] {
+			continue
+		}
+		if all || last < settled {
+			settled = last
+		}
+		all = false
+	}
+	if all {
+		for number := range l.parts {
+			settled = max(settled, number)
+		}
+	}
+	return settled
+}

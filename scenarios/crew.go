@@ -1,0 +1,170 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"tcpbench/internal/child"
+	"tcpbench/metrics"
+)
+
+// crewSize is the number of client processes that a run needs, and as many servers of its
+// own: one process may have only so many descriptors.
+func crewSize(connections int) int {
+	most := MostConnections()
+	return max(1, (connections+most-1)/most)
+}
+
+func (s *stage) close() {
+	var group sync.WaitGroup
+	for _, p := range slices.Concat(s.clients, s.servers) {
+		group.Go(p.Close)
+	}
+	group.Wait()
+}
+
+// startServers starts the run's own servers, each with the ports that the plan names or
+// one that is free, and aims the clients at them.
+func (s *stage) startServers() error {
+	if s.plan.Server == nil {
+		return nil
+	}
+	n := crewSize(s.plan.Client.Connections)
+	for i := range n {
+		cfg := *s.plan.Server
+		if n > 1 {
+			cfg.Loops = 1
+			var err error
+			if cfg.Addrs, err = part(cfg.Addrs, i, n); err != nil {
+				return err
+			}
+		}
+		p, err := child.Spawn("server")
+		if err != nil {
+			return err
+		}
+		s.servers = append(s.servers, p)
+		ready, err := within(startPatience, p, func() (child.Message, error) {
+			return p.Ask(child.Message{Type: child.Prepare, Server: &cfg}, child.Ready)
+		})
+		if err != nil {
+			return err
+		}
+		s.owned = append(s.owned, ready.Addrs)
+	}
+	s.plan.Client.Targets = slices.Concat(s.owned...)
+	return nil
+}
+
+// part is the i-th of n parts of addresses. One with a port that is not chosen serves all.
+func part(addrs []netip.AddrPort, i, n int) ([]netip.AddrPort, error) {
+	if len(addrs) == 1 && addrs[0].Port() == 0 {
+		return addrs, nil
+	}
+	if len(addrs) < n {
+		return nil, fmt.Errorf("%d server processes are needed for so many connections, and --ports has %d ports: name as many, or none", n, len(addrs))
+	}
+	var own []netip.AddrPort
+	for ; i < len(addrs); i += n {
+		own = append(own, addrs[i])
+	}
+	return own, nil
+}
+
+// startClients starts as many clients as the connections need. Each has its part of the
+// load; with several servers of our own each client has one to itself.
+func (s *stage) startClients() error {
+	if s.plan.Client.Sources == nil {
+		s.plan.Client.Sources = LoopbackSources(s.plan.Client.Targets)
+	}
+	n := crewSize(s.plan.Client.Connections)
+	for i := range n {
+		cfg := s.plan.Client
+		if n > 1 {
+			cfg.Part, cfg.Parts = i, n
+			cfg.Loops = max(1, cfg.Loops/n)
+			if len(s.servers) > 1 {
+				cfg.Targets = s.owned[i]
+			}
+		}
+		p, err := child.Spawn("client")
+		if err != nil {
+			return err
+		}
+		s.clients = append(s.clients, p)
+		if _, err := within(startPatience, p, func() (child.Message, error) {
+			return p.Ask(child.Message{Type: child.Prepare, Client: &cfg}, child.Ready)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within bounds a conversation with a child, by closing it.
+func within(d time.Duration, p *child.Process, talk func() (child.Message, error)) (child.Message, error) {
+	timer := time.AfterFunc(d, p.Close)
+	m, err := talk()
+	if !timer.Stop() && err != nil {
+		err = fmt.Errorf("no answer within %v: %w", d, err)
+	}
+	return m, err
+}
+
+// saying is a message, or the end, of one client.
+type saying struct {
+	child.Message
+	from int
+	err  error
+}
+
+// listen passes on what a client says until it is done, or until nobody asks any more.
+func (s *stage) listen(client int, said chan<- saying, left <-chan struct{}) {
+	for {
+		m, err := s.clients[client].Receive()
+		select {
+		case said <- saying{m, client, err}:
+		case <-left:
+			return
+		}
+		if err != nil || m.Type == child.Done {
+			return
+		}
+	}
+}
+
+// tell sends a message without content to every client.
+func (s *stage) tell(t child.Type) error {
+	var errs []error
+	for _, p := range s.clients {
+		errs = append(errs, p.Send(child.Message{Type: t}))
+	}
+	return errors.Join(errs...)
+}
+
+// sample asks the servers what they have used and counted, and gives nil if one of them is
+// ours no more.
+func (s *stage) sample() *child.Usage {
+	if len(s.servers) == 0 || s.serverLost != nil {
+		return nil
+	}
+	total := &child.Usage{Server: &metrics.ServerReport{}}
+	for _, p := range s.servers {
+		m, err := within(samplePatience, p, func() (child.Message, error) {
+			return p.Ask(child.Message{Type: child.Sample}, child.Sampled)
+		})
+		if err != nil {
+			s.serverLost = err
+			return nil
+		}
+		total.UserNS += m.Usage.UserNS
+		total.SystemNS += m.Usage.SystemNS
+		total.MaxRSS += m.Usage.MaxRSS
+		total.Server.Merge(*m.Usage.Server)
+	}
+	return total
+}
