@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/values"
 	"tcpbench/metrics"
 )
 
@@ -98,7 +99,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
 	root.AddCommand(newRun(), newServe())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%w%s; %s --help lists the flags", wanted(err), nearest(c, err), c.CommandPath())
+		return usage("%w%s; %s --help lists the flags", values.Wanted(err), nearest(c, err), c.CommandPath())
 	})
 	root.SetVersionTemplate("tcpbench {{.Version}}\n")
 	root.SetUsageTemplate(root.UsageTemplate() + `

@@ -6,26 +6,30 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 )
 
+// runOptions are the flags of run that decide what is shown.
+type runOptions struct {
+	out    string
+	format string
+	quiet  bool
+}
+
 func newRun() *cobra.Command {
-	o := newOptions()
 	c := &cobra.Command{
 		Use:     "run SCENARIO",
 		Short:   "Run a workload and report what became of every connection",
 		GroupID: "main",
 		Long: `Run a workload against a server and report what became of every connection.
-
-Scenarios:
-  short    connect, one request, one response, close
 
 Without --target the run starts a tcpbench server of its own on a free loopback port,
 as a child process whose CPU time is accounted apart. With --target it loads that: a
@@ -35,47 +39,104 @@ The result goes to stdout, as text or with --format json as a document (docs/res
 progress and warnings go to stderr. Ctrl-C ends the run in order and keeps what was
 measured; a second one ends it at once.`,
 		Example: `  tcpbench run short
+  tcpbench run long --connections 10000 --heartbeat 5s --hold 30s
+  tcpbench run syn-burst --burst 5000 --every 5s --backlog 128`,
+		Args: func(c *cobra.Command, args []string) error {
+			var names []string
+			for _, b := range scenarios.Builtins() {
+				names = append(names, b.Name)
+			}
+			if len(args) == 0 {
+				return usage("run: which scenario? There are: %s", strings.Join(names, ", "))
+			}
+			return usage("run: no scenario %q; there are: %s", args[0], strings.Join(names, ", "))
+		},
+		RunE: func(*cobra.Command, []string) error { return nil }, // Args has refused
+	}
+	for _, b := range scenarios.Builtins() {
+		c.AddCommand(newScenario(b))
+	}
+	return c
+}
+
+// newScenario is the command of one built-in workload.
+func newScenario(b scenarios.Builtin) *cobra.Command {
+	w, _ := scenarios.NewWorkload(b.Name)
+	o := &runOptions{format: "text"}
+	c := &cobra.Command{
+		Use:     b.Name,
+		Short:   b.Summary,
+		Long:    "Run the workload " + b.Name + ": " + b.Summary + ".\n\nSee tcpbench run --help for what all runs have in common.",
+		Example: examples[b.Name],
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("run: one scenario at a time, not %q as well", args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return o.execute(c, w) },
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	w.Register(f)
+	f.StringVar(&o.out, "out", "", "save the result document to `FILE`")
+	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress; with --out no summary either")
+	for _, name := range []string{"out", "format", "quiet"} {
+		// The only error is a flag that does not exist.
+		_ = f.SetAnnotation(name, scenarios.Presentation, []string{""})
+	}
+	words := scenarios.Words()
+	words["format"] = []string{"text", "json"}
+	for flag, list := range words {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
+	}
+	return c
+}
+
+var examples = map[string]string{
+	scenarios.Short: `  tcpbench run short
   tcpbench run short --rate 5k --arrival poisson --duration 30s --out result.json
+  tcpbench run short --rate 1k..50k/30s --duration 40s
   tcpbench run short --close server --close-how rst --connections 256
   tcpbench run short --target 127.0.0.1:8080 --payload 'GET / HTTP/1.0\r\n\r\n' --until close
   tcpbench run short --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n'
   tcpbench run short --target server.example:22 --connect-only --rate 10
   tcpbench run short --count 100000 --format json --quiet | jq .rate`,
-		Args: func(c *cobra.Command, args []string) error {
-			switch {
-			case len(args) == 0:
-				return usage("run: which scenario? There is: short")
-			case len(args) > 1:
-				return usage("run: one scenario at a time, not %q as well", args[1])
-			case args[0] != "short":
-				return usage("run: no scenario %q; there is: short", args[0])
-			}
-			return nil
-		},
-		ValidArgs: []string{"short\tconnect, one request, one response, close"},
-		RunE: func(c *cobra.Command, args []string) error {
-			return o.execute(c, args[0])
-		},
+	scenarios.Long: `  tcpbench run long
+  tcpbench run long --connections 100000 --heartbeat 5s --hold 30s
+  tcpbench run long --heartbeat 1s --heartbeat-design listen --missed 3 --replace
+  tcpbench run long --connections 5000 --open-rate 1k --close-rate 500`,
+	scenarios.SYNBurst: `  tcpbench run syn-burst
+  tcpbench run syn-burst --burst 5000 --every 5s --backlog 128 --duration 20s`,
+}
+
+func parseFormat(text string) (string, error) {
+	if text != "text" && text != "json" {
+		return "", errors.New("want text or json")
 	}
-	o.register(c)
-	return c
+	return text, nil
 }
 
 // execute makes the run that the flags describe and shows its result.
-func (o *options) execute(c *cobra.Command, name string) error {
+func (o *runOptions) execute(c *cobra.Command, w *scenarios.Workload) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	plan, err := o.plan(ctx, c, name)
-	if err != nil {
-		return err
+	if c.Flags().Changed("out") && o.out == "" {
+		return usage("--out is empty: give it a value, or leave it out")
 	}
+	plan, err := w.Plan(ctx)
+	if err != nil {
+		return exit{exitUsage, err}
+	}
+	plan.Tool, plan.Command = tool(), os.Args
 	out, err := openOutput(o.out)
 	if err != nil {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
 	defer onSignals(stop)()
 
-	view := newProgress(c.ErrOrStderr(), plan.Client.Warmup, plan.Client.Duration, o.quiet)
+	view := newProgress(c.ErrOrStderr(), plan.Client.Warmup, max(plan.Client.Duration, plan.Client.HoldFor), o.quiet)
 	result, err := scenarios.Run(ctx, plan, view.observer())
 	view.end()
 	if err != nil {
@@ -93,7 +154,7 @@ func (o *options) execute(c *cobra.Command, name string) error {
 }
 
 // show writes the result to stdout.
-func (o *options) show(c *cobra.Command, r *metrics.Result) error {
+func (o *runOptions) show(c *cobra.Command, r *metrics.Result) error {
 	switch {
 	case o.format == "json":
 		return r.Write(c.OutOrStdout())
@@ -154,7 +215,3 @@ func onSignals(stop context.CancelCauseFunc) (release func()) {
 		close(done)
 	}
 }
-
-// defaultTimeout bounds each stage of a connection. The kernel's own, tcp_syn_retries,
-// would take two minutes.
-const defaultTimeout = 5 * time.Second

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 	"tcpbench/server"
 )
@@ -33,7 +34,7 @@ type serveOptions struct {
 }
 
 func newServe() *cobra.Command {
-	o := &serveOptions{maxRequest: maxMessage, maxResponse: maxMessage}
+	o := &serveOptions{maxRequest: values.MaxMessage, maxResponse: values.MaxMessage}
 	c := &cobra.Command{
 		Use:     "serve",
 		Short:   "Run the server alone, for tcpbench clients elsewhere",
@@ -53,15 +54,15 @@ counted on stderr.`,
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`HOST:PORT` to listen on; port 0 takes a free one, an empty host every address")
-	f.Var(newValue(&o.ports, "", "PORTS", parsePorts), "ports", "listen on these ports of the host instead, as in 9000-9063")
+	f.Var(values.New(&o.ports, "", "PORTS", values.Ports), "ports", "listen on these ports of the host instead, as in 9000-9063")
 	f.IntVar(&o.loops, "loops", runtime.NumCPU(), "event loops")
 	f.IntVar(&o.backlog, "backlog", 0, "accept queue of each listening socket, one a loop (default net.core.somaxconn)")
 	f.IntVar(&o.linger, "linger", -1, "SO_LINGER in `SECONDS`: 0 makes every close a RST (default the kernel's)")
 	f.Lookup("linger").DefValue = "0" // pflag's word for a default that goes unsaid
 	f.BoolVar(&o.echo, "echo", false, "send back what arrives, until the client closes")
 	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "bound of the wait for a whole request")
-	f.Var(newValue(&o.maxRequest, "16M", "BYTES", parseSize), "max-request", "largest payload of a request")
-	f.Var(newValue(&o.maxResponse, "16M", "BYTES", parseSize), "max-response", "largest payload of a response")
+	f.Var(values.New(&o.maxRequest, "16M", "BYTES", values.Size), "max-request", "largest payload of a request")
+	f.Var(values.New(&o.maxResponse, "16M", "BYTES", values.Size), "max-response", "largest payload of a response")
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
 	return c
 }

@@ -21,6 +21,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // HeaderSize is the length of a header in bytes.
@@ -43,6 +44,8 @@ const (
 	// HelloReply is the answer to Hello: RequestSize and ResponseSize hold the
 	// largest payloads that the server accepts.
 	HelloReply
+	Listen
+	Ping
 
 	kinds
 )
@@ -56,6 +59,8 @@ const (
 	Client Closer = iota
 	// Server closes once it has sent the last response.
 	Server
+	Both
+	Never
 
 	closers
 )
@@ -88,6 +93,7 @@ type Script struct {
 	// Exchanges is the number of exchanges after which the closer closes.
 	// Zero means that the server answers until the client closes.
 	Exchanges uint16
+	Beat      time.Duration
 }
 
 // What Parse may find wrong. A server counts them apart: a foreign protocol is

@@ -1,4 +1,7 @@
-package main
+// Package values makes command-line flags of types that have a parser, so that a bad value
+// is refused where it stands, with the flag's name and what would be right. Scenario files
+// set the same flags by the same names, and so read by the same rules.
+package values
 
 import (
 	"encoding"
@@ -11,8 +14,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// value makes a flag of anything with a parser, so that a bad value is refused where it
-// stands, with the flag's name.
+// value is a flag of anything with a parser.
 type value[T any] struct {
 	to    *T
 	text  string
@@ -20,7 +22,8 @@ type value[T any] struct {
 	parse func(string) (T, error)
 }
 
-func newValue[T any](to *T, text, kind string, parse func(string) (T, error)) pflag.Value {
+// New returns a flag for *to whose value is shown as text until it is set.
+func New[T any](to *T, text, kind string, parse func(string) (T, error)) pflag.Value {
 	return &value[T]{to: to, text: text, kind: kind, parse: parse}
 }
 
@@ -36,9 +39,9 @@ func (v *value[T]) Set(text string) error {
 	return nil
 }
 
-// wanted says what a flag of one of pflag's own types takes: the errors of package strconv
+// Wanted says what a flag of one of pflag's own types takes: the errors of package strconv
 // name the parser, not the remedy. A value says that itself.
-func wanted(err error) error {
+func Wanted(err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
 		return err
@@ -55,13 +58,13 @@ func wanted(err error) error {
 	return fmt.Errorf("invalid argument %q for --%s: want %s", invalid.GetValue(), invalid.GetFlag().Name, remedy)
 }
 
-// word is a flag that takes one of a few words.
-func word[T ~string](to *T, words ...T) pflag.Value {
+// Word is a flag that takes one of a few words.
+func Word[T ~string](to *T, words ...T) pflag.Value {
 	names := make([]string, len(words))
 	for i, w := range words {
 		names[i] = string(w)
 	}
-	return newValue(to, string(*to), strings.Join(names, "|"), func(text string) (T, error) {
+	return New(to, string(*to), strings.Join(names, "|"), func(text string) (T, error) {
 		if !slices.Contains(names, text) {
 			return "", fmt.Errorf("want one of %s", strings.Join(names, ", "))
 		}
@@ -69,21 +72,21 @@ func word[T ~string](to *T, words ...T) pflag.Value {
 	})
 }
 
-// named is a flag of a type that reads its own names.
-func named[T any, P interface {
+// Named is a flag of a type that reads its own names.
+func Named[T any, P interface {
 	*T
 	encoding.TextUnmarshaler
 	String() string
 }](to P, names []string) pflag.Value {
-	return newValue((*T)(to), to.String(), strings.Join(names, "|"), func(text string) (T, error) {
+	return New((*T)(to), to.String(), strings.Join(names, "|"), func(text string) (T, error) {
 		var parsed T
 		err := P(&parsed).UnmarshalText([]byte(text))
 		return parsed, err
 	})
 }
 
-// parseSize reads a number of bytes: 100, 4k, 1M. k and M are powers of 1024.
-func parseSize(text string) (uint32, error) {
+// Size reads a number of bytes: 100, 4k, 1M. k and M are powers of 1024.
+func Size(text string) (uint32, error) {
 	number, shift := text, 0
 	switch {
 	case strings.HasSuffix(text, "k"):
@@ -92,17 +95,17 @@ func parseSize(text string) (uint32, error) {
 		number, shift = strings.TrimSuffix(text, "M"), 20
 	}
 	n, err := strconv.ParseUint(number, 10, 32)
-	if err != nil || n<<shift > maxMessage {
+	if err != nil || n<<shift > MaxMessage {
 		return 0, fmt.Errorf("want 0 to 16M bytes, as in 100, 4k or 1M")
 	}
 	return uint32(n << shift), nil
 }
 
-// maxMessage is the largest payload of one request or response.
-const maxMessage = 16 << 20
+// MaxMessage is the largest payload of one request or response.
+const MaxMessage = 16 << 20
 
-// parsePorts reads ports and ranges: 9000, 9000-9063, 9000,9100.
-func parsePorts(text string) ([]uint16, error) {
+// Ports reads ports and ranges: 9000, 9000-9063, 9000,9100.
+func Ports(text string) ([]uint16, error) {
 	var ports []uint16
 	for part := range strings.SplitSeq(text, ",") {
 		from, to, isRange := strings.Cut(part, "-")
@@ -130,3 +133,14 @@ func parsePorts(text string) ([]uint16, error) {
 
 // maxPorts bounds the listening sockets of a server: each loop has one for each port.
 const maxPorts = 1024
+
+// PortRange reads LOW-HIGH.
+func PortRange(text string) ([2]int, error) {
+	from, to, _ := strings.Cut(text, "-")
+	low, err := strconv.ParseUint(from, 10, 16)
+	high, errHigh := strconv.ParseUint(to, 10, 16)
+	if err != nil || errHigh != nil || low == 0 || high < low {
+		return [2]int{}, fmt.Errorf("want LOW-HIGH from 1 to 65535, as in 20000-29999")
+	}
+	return [2]int{int(low), int(high)}, nil
+}

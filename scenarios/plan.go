@@ -1,0 +1,238 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tcpbench/internal/values"
+	"tcpbench/internal/wire"
+	"tcpbench/loadgen"
+	"tcpbench/server"
+)
+
+// mostSlots is the number of slots of an open loop that nobody chose.
+const mostSlots = 10000
+
+// Plan makes a plan of the workload, or says which of its flags contradict each other
+// (Misuse).
+func (w *Workload) Plan(ctx context.Context) (Plan, error) {
+	if err := w.check(); err != nil {
+		return Plan{}, err
+	}
+	plan := Plan{
+		Name: w.name,
+		Client: loadgen.Config{
+			Process: loadgen.Closed, Connections: w.connections, Seed: w.seed,
+			Loops: w.threads, Sources: w.sources, OnExhausted: w.onExhausted,
+			Warmup: w.warmup, Duration: w.duration, Count: w.count, Timeout: w.timeout,
+			OpenRate: w.openRate, ExchangeRate: w.exchangeRate, CloseRate: w.closeRate,
+			Options: w.options,
+		},
+	}
+	if w.set("count") && !w.set("duration") {
+		plan.Client.Duration = 0
+		if !w.set("warmup") {
+			plan.Client.Warmup = 0
+		}
+	}
+	if !w.set("seed") {
+		plan.Client.Seed = rand.Uint64()
+	}
+	w.arrive(&plan.Client)
+	if err := w.aim(ctx, &plan); err != nil {
+		return plan, err
+	}
+	if err := w.reach(&plan); err != nil {
+		return plan, err
+	}
+	lifecycle, err := w.lifecycle()
+	if err != nil {
+		return plan, err
+	}
+	plan.Client.Lifecycle = lifecycle
+	plan.Scripted = lifecycle.Response.Kind == loadgen.Exactly && !lifecycle.ConnectOnly
+	plan.Settings = w.settings(&plan)
+	return plan, nil
+}
+
+// arrive chooses the arrival process.
+func (w *Workload) arrive(c *loadgen.Config) {
+	slots := func(n int) {
+		if !w.set("connections") {
+			c.Connections = n
+		}
+	}
+	switch {
+	case w.rate != nil:
+		c.Process, c.Profile = w.arrival, w.rate
+		slots(min(mostSlots, MostConnections()))
+	case w.burst > 0:
+		c.Process, c.Burst, c.Every = loadgen.Bursts, w.burst, w.every
+		slots(w.burst)
+		// A moment in which all loops come to wait for the first instant.
+		c.Warmup = max(c.Warmup, burstLead)
+	case w.hold > 0:
+		c.Process, c.HoldFor, c.Replace, c.Duration, c.Warmup = loadgen.Hold, w.hold, w.replace, 0, 0
+	}
+}
+
+const burstLead = 50 * time.Millisecond
+
+// aim fills in what to load.
+func (w *Workload) aim(ctx context.Context, plan *Plan) error {
+	if w.target != "" {
+		targets, err := Resolve(ctx, w.target)
+		if err != nil {
+			return misuse("target", ": %w", err)
+		}
+		plan.Client.Targets = targets
+		return nil
+	}
+	host := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if w.ipv6 {
+		host = netip.IPv6Loopback()
+	}
+	ports := w.ports
+	if len(ports) == 0 {
+		ports = []uint16{0}
+	}
+	plan.Server = &server.Config{
+		Loops: w.serverLoops, Backlog: w.backlog,
+		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
+	}
+	for _, p := range ports {
+		plan.Server.Addrs = append(plan.Server.Addrs, netip.AddrPortFrom(host, p))
+	}
+	return nil
+}
+
+// reach tells whether every target can be reached from a source of its family.
+func (w *Workload) reach(plan *Plan) error {
+	targets := plan.Client.Targets
+	if plan.Server != nil {
+		targets = plan.Server.Addrs
+	}
+	for _, t := range targets {
+		suits := func(source netip.Addr) bool { return source.Unmap().Is4() == t.Addr().Unmap().Is4() }
+		if w.sources != nil && !slices.ContainsFunc(w.sources, suits) {
+			return misuse("sources", " has no address of the family of target %s: add one, or leave --sources out", t.Addr())
+		}
+	}
+	return nil
+}
+
+// lifecycle is what one connection does.
+func (w *Workload) lifecycle() (loadgen.Lifecycle, error) {
+	switch {
+	case w.connectOnly:
+		return w.common(loadgen.Lifecycle{ConnectOnly: true}), nil
+	case !w.set("payload", "payload-file"):
+		return w.common(loadgen.Scripted(w.script())), nil
+	}
+	l := w.common(loadgen.Lifecycle{Request: w.payload, Response: w.until})
+	if w.payloadFile != "" {
+		content, err := readPayload(w.payloadFile)
+		if err != nil {
+			return l, misuse("payload-file", ": %w: name a file that can be read", err)
+		}
+		l.Request = content
+	}
+	l.Again = l.Request
+	if l.Response.Kind == loadgen.PeerFIN {
+		switch {
+		case w.set("close") && w.closeBy == wire.Client:
+			return l, misuse("until", " close waits for the server to close: leave --close client out, or say when the answer is whole with --until bytes:N or a regular expression")
+		case w.closeWait:
+			return l, misuse("close-wait", " waits behind the client's FIN, and with --until close the server closes first: leave --close-wait out, or say when the answer is whole with --until bytes:N or a regular expression")
+		}
+		l.CloseBy = wire.Server
+	}
+	return l, nil
+}
+
+// script is what the header of a connection asks of a tcpbench server.
+func (w *Workload) script() wire.Script {
+	s := wire.Script{
+		CloseBy: w.closeBy, CloseHow: w.closeHow, Exchanges: uint16(w.exchanges),
+		RequestSize: w.requestSize, ResponseSize: w.responseSize,
+	}
+	if w.heartbeat == 0 {
+		return s
+	}
+	switch w.design {
+	case loadgen.ServerListens:
+		s.Kind, s.ResponseSize = wire.Listen, 0
+		s.Beat, s.Exchanges = w.heartbeat, uint16(w.missed)
+	case loadgen.ServerPings:
+		s.Kind = wire.Ping
+		s.Beat, s.Exchanges = w.heartbeat, uint16(w.missed)
+	default:
+		s.Exchanges = 0 // until the client closes
+	}
+	return s
+}
+
+// common fills in what every lifecycle has.
+func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
+	l.CloseBy, l.CloseHow, l.CloseWait = w.closeBy, w.closeHow, w.closeWait
+	l.Exchanges, l.Gap, l.Jitter, l.Pipeline = uint32(w.exchanges), w.gap, w.jitter, w.pipeline
+	l.Hold, l.Keep = w.linger, w.hold > 0 && w.rate == nil && w.burst == 0
+	if w.heartbeat > 0 {
+		l.Exchanges = 1
+		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design}
+	}
+	return l
+}
+
+// readPayload reads a file of at most values.MaxMessage bytes.
+func readPayload(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > values.MaxMessage {
+		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
+	}
+	return os.ReadFile(name)
+}
+
+// settings are all flags that decide the run, with the defaults that were chosen.
+func (w *Workload) settings(plan *Plan) map[string]string {
+	settings := map[string]string{}
+	w.flags.VisitAll(func(f *pflag.Flag) {
+		switch text := f.Value.String(); {
+		case f.Annotations[Presentation] != nil, f.Name == "help", f.Name == "target":
+		case text == "" || text == "0s" || text == "false" || text == "0":
+		default:
+			settings[f.Name] = text
+		}
+	})
+	c := &plan.Client
+	settings["connections"] = fmt.Sprint(c.Connections)
+	settings["duration"] = c.Duration.String()
+	settings["warmup"] = c.Warmup.String()
+	settings["seed"] = fmt.Sprint(c.Seed)
+	settings["close"] = c.Lifecycle.CloseBy.String()
+	if c.Profile == nil {
+		delete(settings, "arrival")
+	}
+	if c.Lifecycle.Beat == nil {
+		delete(settings, "missed")
+		delete(settings, "heartbeat-design")
+	}
+	return settings
+}
+
+// Presentation annotates the flags that decide what is shown and not what is run.
+const Presentation = "presentation"
+
+// tooMany tells whether a number does not fit the header.
+func tooMany(n int) bool { return n < 1 || n > math.MaxUint16 }

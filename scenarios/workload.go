@@ -1,0 +1,212 @@
+package scenarios
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tcpbench/internal/values"
+	"tcpbench/internal/wire"
+	"tcpbench/loadgen"
+)
+
+// Workload is a run in the words of its flags: who connects when, what one connection
+// does, and against which server. Its fields are set through the flags that Register
+// makes, by a command line or a scenario file alike.
+type Workload struct {
+	name  string
+	flags *pflag.FlagSet
+
+	target      string
+	duration    time.Duration
+	count       uint64
+	connections int
+	rate        loadgen.Profile
+	arrival     loadgen.Process
+	burst       int
+	every       time.Duration
+	hold        time.Duration
+	replace     bool
+	seed        uint64
+	threads     int
+	sources     loadgen.Sources
+	onExhausted loadgen.Policy
+	timeout     time.Duration
+	warmup      time.Duration
+
+	openRate, exchangeRate, closeRate loadgen.Rate
+
+	exchanges    int
+	gap          time.Duration
+	jitter       float64
+	pipeline     bool
+	linger       time.Duration
+	heartbeat    time.Duration
+	design       loadgen.Design
+	missed       int
+	closeBy      wire.Closer
+	closeHow     wire.How
+	closeWait    bool
+	requestSize  uint32
+	responseSize uint32
+	payload      []byte
+	payloadFile  string
+	until        loadgen.Until
+	connectOnly  bool
+
+	options    loadgen.Options
+	localPorts [2]int
+
+	ports       []uint16
+	ipv6        bool
+	serverLoops int
+	backlog     int
+}
+
+// NewWorkload returns the built-in workload of that name, with its defaults, and whether
+// there is one.
+func NewWorkload(name string) (*Workload, bool) {
+	w := &Workload{
+		name:     name,
+		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
+		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
+		exchanges: 1, missed: 3, design: loadgen.ClientPings,
+		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
+		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(),
+	}
+	switch name {
+	case Short:
+	case Long:
+		w.connections, w.openRate, w.warmup = 1000, 5000*1000, 0
+		w.hold, w.heartbeat = 30*time.Second, 5*time.Second
+	case SYNBurst:
+		w.burst, w.every, w.warmup = 1000, 5*time.Second, 0
+	default:
+		return nil, false
+	}
+	return w, true
+}
+
+// The built-in workloads.
+const (
+	Short    = "short"
+	Long     = "long"
+	SYNBurst = "syn-burst"
+)
+
+// Builtin is a workload that comes with the program.
+type Builtin struct{ Name, Summary string }
+
+// Builtins lists them.
+func Builtins() []Builtin {
+	return []Builtin{
+		{Short, "connect, one request, one response, close"},
+		{Long, "a population of connections, held, with heartbeats"},
+		{SYNBurst, "many connects in one instant, again and again"},
+	}
+}
+
+// Register makes the flags of the workload. Their defaults are what it holds.
+func (w *Workload) Register(f *pflag.FlagSet) {
+	w.flags = f
+	f.StringVar(&w.target, "target", "", "`HOST:PORT` to load, or several with commas; all addresses of a name are used (default a server of its own)")
+
+	f.DurationVar(&w.duration, "duration", w.duration, "how long to measure; a held population has --hold instead")
+	f.Uint64Var(&w.count, "count", 0, "end after this many connections; alone, it takes the place of --duration")
+	f.DurationVar(&w.warmup, "warmup", w.warmup, "load that is not recorded, before the rest (0s with --count alone)")
+	f.DurationVar(&w.timeout, "timeout", w.timeout, "bound of each stage: connect, exchange, close")
+
+	f.IntVar(&w.connections, "connections", w.connections, "connections in flight or held; with --rate the most that may be in flight (default then 10000)")
+	f.Var(values.New(&w.rate, "", "RATE", loadgen.ParseProfile), "rate", "open loop: start this many connections per second: 500, 2.5, 10k, a ramp 1k..50k/30s, steps 1k,5k,20k@10s")
+	f.Var(values.Word(&w.arrival, loadgen.Constant, loadgen.Poisson), "arrival", "with --rate: equal or exponential distances")
+	f.IntVar(&w.burst, "burst", w.burst, "start this many connections at one instant")
+	f.DurationVar(&w.every, "every", w.every, "with --burst: again after this time, 0s for once")
+	f.DurationVar(&w.hold, "hold", w.hold, "open --connections once and keep them for this time, counted from when all are there")
+	f.BoolVar(&w.replace, "replace", false, "with --hold: open a new connection for one that is lost")
+	f.Var(values.New(&w.openRate, rateText(w.openRate), "RATE", loadgen.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
+	f.Var(values.New(&w.exchangeRate, "", "RATE", loadgen.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
+	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
+	f.Uint64Var(&w.seed, "seed", 0, "of random distances and gaps (default a new one, kept in the result)")
+	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to loopback 127.0.1.1-127.0.1.254)")
+	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
+
+	w.registerLifecycle(f)
+	w.registerOptions(f)
+
+	f.Var(values.New(&w.ports, "", "PORTS", values.Ports), "ports", "ports of the run's own server, as in 9000-9063 (default one that is free)")
+	f.BoolVarP(&w.ipv6, "ipv6", "6", false, "the run's own server listens on ::1")
+	f.IntVar(&w.serverLoops, "server-loops", w.serverLoops, "event loops of the run's own server")
+	f.IntVar(&w.backlog, "backlog", 0, "accept queue of each of its listening sockets (default net.core.somaxconn)")
+}
+
+func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
+	f.IntVar(&w.exchanges, "exchanges", w.exchanges, "requests on a connection, one after the other")
+	f.DurationVar(&w.gap, "gap", 0, "pause between a response and the next request")
+	f.Float64Var(&w.jitter, "jitter", 0, "make gaps shorter or longer by up to this share of them, 0 to 1")
+	f.BoolVar(&w.pipeline, "pipeline", false, "send all --exchanges at once")
+	f.DurationVar(&w.linger, "stay", 0, "stay established for this long behind the last exchange")
+	f.DurationVar(&w.heartbeat, "heartbeat", w.heartbeat, "exchange again and again, this far apart, for as long as the connection lives")
+	f.Var(values.Word(&w.design, loadgen.ClientPings, loadgen.ServerListens, loadgen.ServerPings), "heartbeat-design", "the client pings and the server answers; the server only listens, and reaps who is silent; the server pings")
+	f.IntVar(&w.missed, "missed", w.missed, "beats in a row without an answer after which the peer counts as dead")
+
+	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT; never: the server forgets to")
+	f.Var(values.Named(&w.closeHow, wire.HowNames()), "close-how", "close in order, abort (SO_LINGER 0), or half-close behind the last request")
+	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
+	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
+	f.Var(values.New(&w.responseSize, "1", "BYTES", values.Size), "response-size", "payload of the response")
+	f.Var(values.New(&w.payload, "", "TEXT", loadgen.ParsePayload), "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN`)
+	f.StringVar(&w.payloadFile, "payload-file", "", "send the content of this `FILE`")
+	f.Var(values.New(&w.until, "close", "bytes:N|close|REGEXP", loadgen.ParseUntil), "until", "with --payload: when the response is whole")
+	f.BoolVar(&w.connectOnly, "connect-only", false, "connect and close, nothing is sent")
+}
+
+func (w *Workload) registerOptions(f *pflag.FlagSet) {
+	o := &w.options
+	f.BoolVar(&o.NoDelay, "nodelay", false, "TCP_NODELAY")
+	f.BoolVar(&o.QuickAck, "quickack", false, "TCP_QUICKACK")
+	f.BoolVar(&o.FastOpen, "fastopen", false, "TCP_FASTOPEN_CONNECT: the SYN carries the request where a cookie is known")
+	f.BoolVar(&o.MPTCP, "mptcp", false, "Multipath TCP sockets")
+	f.BoolVar(&o.ReuseAddr, "reuseaddr", false, "SO_REUSEADDR")
+	f.BoolVar(&o.TakePort, "bind-port", false, "bind() without IP_BIND_ADDRESS_NO_PORT: takes the port from all destinations")
+	f.Var(values.New(&o.PortRange, "", "LOW-HIGH", values.PortRange), "local-ports", "source ports (IP_LOCAL_PORT_RANGE)")
+	f.BoolVar(&o.FixedPorts, "explicit-ports", false, "bind() every port of --local-ports in turn, instead of a search by the kernel")
+	f.IntVar(&o.SYNCount, "syncnt", 0, "TCP_SYNCNT: how often to send the SYN again (default net.ipv4.tcp_syn_retries)")
+	f.IntVar(&o.TOS, "tos", 0, "IP_TOS, or the traffic class of IPv6")
+	f.StringVar(&o.Congestion, "congestion", "", "TCP_CONGESTION, as in bbr")
+	f.DurationVar(&o.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
+	f.DurationVar(&o.KeepInterval, "keepalive-interval", 0, "time between two probes")
+	f.IntVar(&o.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT")
+	f.DurationVar(&o.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
+}
+
+// Words are the values of flags that take one of a few, for shell completion.
+func Words() map[string][]string {
+	return map[string][]string{
+		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
+		"close": wire.CloserNames(), "close-how": wire.HowNames(),
+		"until": {"close", "bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
+	}
+}
+
+// flagged are the names of the flags that were set.
+func (w *Workload) flagged() []string {
+	var names []string
+	w.flags.Visit(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
+// set tells whether one of the flags was set.
+func (w *Workload) set(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return w.flags.Changed(name) })
+}
+
+func rateText(r loadgen.Rate) string {
+	if r == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(r.String(), "000") + "k"
+}
