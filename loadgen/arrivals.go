@@ -73,6 +73,8 @@ func (l *loop) nextArrival() (start, due int64) {
 			return l.gate.until, never
 		case l.now < l.openLimit.next:
 			return l.openLimit.next, never
+		case l.openLimit.gap > 0:
+			return l.now, max(l.openLimit.next, l.conns[l.freeSlots[len(l.freeSlots)-1]].due)
 		}
 		return l.now, l.conns[l.freeSlots[len(l.freeSlots)-1]].due
 	}

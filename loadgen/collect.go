@@ -183,6 +183,7 @@ func (c *collector) report() (metrics.ClientReport, error) {
 		report.Established += l.established
 		report.ExhaustedNS += l.gate.shutFor(l.now)
 		report.Loops = append(report.Loops, l.window.loop)
+		report.Held += l.window.held
 		report.Beats.Add(l.beats)
 		report.Bursts = append(report.Bursts, l.bursts...)
 		for name, r := range l.hist.named() {
@@ -193,6 +194,7 @@ func (c *collector) report() (metrics.ClientReport, error) {
 			}
 		}
 	}
+	report.Bursts = metrics.MergeBursts(report.Bursts)
 	for name, r := range merged {
 		if r.Count() == 0 {
 			continue

@@ -65,6 +65,7 @@ type second struct {
 type window struct {
 	at               int64 // since the start of the measured time
 	succeeded, ended uint64
+	held             uint64 // established then
 	loop             metrics.LoopReport
 }
 
@@ -107,12 +108,23 @@ func (l *loop) endWindow() {
 	succeeded, failed := l.endedSoFar()
 	l.window = window{
 		at:        max(0, l.now-l.measureFrom),
-		succeeded: succeeded, ended: succeeded + failed,
+		succeeded: succeeded, ended: succeeded + failed, held: l.held(),
 	}
 	if l.measuring {
 		l.window.loop = metrics.LoopReport{BusyNS: l.busy, CPUNS: threadCPU() - l.cpu, Turns: l.turns}
 	}
 	l.events <- loopEvent{kind: loopDrains, loop: l.id}
+}
+
+// held counts the connections that are established.
+func (l *loop) held() (n uint64) {
+	for slot := range l.conns {
+		switch l.conns[slot].state {
+		case sending, receiving, resting:
+			n++
+		}
+	}
+	return n
 }
 
 func (l *loop) endedSoFar() (succeeded, failed uint64) {

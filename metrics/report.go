@@ -28,7 +28,9 @@ type ClientReport struct {
 	ExhaustedNS int64 `json:"exhausted_ns"`
 	// RampNS is the time until all of a held population had had their first
 	// exchange; zero if that never came to be.
-	RampNS int64   `json:"ramp_ns,omitempty"`
+	RampNS int64 `json:"ramp_ns,omitempty"`
+	// Held is the number of connections established when the measured time ended.
+	Held   uint64  `json:"held"`
 	Beats  Beats   `json:"beats"`
 	Bursts []Burst `json:"bursts,omitempty"`
 	// Stopped says why the run ended before its bound; empty when it did not.
@@ -105,6 +107,7 @@ func (r *ClientReport) Merge(other ClientReport) error {
 	r.Established += other.Established
 	r.ExhaustedNS += other.ExhaustedNS
 	r.RampNS = max(r.RampNS, other.RampNS)
+	r.Held += other.Held
 	r.Beats.Add(other.Beats)
 	r.Bursts = MergeBursts(slices.Concat(r.Bursts, other.Bursts))
 	if r.Stopped == "" {

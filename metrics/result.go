@@ -35,10 +35,16 @@ type Result struct {
 	RateOffered float64              `json:"rate_offered"`
 	Histograms  map[string]Histogram `json:"histograms"`
 	Series      []Row                `json:"series"`
-	CPU         CPU                  `json:"cpu"`
-	Server      *ServerReport        `json:"server,omitempty"`
-	Checks      []Check              `json:"checks"`
-	Flags       []Flag               `json:"flags"`
+	// Population is present where connections were held.
+	Population *Population `json:"population,omitempty"`
+	// Beats is present where there were heartbeats.
+	Beats *Beats `json:"heartbeats,omitempty"`
+	// Bursts are the instants of a burst run, in order.
+	Bursts []BurstRow    `json:"bursts,omitempty"`
+	CPU    CPU           `json:"cpu"`
+	Server *ServerReport `json:"server,omitempty"`
+	Checks []Check       `json:"checks"`
+	Flags  []Flag        `json:"flags"`
 }
 
 // Tool is the program that made a result.
@@ -87,6 +93,30 @@ type Row struct {
 	ConnectP50 int64   `json:"connect_p50"`
 	ConnectP99 int64   `json:"connect_p99"`
 	ConnectMax int64   `json:"connect_max"`
+}
+
+// Population is what became of a number of connections that were to be held.
+type Population struct {
+	Wanted uint64 `json:"wanted"`
+	// Held is the number that was established when the measured time ended.
+	Held uint64 `json:"held"`
+	// RampS is the time until each had had its first exchange or had failed, in
+	// seconds; zero if the run ended before.
+	RampS float64 `json:"ramp_s"`
+	// HoldS is how long the population was to be kept from then on.
+	HoldS float64 `json:"hold_s"`
+	// Clients and Servers are the numbers of processes that held it.
+	Clients int `json:"clients"`
+	Servers int `json:"servers"`
+}
+
+// BurstRow is one burst: how many connections were issued, and over how long a time,
+// from the first connect() to the last.
+type BurstRow struct {
+	DueS     float64 `json:"due_s"` // since the start of the measured time
+	Issued   uint64  `json:"issued"`
+	SpreadNS int64   `json:"spread_ns"`
+	LateNS   int64   `json:"late_ns"` // of the first, behind the instant
 }
 
 // CPU is the processor time of each side, from getrusage(2) of its processes over

@@ -34,8 +34,31 @@ func (s *stage) fill(r *metrics.Result, report *metrics.ClientReport) {
 		r.CPU.Server = perConnection(s.to.server.UserNS-s.from.server.UserNS,
 			s.to.server.SystemNS-s.from.server.SystemNS, s.to.server.MaxRSS, report.EndedInTime)
 	}
+	s.fillRest(r, report)
 	if r.Series == nil {
 		r.Series = []metrics.Row{}
+	}
+}
+
+// fillRest writes what only some workloads have.
+func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
+	c := &s.plan.Client
+	if c.Process == loadgen.Hold {
+		r.Population = &metrics.Population{
+			Wanted: uint64(c.Connections), Held: report.Held,
+			RampS: float64(report.RampNS) / 1e9, HoldS: c.HoldFor.Seconds(),
+			Clients: len(s.clients), Servers: len(s.servers),
+		}
+	}
+	if c.Lifecycle.Beat != nil {
+		beats := report.Beats
+		r.Beats = &beats
+	}
+	for _, b := range report.Bursts {
+		r.Bursts = append(r.Bursts, metrics.BurstRow{
+			DueS: float64(b.Due-int64(c.Warmup)) / 1e9, Issued: b.Count,
+			SpreadNS: b.Last - b.First, LateNS: b.First - b.Due,
+		})
 	}
 }
 
