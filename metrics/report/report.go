@@ -42,6 +42,7 @@ func Text(w io.Writer, r *metrics.Result, style Style) error {
 	p.headline(r)
 	p.tally(r)
 	p.rate(r)
+	p.special(r)
 	p.latencies(r)
 	p.processors(r)
 	p.verdict(r)
