@@ -115,29 +115,51 @@ type space struct {
 }
 
 // spaces pairs every target with every source of its family. Neighbours in the list
-// differ in the source first, so that connections made in turn spread over all
-// ranges of ports. It fails when no source suits a target.
+// differ in both as far as there are others, so that connections made in turn spread
+// over all targets and all ranges of ports. It fails when no source suits a target.
 func spaces(targets []netip.AddrPort, sources Sources) ([]space, error) {
-	byFamily := map[int][]*sockaddr{}
+	from := map[int][]*sockaddr{}
 	for _, a := range sources {
 		s := newSockaddr(netip.AddrPortFrom(a, 0))
-		byFamily[s.family] = append(byFamily[s.family], &s)
+		from[s.family] = append(from[s.family], &s)
 	}
-	var all []space
+	to := map[int][]*sockaddr{}
 	for _, t := range targets {
-		target := newSockaddr(t)
-		suitable := byFamily[target.family]
+		a := newSockaddr(t)
+		to[a.family] = append(to[a.family], &a)
 		if len(sources) == 0 {
-			suitable = []*sockaddr{nil}
+			from[a.family] = []*sockaddr{nil}
 		}
-		if len(suitable) == 0 {
+		if len(from[a.family]) == 0 {
 			return nil, fmt.Errorf("no source address is of the family of target %s: add one to --sources", t)
 		}
-		for _, s := range suitable {
-			all = append(all, space{source: s, target: &target})
+	}
+	v4 := pairs(from[unix.AF_INET], to[unix.AF_INET])
+	v6 := pairs(from[unix.AF_INET6], to[unix.AF_INET6])
+	all := make([]space, 0, len(v4)+len(v6))
+	for len(v4)+len(v6) > 0 {
+		if len(v4) > 0 {
+			all, v4 = append(all, v4[0]), v4[1:]
+		}
+		if len(v6) > 0 {
+			all, v6 = append(all, v6[0]), v6[1:]
 		}
 	}
 	return all, nil
+}
+
+// pairs walks the table of sources and targets along its diagonals, and so meets each
+// pair once: after as many steps as both numbers divide, the next diagonal begins.
+func pairs(sources, targets []*sockaddr) []space {
+	n := len(sources) * len(targets)
+	all := make([]space, 0, n)
+	for k, shift := 0, 0; k < n; k++ {
+		if k > 0 && k%len(sources) == 0 && k%len(targets) == 0 {
+			shift++
+		}
+		all = append(all, space{source: sources[k%len(sources)], target: targets[(k+shift)%len(targets)]})
+	}
+	return all
 }
 
 // stripe returns the spaces of one loop: every n-th, or all of them where there are

@@ -95,9 +95,9 @@ func TestSpacesAreCoveredOnce(t *testing.T) {
 	})
 }
 
-// Connections made in turn come from different sources, so that they fill the ranges
-// of ports alike.
-func TestSpacesDifferInTheSourceFirst(t *testing.T) {
+// Connections made in turn come from different sources and go to different targets, so
+// that they fill the ranges of ports alike and a dead target is met at once.
+func TestNeighbouringSpacesDifferInBoth(t *testing.T) {
 	all, err := spaces(to(netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")),
 		sources(t, "127.0.0.1-127.0.0.3"))
 	if err != nil {
@@ -109,8 +109,8 @@ func TestSpacesDifferInTheSourceFirst(t *testing.T) {
 		s := l.nextSpace()
 		got = append(got, s.source.name()+">"+s.target.name())
 	}
-	want := "127.0.0.1:0>127.0.0.1:1 127.0.0.2:0>127.0.0.1:1 127.0.0.3:0>127.0.0.1:1 " +
-		"127.0.0.1:0>127.0.0.1:2 127.0.0.2:0>127.0.0.1:2 127.0.0.3:0>127.0.0.1:2 127.0.0.1:0>127.0.0.1:1"
+	want := "127.0.0.1:0>127.0.0.1:1 127.0.0.2:0>127.0.0.1:2 127.0.0.3:0>127.0.0.1:1 " +
+		"127.0.0.1:0>127.0.0.1:2 127.0.0.2:0>127.0.0.1:1 127.0.0.3:0>127.0.0.1:2 127.0.0.1:0>127.0.0.1:1"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v\nwant %s", got, want)
 	}

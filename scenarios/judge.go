@@ -43,6 +43,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	if s.serverLost != nil {
 		flag("server-lost", "The server ended before the run did: %v.", s.serverLost)
 	}
+	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
 	s.flagPace(r, flag)
@@ -50,6 +51,41 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 }
 
 type flagger func(name, format string, args ...any)
+
+// remedies says what to look at when nothing succeeds, by the outcome of most attempts.
+var remedies = map[metrics.Outcome]string{
+	metrics.BadAddress:          "is each of --sources an address of this host (ip addr)?",
+	metrics.Refused:             "does a server listen there (ss -ltn)?",
+	metrics.Unreachable:         "is there a route (ip route get)?",
+	metrics.Denied:              "does a packet filter or a missing privilege forbid it?",
+	metrics.DescriptorsExceeded: "raise the limit of descriptors (ulimit -n), or lower --connections.",
+	metrics.TimedOut:            "does the server answer at all? --timeout bounds each stage.",
+	metrics.ClosedEarly:         "does the server understand the request? See --payload and --until.",
+	metrics.Reset:               "does the server understand the request? See --payload and --until.",
+	metrics.Unexpected:          "is it a tcpbench server? Drive others with --payload and --until.",
+}
+
+// flagNothing says why nothing succeeded, as far as the failures tell.
+func flagNothing(r *metrics.Result, flag flagger) {
+	if r.Succeeded > 0 || r.TotalFailed() == 0 {
+		return
+	}
+	var most metrics.Outcome
+	var stage metrics.Stage
+	for s := range metrics.Stages {
+		for o := metrics.Succeeded + 1; o < metrics.Outcomes; o++ {
+			if r.Failed[metrics.FailureName(s, o)] > r.Failed[metrics.FailureName(stage, most)] {
+				stage, most = s, o
+			}
+		}
+	}
+	name := metrics.FailureName(stage, most)
+	remedy, ok := remedies[most]
+	if !ok {
+		remedy = "docs/result.md says what that means."
+	}
+	flag("nothing-succeeded", "No attempt succeeded, and %d ended as %s: %s", r.Failed[name], name, remedy)
+}
 
 func (s *stage) flagExhaustion(r *metrics.Result, report *metrics.ClientReport, flag flagger) {
 	n := r.Failed[metrics.FailureName(metrics.StageConnect, metrics.PortsExhausted)] +

@@ -53,8 +53,8 @@ func (w *waits) end(c *conn) {
 	c.prev, c.next, c.armed = nil, nil, false
 }
 
-// ticksPerTimeout is how finely waits are measured: they end an eighth too late,
-// and never too early.
+// ticksPerTimeout is how finely waits are measured: they end up to an eighth too
+// late, and never too early.
 const ticksPerTimeout = 8
 
 // tickOf returns the pause between two ticks, an hour if there is nothing to time.

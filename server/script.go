@@ -75,7 +75,7 @@ type due struct {
 	zeros     uint64 // bytes of their responses
 }
 
-// enter is the only writer of state.
+// enter is the only writer of state. A connection is born in header or in echo.
 func (c *conn) enter(next state) {
 	if states[c.state].next&(1<<next) == 0 {
 		panic("server: " + states[next].name + " after " + states[c.state].name)

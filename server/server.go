@@ -145,10 +145,10 @@ func (c *Config) complete() error {
 		return errors.New("no address to listen on")
 	case c.Loops < 0 || c.Loops > maxLoops:
 		return fmt.Errorf("%d loops: want 1 to %d, or 0 for one per CPU", c.Loops, maxLoops)
-	case c.Backlog < 0:
+	case c.Backlog < 0 || c.Backlog > math.MaxInt32:
 		return fmt.Errorf("backlog %d: want 1 or more, or 0 for somaxconn", c.Backlog)
-	case c.Linger != nil && *c.Linger < 0:
-		return fmt.Errorf("linger %d s: want 0 or more, or none for the kernel's default", *c.Linger)
+	case c.Linger != nil && (*c.Linger < 0 || *c.Linger > math.MaxInt16):
+		return fmt.Errorf("linger %d s: want 0 to %d, or none for the kernel's default", *c.Linger, math.MaxInt16)
 	case c.Reserve < 0:
 		return fmt.Errorf("reserve %d: want 1 descriptor or more, or 0 for the default", c.Reserve)
 	}

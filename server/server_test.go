@@ -165,7 +165,8 @@ func TestStopClosesEverything(t *testing.T) {
 		conns = append(conns, c)
 	}
 	await(t, func() (bool, string) {
-		return s.Stats().Accepted == 40 && s.Stats().Stalled == 10, "not all accepted"
+		stats := s.Stats()
+		return stats.Open == 40 && stats.Accepted == 40 && stats.Stalled == 10, "not all open"
 	})
 	stop(t, s)
 	if n := s.Stats().Closed[Shutdown.String()]; n != 40 {

@@ -50,7 +50,7 @@ func sendZeros(fd int, n uint64) (sent uint64, err error) {
 	return sent, nil
 }
 
-// resetOnClose makes close() send a RST (RFC 9293, section 3.10.4: ABORT).
+// resetOnClose makes close() send a RST (RFC 9293, section 3.10.5: ABORT).
 func resetOnClose(fd int) {
 	// It fails only on what is no socket.
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -62,65 +62,29 @@ func marked(variable string) (pids []int) {
 	return pids
 }
 
-// tcpRow is a line of /proc/net/tcp.
-type tcpRow struct {
-	localPort, remotePort int
-	state                 string
-	inode                 string
-}
-
-const (
-	timeWait = "06"
-	listens  = "0A"
-)
-
-func tcpRows() (rows []tcpRow) {
-	content, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return nil
-	}
-	for line := range bytes.Lines(content) {
-		f := strings.Fields(string(line))
-		if len(f) < 10 || f[0] == "sl" {
-			continue
-		}
-		rows = append(rows, tcpRow{hexPort(f[1]), hexPort(f[2]), f[3], f[9]})
-	}
-	return rows
-}
-
-func hexPort(address string) int {
-	_, text, _ := strings.Cut(address, ":")
-	port, err := strconv.ParseUint(text, 16, 16)
+// born orders processes by when they were started.
+func born(pid int) (ticks int) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	return int(port)
+	// Behind the name, which may hold spaces, starttime is field 22 of proc_pid_stat(5).
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+	if len(fields) > 19 {
+		ticks, _ = strconv.Atoi(fields[19])
+	}
+	return ticks
 }
 
-// served tells whether a client has closed a connection to the port in order, as one
-// that succeeded does.
-func served(port int) bool {
-	return slices.ContainsFunc(tcpRows(), func(r tcpRow) bool { return r.remotePort == port && r.state == timeWait })
-}
-
-// listener returns which of the processes listens on the port.
-func listener(port int, pids []int) (int, bool) {
-	var sockets []string
-	for _, r := range tcpRows() {
-		if r.localPort == port && r.state == listens {
-			sockets = append(sockets, "socket:["+r.inode+"]")
+// sockets are the sockets that a process has open, by their inodes.
+func sockets(pid int) (inodes []string) {
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, "socket:") {
+			inodes = append(inodes, to)
 		}
 	}
-	for _, pid := range pids {
-		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		for _, link := range links {
-			if to, err := os.Readlink(link); err == nil && slices.Contains(sockets, to) {
-				return pid, true
-			}
-		}
-	}
-	return 0, false
+	return inodes
 }
 
 // flagNames are the flags that a user of the command may set.

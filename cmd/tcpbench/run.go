@@ -142,7 +142,10 @@ func (o *runOptions) execute(c *cobra.Command, w *scenarios.Workload) error {
 	if err != nil {
 		return exit{exitFailed, err}
 	}
-	saved := out.commit(result)
+	var saved error
+	if result.Attempted > 0 { // an earlier result is worth more than a document about nothing
+		saved = out.commit(result)
+	}
 	if saved != nil {
 		saved = fmt.Errorf("--out %s: %w", o.out, saved)
 		o.quiet = false // the result may have taken an hour: it is shown at least

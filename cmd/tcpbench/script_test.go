@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 type leakless struct{ *testing.M }
 
 func (l leakless) Run() int {
+	// The race detector lets a process that ends sleep for a second; there are hundreds.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	imported := goleak.IgnoreCurrent() // gnet starts some when it is imported
 	code := l.M.Run()
 	if err := goleak.Find(imported); err != nil && code == 0 {
@@ -52,6 +54,7 @@ func TestScripts(t *testing.T) {
 			f := &fixture{}
 			env.Values[fixtureKey{}] = f
 			env.Defer(f.close)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 		Condition: condition,

@@ -122,7 +122,7 @@ func (p *progress) draw() {
 		Phase: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
 		Rate: float64(p.last.Succeeded), InFlight: p.last.InFlight,
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
-	}, columns(p.w)))
+	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it
 	p.shown = true
 }
 

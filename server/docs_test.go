@@ -1,0 +1,27 @@
+package server
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"tcpbench/internal/wire"
+)
+
+func TestProtocolPageIsTrue(t *testing.T) {
+	b, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	for _, r := range Reasons() {
+		if !strings.Contains(page, "`"+r.String()+"`") {
+			t.Errorf("docs/protocol.md does not tell what %s is", r)
+		}
+	}
+	example := fmt.Sprintf("% x", wire.Script{RequestSize: 64, ResponseSize: 64, Exchanges: 1}.Append(nil))
+	if !strings.Contains(strings.ReplaceAll(page, "  ", " "), example) {
+		t.Errorf("docs/protocol.md does not show %s", example)
+	}
+}
