@@ -86,6 +86,17 @@ func (r *Recorder) Quantile(q float64) int64 {
 	return min(max(r.hdr.ValueAtQuantile(q*100), r.min), r.max)
 }
 
+// CountBetween is the number of values from low to below high, to the precision of a
+// bucket, 0.1 %.
+func (r *Recorder) CountBetween(low, high int64) (n int64) {
+	for _, bar := range r.hdr.Distribution() {
+		if bar.From >= low && bar.From < high {
+			n += bar.Count
+		}
+	}
+	return n
+}
+
 // Max is the exact largest value, and zero when there is none.
 func (r *Recorder) Max() int64 {
 	if r.Count() == 0 {

@@ -47,6 +47,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
 	s.flagPace(r, flag)
+	flagRetransmissions(r, moved, flag)
 	s.flagNoise(r, report, moved, flag)
 }
 
