@@ -147,7 +147,7 @@ func (c *collector) give() error {
 		if err != nil {
 			return err
 		}
-		if merged.Attempted+merged.Succeeded+merged.Failed > 0 || !all {
+		if merged.Attempted+merged.Succeeded+merged.Failed > 0 || merged.Connect.Count > 0 || !all {
 			c.obs.Interval(merged)
 		}
 	}

@@ -47,7 +47,7 @@ var stageOf = [states]metrics.Stage{
 	closing:    metrics.StageClose,
 }
 
-// conn is one slot of a loop's slab: 56 bytes without a pointer, so that the garbage
+// conn is one slot of a loop's slab: 48 bytes without a pointer, so that the garbage
 // collector has nothing to look at in a slab of any size.
 type conn struct {
 	due      int64 // when it was to start; in a free slot, since when it is free
@@ -61,12 +61,11 @@ type conn struct {
 	state      state
 	measured   bool // it was due within the measured time
 	readable   bool // data arrived while the request was still being sent
+	loop       bool // it can be one with itself
 }
 
 // rttSample is how many connections there are to each handshake RTT asked of the kernel.
 const rttSample = 64
-
-const watched = epoll.In | epoll.Out | epoll.RDHup | epoll.Edge
 
 // ended is set in an event when the peer has sent its FIN or RST: then a short read
 // does not mean that there is nothing more to learn.
@@ -116,10 +115,18 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 			// In SYN_SENT a RST is ECONNREFUSED (tcp_reset): this one came later.
 			stage = metrics.StageExchange
 		}
+		if stage == metrics.StageExchange {
+			l.established++ // unseen, but the server has accepted it
+		}
 		l.fail(slot, stage, errno)
 		return
 	}
 	if mask&epoll.Out == 0 {
+		return
+	}
+	if c.loop && connectedToItself(int(c.fd)) {
+		_ = abortOnClose(int(c.fd))                           // or the port of the target is taken for a minute
+		l.finish(slot, metrics.StageConnect, metrics.Refused) // nobody listens
 		return
 	}
 	l.established++
@@ -180,7 +187,7 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 		switch {
 		case errno == unix.EAGAIN:
 			return
-		case errno == unix.ECONNRESET && l.until.Kind == PeerFIN && l.Lifecycle.CloseHow == wire.RST:
+		case errno == unix.ECONNRESET && l.until.Kind == PeerFIN && l.Lifecycle.CloseHow == wire.RST && l.answered(c):
 			l.recordExchange(c)
 			l.finish(slot, metrics.StageExchange, metrics.Succeeded)
 			return
@@ -241,8 +248,7 @@ func (l *loop) peerClosed(slot int32) {
 	switch {
 	case l.until.Kind != PeerFIN:
 		l.finish(slot, metrics.StageExchange, metrics.ClosedEarly)
-	case c.received == 0 && len(l.Lifecycle.Request) > 0:
-		// It took the request and said nothing: that is no response.
+	case !l.answered(c):
 		l.finish(slot, metrics.StageExchange, metrics.ClosedEarly)
 	case l.Lifecycle.CloseHow == wire.RST:
 		l.finish(slot, metrics.StageClose, metrics.Unexpected)
@@ -251,6 +257,10 @@ func (l *loop) peerClosed(slot int32) {
 		l.finish(slot, metrics.StageExchange, metrics.Succeeded)
 	}
 }
+
+// answered is false when the peer took the request and said nothing: an end of the
+// connection alone is no response.
+func (l *loop) answered(c *conn) bool { return c.received > 0 || len(l.Lifecycle.Request) == 0 }
 
 func (l *loop) recordExchange(c *conn) {
 	if c.measured {

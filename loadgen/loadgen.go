@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"sync/atomic"
@@ -97,6 +98,8 @@ func (c *Config) validate() error {
 		return errors.New("no target")
 	case c.Connections < 1:
 		return errors.New("connections: want 1 or more")
+	case c.Loops < 0:
+		return errors.New("loops: want 1 or more, or 0 for one on each processor")
 	case c.Timeout <= 0:
 		return errors.New("timeout: want more than 0")
 	case c.Duration < 0 || c.Warmup < 0:
@@ -138,6 +141,10 @@ type run struct {
 // now is the clock of a run: monotonic nanoseconds since its start.
 func (r *run) now() int64 { return int64(time.Since(r.base)) }
 
+// forGood is longer than any run. Instants are sums of up to three durations, which
+// must not wrap around.
+const forGood = math.MaxInt64 / 4 * time.Nanosecond
+
 // grace is how long a drain after an interruption may last: long enough for what is
 // under way on a network, short enough for someone who pressed Ctrl-C.
 const grace = time.Second
@@ -171,6 +178,7 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}
 	cfg.Loops = min(cfg.Loops, cfg.Connections)
+	cfg.Warmup, cfg.Duration, cfg.Timeout = min(cfg.Warmup, forGood), min(cfg.Duration, forGood), min(cfg.Timeout, forGood)
 	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops)}
 	all, err := spaces(cfg.Targets, cfg.Sources)
 	if err != nil {
