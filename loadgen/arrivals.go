@@ -97,6 +97,20 @@ func (l *loop) nextArrival() (start, due int64) {
 	}
 }
 
+// leftOver counts the arrivals of the measured time that were due when the run ended,
+// late already, and that it has no time left for.
+func (l *loop) leftOver() (n uint64) {
+	if !l.open {
+		return 0
+	}
+	for a := &l.arrivals; a.due < min(l.stopAt.Load(), l.now) && n < l.quota; a.advance() {
+		if l.measures(a.due) {
+			n++
+		}
+	}
+	return n
+}
+
 // take counts the arrival that nextArrival returned as started.
 func (l *loop) take(measured bool) {
 	if measured && l.quota != never {

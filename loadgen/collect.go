@@ -131,7 +131,8 @@ func (c *collector) give() error {
 		if err != nil {
 			return err
 		}
-		empty := merged.Attempted+merged.Succeeded+merged.Failed == 0 && merged.EndNS%perInterval != 0
+		counted := merged.Attempted + merged.Succeeded + merged.Failed + uint64(merged.Connect.Count)
+		empty := counted == 0 && merged.EndNS%perInterval != 0
 		if c.obs.Interval != nil && !empty {
 			c.obs.Interval(merged)
 		}

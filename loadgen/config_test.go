@@ -135,7 +135,7 @@ func TestHello(t *testing.T) {
 		{"http", hello(says("HTTP/1.1 400 Bad Request\r\n\r\n", closes)), true, "it sent"},
 		{"closes", hello(closes), true, "EOF"},
 		{"half an answer", hello(says("tb\x01\x20", closes)), true, "unexpected EOF"},
-		{"resets", resets, true, "reset"},
+		{"resets", hello(resets), true, "reset"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			limits, err := Hello(context.Background(), serve(t, "127.0.0.1:0", c.play).addr, patience)

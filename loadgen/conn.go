@@ -77,8 +77,6 @@ type conn struct {
 // rttSample is how many connections there are to each handshake RTT asked of the kernel.
 const rttSample = 64
 
-const watched = epoll.In | epoll.Out | epoll.RDHup | epoll.Edge
-
 // ended is set in an event when the peer has sent its FIN or RST: then a short read
 // does not mean that there is nothing more to learn.
 const ended = epoll.RDHup | epoll.Hup | epoll.Err
@@ -136,10 +134,18 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 			// In SYN_SENT a RST is ECONNREFUSED (tcp_reset): this one came later.
 			stage = metrics.StageExchange
 		}
+		if stage == metrics.StageExchange {
+			l.established++ // unseen, but the server has accepted it
+		}
 		l.fail(slot, stage, errno)
 		return
 	}
 	if mask&epoll.Out == 0 {
+		return
+	}
+	if l.selfPossible && connectedToItself(int(c.fd)) {
+		_ = abortOnClose(int(c.fd))                           // or the port of the target is taken for a minute
+		l.finish(slot, metrics.StageConnect, metrics.Refused) // nobody listens
 		return
 	}
 	l.established++

@@ -82,7 +82,7 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 		switch {
 		case errno == unix.EAGAIN:
 			return
-		case errno == unix.ECONNRESET && l.until.Kind == PeerFIN && l.Lifecycle.CloseHow == wire.RST:
+		case errno == unix.ECONNRESET && l.until.Kind == PeerFIN && l.Lifecycle.CloseHow == wire.RST && l.responded(c):
 			l.recordExchange(c)
 			l.finish(slot, metrics.StageExchange, metrics.Succeeded)
 			return
@@ -177,8 +177,7 @@ func (l *loop) peerClosed(slot int32) {
 	switch {
 	case l.until.Kind != PeerFIN:
 		l.lose(slot, metrics.ClosedEarly)
-	case c.received == 0 && len(l.request) > 0:
-		// It took the request and said nothing: that is no response.
+	case !l.responded(c):
 		l.finish(slot, metrics.StageExchange, metrics.ClosedEarly)
 	case l.Lifecycle.CloseHow == wire.RST:
 		l.finish(slot, metrics.StageClose, metrics.Unexpected)
@@ -188,6 +187,10 @@ func (l *loop) peerClosed(slot int32) {
 		l.finish(slot, metrics.StageExchange, metrics.Succeeded)
 	}
 }
+
+// responded is false when the peer took the request and said nothing: an end of the
+// connection alone is no response.
+func (l *loop) responded(c *conn) bool { return c.received > 0 || len(l.request) == 0 }
 
 // exchanged: what was asked for is answered, or no answer is due.
 func (l *loop) exchanged(slot int32, mask uint32) {

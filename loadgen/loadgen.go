@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"sync/atomic"
@@ -125,6 +126,8 @@ func (c *Config) validate() error {
 		return errors.New("no target")
 	case c.Connections < 1:
 		return errors.New("connections: want 1 or more")
+	case c.Loops < 0:
+		return errors.New("loops: want 1 or more, or 0 for one on each processor")
 	case c.Timeout <= 0:
 		return errors.New("timeout: want more than 0")
 	case c.Duration < 0 || c.Warmup < 0:
@@ -178,6 +181,10 @@ func (c *Config) places() int        { return c.Parts * c.Loops }
 // now is the clock of a run: monotonic nanoseconds since its start.
 func (r *run) now() int64 { return int64(time.Since(r.base)) }
 
+// forGood is longer than any run. Instants are sums of up to three durations, which
+// must not wrap around.
+const forGood = math.MaxInt64 / 4 * time.Nanosecond
+
 // grace is how long a drain after an interruption may last: long enough for what is
 // under way on a network, short enough for someone who pressed Ctrl-C.
 const grace = time.Second
@@ -229,6 +236,8 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 	if err := cfg.validate(); err != nil {
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}
+	cfg.Warmup, cfg.Duration, cfg.Timeout = min(cfg.Warmup, forGood), min(cfg.Duration, forGood), min(cfg.Timeout, forGood)
+	cfg.HoldFor = min(cfg.HoldFor, forGood)
 	cfg.Parts = max(cfg.Parts, 1)
 	cfg.Loops = max(1, min(cfg.Loops, cfg.Connections/cfg.Parts))
 	if err := cfg.Options.try(cfg.Targets); err != nil {

@@ -60,6 +60,7 @@ type loop struct {
 	startsPerTurn                        int
 	settled                              uint64 // connections that had their first exchange
 	dismissed                            bool   // what was kept may go
+	selfPossible                         bool   // a connection could meet itself
 	beats                                metrics.Beats
 	bursts                               []metrics.Burst
 
@@ -119,6 +120,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		startsPerTurn: startsPerTurn,
 		measureFrom:   int64(r.Warmup),
 	}
+	l.selfPossible = slices.ContainsFunc(own, func(s space) bool { return s.loop })
 	l.prepare()
 	for slot := int32(slots) - 1; slot >= 0; slot-- {
 		l.freeSlots = append(l.freeSlots, slot)
@@ -186,6 +188,7 @@ func (l *loop) live() {
 	for err == nil && !l.over() {
 		err = l.turn()
 	}
+	l.arrivals.missed += l.leftOver()
 	l.abandon()
 	l.endWindow()
 	l.events <- loopEvent{kind: loopDone, loop: l.id, second: l.lastSecond(), err: err}
@@ -200,6 +203,9 @@ func (l *loop) over() bool {
 func (l *loop) turn() error {
 	l.passMarks()
 	next := l.startDue()
+	if l.over() { // the last attempts failed at once: there is nothing to wait for
+		return nil
+	}
 	wake := min(next-wakeEarly, l.wheel.Next(), l.nextMark())
 	l.clock()
 	if l.worked {
@@ -262,11 +268,15 @@ func (l *loop) retryHeld() int64 {
 			return l.gate.until
 		}
 		t := l.queue[0]
-		l.queue = l.queue[1:]
-		if l.conns[t.Slot].generation == t.Generation { // else it timed out in the queue
+		c := &l.conns[t.Slot]
+		if c.generation == t.Generation { // else it timed out in the queue
 			l.worked = true
 			l.connect(t.Slot)
+			if c.generation == t.Generation && c.state == waiting {
+				continue // the oldest stays in front
+			}
 		}
+		l.queue = l.queue[1:]
 	}
 	return l.now
 }

@@ -7,6 +7,9 @@ import (
 	"tcpbench/metrics"
 )
 
+// watched are the events of a connection, from its connect() to its end.
+const watched = epoll.In | epoll.Out | epoll.RDHup | epoll.Edge
+
 // arrive takes a slot for a connection that was due.
 func (l *loop) arrive(due int64, measured bool) {
 	slot := l.freeSlots[len(l.freeSlots)-1]
@@ -47,8 +50,9 @@ func (l *loop) connect(slot int32) {
 	errno = connect(fd, s.target)
 	returned := l.clock()
 	if errno != 0 && errno != unix.EINPROGRESS {
-		if errno == unix.ECONNREFUSED {
-			l.syns++ // on loopback the RST is there before connect() returns
+		if errno == unix.EADDRNOTAVAIL && s.source == nil && sourceless(s.target) {
+			l.finish(slot, metrics.StageConnect, metrics.BadAddress)
+			return
 		}
 		l.fail(slot, metrics.StageConnect, errno)
 		return
@@ -119,8 +123,8 @@ func (l *loop) hold(slot int32) {
 		closeSocket(int(c.fd))
 		c.fd = -1
 	}
-	if c.state != waiting {
+	if c.state != waiting { // else it is in the queue
 		l.enter(slot, waiting)
+		l.queue = append(l.queue, epoll.Token{Slot: slot, Generation: c.generation})
 	}
-	l.queue = append(l.queue, epoll.Token{Slot: slot, Generation: c.generation})
 }

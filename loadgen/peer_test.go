@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +78,9 @@ func (h *host) start() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.listener, h.open = l.(*net.TCPListener), map[*tcp]struct{}{}
-	h.addr = l.Addr().(*net.TCPAddr).AddrPort()
+	if h.addr.Port() == 0 {
+		h.addr = l.Addr().(*net.TCPAddr).AddrPort()
+	}
 	h.group.Add(1)
 	go h.accept(h.listener)
 	return nil
@@ -90,7 +93,8 @@ func (h *host) accept(l *net.TCPListener) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil {
+		if err != nil { // out of descriptors: they come back
+			time.Sleep(time.Millisecond)
 			continue
 		}
 		h.accepted.Add(1)
@@ -132,12 +136,6 @@ func (h *host) kill() {
 		_ = l.Close()
 	}
 	h.group.Wait()
-}
-
-// reset closes by RST.
-func reset(c *tcp) {
-	_ = c.SetLinger(0)
-	_ = c.Close()
 }
 
 // after waits for n bytes of a request and goes on.

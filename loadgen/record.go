@@ -71,7 +71,7 @@ type window struct {
 
 // passMarks notices that the measured time begins, that it is over, and that a second is.
 func (l *loop) passMarks() {
-	if !l.measuring && l.now >= l.measureFrom {
+	if !l.measuring && !l.ended && l.now >= l.measureFrom {
 		l.measuring = true
 		l.cpu, l.busy, l.turns, l.woke = threadCPU(), 0, 0, l.now
 		l.events <- loopEvent{kind: loopMeasures, loop: l.id}
@@ -93,10 +93,13 @@ func (l *loop) nextMark() int64 {
 	if !l.ended {
 		mark = min(mark, l.stopAt.Load())
 	}
-	if !l.measuring {
-		return min(mark, l.measureFrom)
+	switch {
+	case l.measuring:
+		return min(mark, l.interval.end)
+	case l.ended: // in the warm-up: there is nothing to measure
+		return mark
 	}
-	return min(mark, l.interval.end)
+	return min(mark, l.measureFrom)
 }
 
 // endWindow notes what the measured time came to.

@@ -28,6 +28,31 @@ func connect(fd int, a *sockaddr) unix.Errno {
 	return errno
 }
 
+// sourceless tells whether this host has no address from which to reach a target: IPv6
+// without addresses. connect() says EADDRNOTAVAIL then, as it does when no port is
+// free. A datagram socket looks for a source in connect() too, and sends nothing.
+func sourceless(target *sockaddr) bool {
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(target.family), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return false
+	}
+	defer closeSocket(int(fd))
+	return connect(int(fd), target) == unix.EADDRNOTAVAIL
+}
+
+// connectedToItself tells whether both ends of a connection are one socket: a SYN to a
+// port of the local range, from that port (simultaneous open, RFC 9293, section 3.5).
+func connectedToItself(fd int) bool {
+	var names [2]unix.RawSockaddrInet6
+	for i, call := range [2]uintptr{unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME} {
+		size := uint32(unsafe.Sizeof(names[i]))
+		if _, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&names[i])), uintptr(unsafe.Pointer(&size))); errno != 0 {
+			return false
+		}
+	}
+	return names[0] == names[1]
+}
+
 func setInt(fd, level, option int, value int32) unix.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)

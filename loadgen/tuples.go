@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -57,6 +58,11 @@ func parseRange(part string) (first, last netip.Addr, err error) {
 		return first, last, nil
 	}
 	from, to, isRange := strings.Cut(part, "-")
+	if _, err := netip.ParseAddr(to); err != nil {
+		if a, err := netip.ParseAddr(part); err == nil {
+			return a, a, nil // the hyphen is part of its zone
+		}
+	}
 	if first, err = netip.ParseAddr(from); err != nil {
 		return first, last, fmt.Errorf("%q is no address, range a-b or CIDR prefix", part)
 	}
@@ -86,10 +92,24 @@ type sockaddr struct {
 	storage unix.RawSockaddrInet6 // large enough for both families
 	size    uint32
 	family  int
+	addr    netip.Addr // without its zone
+}
+
+// own tells whether it is an address of this host's: the kernel takes it as the source
+// too, then.
+func (s *sockaddr) own() bool {
+	if s.addr.IsLoopback() || s.addr.IsUnspecified() {
+		return true
+	}
+	all, _ := net.InterfaceAddrs()
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr() == s.addr
+	})
 }
 
 func newSockaddr(a netip.AddrPort) sockaddr {
-	var s sockaddr
+	s := sockaddr{addr: a.Addr().Unmap().WithZone("")}
 	port := a.Port()<<8 | a.Port()>>8 // network byte order
 	if a.Addr().Unmap().Is4() {
 		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.storage))
@@ -112,6 +132,9 @@ type space struct {
 	source *sockaddr
 	target *sockaddr
 	port   int // the last explicit source port
+	// loop is set where source and target can be one address: a connection to a port
+	// on which nobody listens can meet itself there (connectedToItself).
+	loop bool
 }
 
 // spaces pairs every target with every source of its family. Neighbours in the list
@@ -157,7 +180,8 @@ func pairs(sources, targets []*sockaddr) []space {
 		if k > 0 && k%len(sources) == 0 && k%len(targets) == 0 {
 			shift++
 		}
-		all = append(all, space{source: sources[k%len(sources)], target: targets[(k+shift)%len(targets)]})
+		s, t := sources[k%len(sources)], targets[(k+shift)%len(targets)]
+		all = append(all, space{source: s, target: t, loop: s == nil && t.own() || s != nil && s.addr == t.addr})
 	}
 	return all
 }

@@ -1,0 +1,211 @@
+package loadgen
+
+import (
+	"errors"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/epoll"
+	"tcpbench/internal/wire"
+)
+
+// rawEcho is a server that allocates nothing either: one thread, one epoll.
+type rawEcho struct {
+	poller   *epoll.Poller
+	listener int
+	open     [1 << 16]bool // by descriptor
+	buffer   [4096]byte
+	stop     atomic.Bool
+	done     chan error
+}
+
+// serveRaw starts a rawEcho that lives as long as the test.
+func serveRaw(t testing.TB) netip.AddrPort {
+	t.Helper()
+	s := &rawEcho{done: make(chan error)}
+	at := newSockaddr(netip.MustParseAddrPort("127.0.0.1:0"))
+	fd, errno := socket(at.family)
+	if errno == 0 {
+		errno = bind(fd, &at)
+	}
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	if err := unix.Listen(fd, 4096); err != nil {
+		t.Fatal(err)
+	}
+	s.listener = fd
+	var err error
+	if s.poller, err = epoll.NewPoller(64); err != nil {
+		t.Fatal(err)
+	}
+	if errno := s.poller.Add(fd, epoll.In, epoll.Token{Slot: int32(fd)}); errno != 0 {
+		t.Fatal(errno)
+	}
+	go s.live()
+	t.Cleanup(func() {
+		s.stop.Store(true)
+		s.poller.Wake()
+		if err := <-s.done; err != nil {
+			t.Error(err)
+		}
+	})
+	return boundTo(t, fd)
+}
+
+func (s *rawEcho) live() {
+	runtime.LockOSThread()
+	var err error
+	for err == nil && !s.stop.Load() {
+		var n int
+		n, err = s.poller.Wait(time.Hour)
+		for i := range n {
+			if e, ok := s.poller.Event(i); ok {
+				s.handle(int(e.Slot))
+			}
+		}
+	}
+	for fd, open := range s.open {
+		if open {
+			closeSocket(fd)
+		}
+	}
+	closeSocket(s.listener)
+	s.done <- errors.Join(err, s.poller.Close())
+}
+
+// handle acts on one event: a connection to accept, or something to read.
+func (s *rawEcho) handle(fd int) {
+	if fd == s.listener {
+		c, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		if errno == 0 {
+			s.open[c] = true
+			_ = s.poller.Add(int(c), epoll.In, epoll.Token{Slot: int32(c)})
+		}
+		return
+	}
+	n, errno := read(fd, s.buffer[:])
+	if errno == 0 && n > 0 {
+		if _, errno = send(fd, s.buffer[:n]); errno == 0 {
+			return
+		}
+	}
+	s.open[fd] = false
+	closeSocket(fd)
+}
+
+// allocLives are the lives that are to cost no allocation.
+var allocLives = []struct {
+	name string
+	Config
+}{
+	{"closed, RST", Config{Process: Closed, Lifecycle: echo(1, wire.Client, wire.RST)}},
+	{"closed, FIN", Config{Process: Closed, Lifecycle: echo(1, wire.Client, wire.FIN)}},
+	{"closed, half-close", Config{Process: Closed, Lifecycle: Lifecycle{Request: pinged, Response: exactly(4), CloseWait: true}}},
+	{"constant, RST", Config{Process: Constant, Rate: MaxRate / 1e5, Lifecycle: echo(1, wire.Client, wire.RST)}},
+	{"poisson, RST", Config{Process: Poisson, Rate: MaxRate / 1e5, Lifecycle: echo(1, wire.Client, wire.RST)}},
+	{"only connects", Config{Process: Closed, Lifecycle: Lifecycle{ConnectOnly: true, CloseHow: wire.RST}}},
+}
+
+// onLoop is a loop against a raw server, on the thread of the test.
+func onLoop(t testing.TB, cfg Config, count uint64) *loop {
+	t.Helper()
+	// 64 addresses, or the search for a port would be most of it.
+	cfg.Targets, cfg.Sources = to(serveRaw(t)), sources(t, "127.0.0.2-127.0.0.65")
+	cfg.Connections, cfg.Count, cfg.Timeout, cfg.OnExhausted = 32, count, patience, CountExhausted
+	l, _ := manualLoop(t, cfg)
+	return l
+}
+
+// turnUntilOver is what live does, for the connections of a test.
+func turnUntilOver(t testing.TB, l *loop) {
+	for !l.over() {
+		if err := l.turn(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkConnection is the whole life of a connection, on one loop with 32 in flight
+// against one thread that serves. Both share what processors there are.
+func BenchmarkConnection(b *testing.B) {
+	for _, c := range allocLives {
+		if c.Process != Closed {
+			continue // its speed is its rate
+		}
+		b.Run(c.name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			l := onLoop(b, c.Config, uint64(b.N))
+			before := threadCPU()
+			b.ReportAllocs()
+			b.ResetTimer()
+			turnUntilOver(b, l)
+			b.StopTimer()
+			if n := l.ends.Succeeded(); n != uint64(b.N) {
+				b.Errorf("%d of %d succeeded: %v", n, b.N, l.ends.Failed())
+			}
+			b.ReportMetric(float64(threadCPU()-before)/float64(b.N), "client-cpu-ns/op")
+		})
+	}
+}
+
+// Between the arrival of a connection and its end nothing is allocated: thousands of
+// connections make no more objects than a few.
+func TestConnectionsAllocateNothing(t *testing.T) {
+	// What the runtime allocates for itself, in all this time.
+	const few = 50
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for _, c := range allocLives {
+		t.Run(c.name, func(t *testing.T) {
+			watchLeaks(t)
+			count := uint64(5000)
+			if c.name == "closed, RST" {
+				count = 20_000
+			}
+			l := onLoop(t, c.Config, count)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			turnUntilOver(t, l)
+			runtime.ReadMemStats(&after)
+			if n := after.Mallocs - before.Mallocs; n > few {
+				t.Errorf("%d connections made %d objects of %d bytes", count, n, after.TotalAlloc-before.TotalAlloc)
+			} else {
+				t.Logf("%d connections made %d objects", count, n)
+			}
+			if tally := l.tally(); tally.Succeeded != count || tally.Balance() != nil {
+				t.Errorf("%+v", tally)
+			}
+		})
+	}
+}
+
+// A response that is matched is kept, once for each slot; a slot used again uses the
+// same memory.
+func TestMatchingReusesMemory(t *testing.T) {
+	watchLeaks(t)
+	life := Lifecycle{Request: pinged, Response: matching("p[aeiou]ng$"), CloseHow: wire.RST}
+	l := onLoop(t, Config{Process: Closed, Lifecycle: life}, 2000)
+	turns(t, l, func() bool { return l.ends.Succeeded() > 1000 })
+	before := map[int]*byte{}
+	for slot, seen := range l.seen {
+		if cap(seen) > 0 {
+			before[slot] = &seen[:1][0]
+		}
+	}
+	turnUntilOver(t, l)
+	if l.ends.Succeeded() != 2000 || len(before) == 0 {
+		t.Errorf("%v, %d slots used", l.ends, len(before))
+	}
+	for slot, memory := range before {
+		if &l.seen[slot][:1][0] != memory {
+			t.Errorf("slot %d has new memory", slot)
+		}
+	}
+}

@@ -1,0 +1,329 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tcpbench/internal/wire"
+	"tcpbench/metrics/kernel"
+)
+
+// A thousand ports, whose TIME_WAIT nothing ends early: not a new connection, and not
+// a RST (RFC 1337).
+var thousandPorts = []string{
+	"net.ipv4.ip_local_port_range=20000 20999", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1",
+}
+
+const exhausted = "connect.ports_exhausted"
+
+// counters reads this process's namespace.
+func counters(t testing.TB) kernel.Counters {
+	t.Helper()
+	c, err := kernel.ReadCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func timeWaits(t testing.TB) int64 {
+	t.Helper()
+	s, err := kernel.Sockstat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.TimeWait
+}
+
+// A client that closes by FIN keeps each port for the minute of its TIME_WAIT. The
+// thousand of them are used once, every further attempt has failed for want of one,
+// and there are few of those: a search of all ports takes milliseconds.
+func TestPortsExhausted(t *testing.T) {
+	if !inNamespace(t, thousandPorts...) {
+		return
+	}
+	watchLeaks(t)
+	for _, c := range []struct{ target, sources string }{
+		{"127.0.0.1:9000", ""}, {"127.0.0.1:9001", "127.0.0.1"}, {"[::1]:9002", ""}, {"[::1]:9003", "::1"},
+	} {
+		before, waits := counters(t), timeWaits(t)
+		cfg := Config{
+			Targets: to(serve(t, c.target, echoes).addr), Connections: 8, Loops: 2, Duration: 800 * time.Millisecond,
+			Lifecycle: echo(1, wire.Client, wire.FIN),
+		}
+		if c.sources != "" {
+			cfg.Sources = sources(t, c.sources)
+		}
+		got := load(context.Background(), t, cfg)
+		missing := got.Failed[exhausted]
+		if got.Succeeded != 1000 || got.Open != 0 || got.TotalFailed() != missing {
+			t.Errorf("%+v: %s", c, got.ends())
+		}
+		// 7 pauses of 1 to 64 ms and 7 of 100 ms for each loop, and both together
+		// may be out of step with those that end meanwhile.
+		if missing < 2 || missing > 60 || got.ExhaustedNS == 0 {
+			t.Errorf("%+v: %d attempts without a port in %v", c, missing, time.Duration(got.ExhaustedNS))
+		}
+		moved := counters(t).Sub(before)
+		if moved["Tcp"]["ActiveOpens"] != 1000 || got.SYNs != 1000 {
+			t.Errorf("%+v: %d SYNs, ActiveOpens grew by %d", c, got.SYNs, moved["Tcp"]["ActiveOpens"])
+		}
+		until(t, "all of TIME_WAIT", func() bool { return timeWaits(t)-waits == 1000 })
+	}
+}
+
+// With stop the first attempt without a port ends the run, and what is under way is
+// brought to its end.
+func TestPortsExhaustedStop(t *testing.T) {
+	if !inNamespace(t, thousandPorts...) {
+		return
+	}
+	watchLeaks(t)
+	got := load(context.Background(), t, Config{
+		Targets: to(serve(t, "127.0.0.1:9000", echoes).addr), Connections: 8, Loops: 2, Duration: time.Hour,
+		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: StopExhausted,
+	})
+	n := got.Failed[exhausted]
+	if got.Succeeded != 1000 || got.Open != 0 || n < 1 || n > 2 || got.TotalFailed() != n || !strings.Contains(got.Stopped, "no four-tuple was free") {
+		t.Error(got.ends())
+	}
+}
+
+// With wait an attempt without a port waits for one, as long as its deadline says.
+func TestPortsExhaustedWait(t *testing.T) {
+	if !inNamespace(t, thousandPorts...) {
+		return
+	}
+	watchLeaks(t)
+	cfg := Config{
+		Targets: to(serve(t, "127.0.0.1:9000", echoes).addr), Connections: 8, Loops: 1, Count: 1002,
+		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: WaitExhausted, Timeout: 200 * time.Millisecond,
+	}
+	got := load(context.Background(), t, cfg)
+	if got.Succeeded != 1000 || got.Failed[exhausted] != 2 || got.Open != 0 {
+		t.Error(got.ends())
+	}
+	if shut := time.Duration(got.ExhaustedNS); shut < cfg.Timeout {
+		t.Errorf("shut for %v", shut)
+	}
+	// One that is interrupted while it waits is open.
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	cfg.Timeout, cfg.Count = time.Minute, 0
+	cfg.Duration = time.Hour
+	if got := load(ctx, t, cfg); got.Succeeded != 0 || got.TotalFailed() != 0 || got.Open != got.Attempted || got.Open == 0 {
+		t.Error(got.ends())
+	}
+}
+
+// When the server closes, ports are free again at once: those who wait for one get it,
+// and nobody fails.
+func TestPortsComeBack(t *testing.T) {
+	if !inNamespace(t, "net.ipv4.ip_local_port_range=20000 20019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
+		return
+	}
+	watchLeaks(t)
+	const ports = 20
+	// Nobody is answered before all ports are taken.
+	var first sync.WaitGroup
+	first.Add(ports)
+	var askers atomic.Uint64
+	h := serve(t, "127.0.0.1:9000", asked(func(c *tcp) error {
+		if askers.Add(1) <= ports {
+			first.Done()
+		}
+		first.Wait()
+		return says(pong, closes)(c)
+	}))
+	for _, process := range []Process{Closed, Constant} {
+		cfg := Config{
+			Targets: to(h.addr), Process: process, Rate: 1000 * rateUnit, Connections: 64, Loops: 1, Count: 400,
+			Lifecycle: Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Server}, OnExhausted: WaitExhausted,
+		}
+		got := load(context.Background(), t, cfg)
+		if got.ends() != allSucceeded(400) {
+			t.Errorf("%s: %s", process, got.ends())
+		}
+		if process == Closed && got.ExhaustedNS == 0 {
+			t.Errorf("%s: never out of ports", process)
+		}
+	}
+}
+
+// Of those who wait the oldest comes first, also after it was tried in vain.
+func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
+	if !inNamespace(t, "net.ipv4.ip_local_port_range=20000 20000", "net.ipv4.tcp_tw_reuse=0") {
+		return
+	}
+	watchLeaks(t)
+	l, _ := manualLoop(t, Config{
+		Targets: to(mute(t, "127.0.0.1:9000", 10)), Process: Constant, Rate: 1000 * rateUnit, Connections: 5, Duration: time.Hour,
+		Timeout: patience, Lifecycle: echo(1, wire.Client, wire.RST), OnExhausted: WaitExhausted,
+	})
+	turns(t, l, func() bool { return len(l.queue) == 4 })
+	want := append(l.queue[:0:0], l.queue...)
+	for range 5 {
+		turns(t, l, func() bool { return !l.gate.holds(l.run.now()) })
+		l.clock()
+		l.retryHeld()
+		for i := range want {
+			if len(l.queue) != len(want) || l.queue[i] != want[i] {
+				t.Fatalf("%v wait, in the order %v", want, l.queue)
+			}
+		}
+	}
+	// The one port is free again.
+	for slot := range l.conns {
+		if l.conns[slot].state != waiting {
+			_ = abortOnClose(int(l.conns[slot].fd))
+			l.expire(int32(slot))
+		}
+	}
+	turns(t, l, func() bool { return l.conns[want[0].Slot].state != waiting })
+}
+
+// Without an address of its own this host cannot reach a target at all. The errno is
+// that of a lack of ports, and the name must not be.
+func TestNoSourceAddress(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); errors.Is(err, fs.ErrNotExist) {
+		needed(t, "IPv6")
+	}
+	if !inNamespace(t, "net.ipv6.conf.all.disable_ipv6=1") {
+		return
+	}
+	watchLeaks(t)
+	for _, target := range []string{"[::1]:9000", "[2001:db8::1]:9000"} {
+		got := load(context.Background(), t, Config{
+			Targets: to(netip.MustParseAddrPort(target)), Count: 10, Lifecycle: echo(1, wire.Client, wire.FIN),
+		})
+		if n := got.Failed["connect.bad_address"] + got.Failed["connect.unreachable"]; n != 10 || got.SYNs != 0 {
+			t.Errorf("%s: %s", target, got.ends())
+		}
+	}
+}
+
+// A connection from an address to a port of its own range on which nobody listens can
+// meet itself: the SYN finds a socket in SYN_SENT, and both halves of a simultaneous
+// open are the same (RFC 9293, section 3.5). Nobody was there all the same.
+func TestNobodyConnectsToItself(t *testing.T) {
+	if !inNamespace(t, "net.ipv4.ip_local_port_range=20000 20001") {
+		return
+	}
+	watchLeaks(t)
+	for _, from := range []Sources{nil, sources(t, "127.0.0.1")} {
+		got := load(context.Background(), t, Config{
+			Targets: to(netip.MustParseAddrPort("127.0.0.1:20000")), Sources: from, Count: 10, Connections: 1, Loops: 1,
+			Lifecycle: echo(1, wire.Client, wire.RST),
+		})
+		if got.ends() != allFailed(10, "connect.refused") {
+			t.Errorf("nobody listens: %s, %d established", got.ends(), got.Established)
+		}
+	}
+}
+
+// ip and nft change the namespace of this process.
+func tool(t *testing.T, name string, commands ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		needed(t, name)
+	}
+	for _, c := range commands {
+		if out, err := exec.Command(name, strings.Fields(c)...).CombinedOutput(); err != nil {
+			t.Fatalf("%s %s: %v\n%s", name, c, err, out)
+		}
+	}
+}
+
+// The kernel counts what the client says, to the last connection: Tcp ActiveOpens are
+// the SYNs, PassiveOpens the established connections where all are served here.
+func TestKernelAgrees(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	watchLeaks(t)
+	const n = 100 // so few that the queue for one neighbour holds all their SYNs
+	tool(t, "ip", "link add v0 type veth peer name v1", "addr add 10.9.0.1/24 dev v0", "link set v0 up", "link set v1 up",
+		"route add unreachable 10.10.0.0/24", "route add prohibit 10.11.0.0/24", "route add blackhole 10.12.0.0/24")
+	sysctl(t, "net.ipv4.neigh.v0.retrans_time_ms=10") // three requests to a neighbour that is not there
+	tool(t, "nft", "add table t", "add chain t o { type filter hook output priority 0 ; }",
+		"add rule t o tcp dport 1000 drop", "add rule t o tcp dport 1001 reject with tcp reset")
+	at := func(target string) []netip.AddrPort { return to(netip.MustParseAddrPort(target)) }
+	const quick, whatever = 200 * time.Millisecond, -1
+	for _, c := range []struct {
+		name    string
+		targets []netip.AddrPort
+		life    Lifecycle
+		timeout time.Duration
+		ends    string
+		want    map[string]int64 // growth of counters of the group Tcp
+	}{
+		{"client closes", to(serve(t, "127.0.0.1:0", echoes).addr), echo(1, wire.Client, wire.FIN), 0, "",
+			map[string]int64{"ActiveOpens": n, "PassiveOpens": n}},
+		{"client resets", to(serve(t, "127.0.0.1:0", echoes).addr), echo(1, wire.Client, wire.RST), 0, "",
+			map[string]int64{"ActiveOpens": n, "PassiveOpens": n, "OutRsts": n, "EstabResets": 2 * n}},
+		{"server closes", to(serve(t, "127.0.0.1:0", answers(closes)).addr),
+			Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Server}, 0, "",
+			map[string]int64{"ActiveOpens": n, "PassiveOpens": n}},
+		{"server resets", to(serve(t, "127.0.0.1:0", answers(resets)).addr),
+			Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Server, CloseHow: wire.RST}, 0, "",
+			map[string]int64{"ActiveOpens": n, "PassiveOpens": n, "OutRsts": n, "EstabResets": 2 * n}},
+		{"server resets at once", to(serve(t, "127.0.0.1:0", resets).addr), echo(1, wire.Client, wire.FIN), 0, "exchange.reset",
+			// A request that crosses the RST is answered by another one.
+			map[string]int64{"ActiveOpens": n, "PassiveOpens": n, "OutRsts": whatever, "EstabResets": whatever}},
+		{"refused", to(closed(t, "127.0.0.1:0")), echo(1, wire.Client, wire.FIN), 0, "connect.refused",
+			map[string]int64{"ActiveOpens": n, "OutRsts": n, "AttemptFails": n}},
+		{"refused by a filter", at("127.0.0.1:1001"), echo(1, wire.Client, wire.FIN), 0, "connect.refused",
+			map[string]int64{"ActiveOpens": n, "AttemptFails": n}},
+		{"dropped by a filter", at("127.0.0.1:1000"), echo(1, wire.Client, wire.FIN), quick, "connect.timeout",
+			map[string]int64{"ActiveOpens": n}},
+		{"no neighbour", at("10.9.0.2:80"), echo(1, wire.Client, wire.FIN), 0, "connect.unreachable",
+			map[string]int64{"ActiveOpens": n, "AttemptFails": n}},
+		{"no route", at("10.8.0.1:80"), echo(1, wire.Client, wire.FIN), 0, "connect.unreachable", nil},
+		{"unreachable", at("10.10.0.1:80"), echo(1, wire.Client, wire.FIN), 0, "connect.unreachable", nil},
+		{"prohibited", at("10.11.0.1:80"), echo(1, wire.Client, wire.FIN), 0, "connect.denied", nil},
+		{"blackhole", at("10.12.0.1:80"), echo(1, wire.Client, wire.FIN), 0, "connect.bad_address", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := counters(t)
+			got := load(context.Background(), t, Config{Targets: c.targets, Count: n, Connections: n, Lifecycle: c.life, Timeout: c.timeout})
+			want := allSucceeded(n)
+			if c.ends != "" {
+				want = allFailed(n, c.ends)
+			}
+			if got.ends() != want {
+				t.Errorf("%s\nwant %s", got.ends(), want)
+			}
+			// The servers' halves may end a moment later.
+			var moved map[string]int64
+			until(t, "the counters", func() bool {
+				moved = counters(t).Sub(before)["Tcp"]
+				for name, v := range c.want {
+					if moved[name] < v {
+						return false
+					}
+				}
+				return true
+			})
+			for _, name := range []string{"ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "OutRsts"} {
+				if c.want[name] != whatever && moved[name] != c.want[name] {
+					t.Errorf("%s grew by %d, want %d", name, moved[name], c.want[name])
+				}
+			}
+			if int64(got.SYNs) != moved["ActiveOpens"] {
+				t.Errorf("%d SYNs, ActiveOpens grew by %d", got.SYNs, moved["ActiveOpens"])
+			}
+			if int64(got.Established) != moved["PassiveOpens"] {
+				t.Errorf("%d established, PassiveOpens grew by %d", got.Established, moved["PassiveOpens"])
+			}
+		})
+	}
+}
