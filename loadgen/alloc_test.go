@@ -30,7 +30,7 @@ func serveRaw(t testing.TB) netip.AddrPort {
 	t.Helper()
 	s := &rawEcho{done: make(chan error)}
 	at := newSockaddr(netip.MustParseAddrPort("127.0.0.1:0"))
-	fd, errno := socket(at.family)
+	fd, errno := socket(at.family, unix.IPPROTO_TCP)
 	if errno == 0 {
 		errno = bind(fd, &at)
 	}
@@ -108,8 +108,8 @@ var allocLives = []struct {
 	{"closed, RST", Config{Process: Closed, Lifecycle: echo(1, wire.Client, wire.RST)}},
 	{"closed, FIN", Config{Process: Closed, Lifecycle: echo(1, wire.Client, wire.FIN)}},
 	{"closed, half-close", Config{Process: Closed, Lifecycle: Lifecycle{Request: pinged, Response: exactly(4), CloseWait: true}}},
-	{"constant, RST", Config{Process: Constant, Rate: MaxRate / 1e5, Lifecycle: echo(1, wire.Client, wire.RST)}},
-	{"poisson, RST", Config{Process: Poisson, Rate: MaxRate / 1e5, Lifecycle: echo(1, wire.Client, wire.RST)}},
+	{"constant, RST", Config{Process: Constant, Profile: Steady(MaxRate / 1e5), Lifecycle: echo(1, wire.Client, wire.RST)}},
+	{"poisson, RST", Config{Process: Poisson, Profile: Steady(MaxRate / 1e5), Lifecycle: echo(1, wire.Client, wire.RST)}},
 	{"only connects", Config{Process: Closed, Lifecycle: Lifecycle{ConnectOnly: true, CloseHow: wire.RST}}},
 }
 

@@ -20,12 +20,14 @@ const (
 type arrivals struct {
 	schedule Schedule // nil for a closed process
 	due      int64    // of the next arrival; never if there is none
-	catchUp  int64    // while late, the time before which nothing starts
+	started  int64    // when the last one started
+	profile  Profile  // of the schedule
+	places   float64  // loops that share it
 	missed   uint64
 }
 
 func newArrivals(c *Config, loop int) arrivals {
-	var a arrivals
+	a := arrivals{started: -never}
 	// A warm-up has the rate with which the profile begins.
 	profile := c.Profile
 	if c.Warmup > 0 && len(profile) > 0 {
@@ -41,8 +43,18 @@ func newArrivals(c *Config, loop int) arrivals {
 	case Bursts:
 		a.schedule = newBursts(c.Burst, c.Every, c.Warmup, c.place(loop), c.places())
 	}
+	a.profile, a.places = profile, float64(c.places())
 	a.advance()
 	return a
+}
+
+// catchUp is the time before which a late arrival does not start: half the mean gap, at
+// the rate of its due time, behind the one before. The connections of a burst have no gap.
+func (a *arrivals) catchUp() int64 {
+	if a.profile == nil {
+		return -never
+	}
+	return a.started + int64(a.places*1e9/a.profile.at(time.Duration(a.due)).PerSecond()/2)
 }
 
 func (a *arrivals) advance() {
@@ -86,8 +98,8 @@ func (l *loop) nextArrival() (start, due int64) {
 		case late < 0:
 			return a.due, a.due
 		case late <= missAfter && len(l.freeSlots) > 0:
-			if late > lateAfter && l.now < a.catchUp {
-				return a.catchUp, a.due
+			if late > lateAfter {
+				return max(l.now, a.catchUp()), a.due
 			}
 			return l.now, a.due
 		}
@@ -120,10 +132,8 @@ func (l *loop) take(measured bool) {
 		l.openLimit.at(l.now)
 		return
 	}
-	a := &l.arrivals
-	last := a.due
-	a.advance()
-	a.catchUp = l.now + (a.due-last)/2
+	l.arrivals.started = l.now
+	l.arrivals.advance()
 }
 
 // measures tells whether an arrival due at that time is part of the measured time.

@@ -51,7 +51,7 @@ func TestOpenArrivalsAreStartedOrMissed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{
 			Process:     rapid.SampledFrom([]Process{Constant, Poisson}).Draw(t, "process"),
-			Rate:        Rate(rapid.IntRange(1, 2000).Draw(t, "rate")) * rateUnit,
+			Profile:     Steady(Rate(rapid.IntRange(1, 2000).Draw(t, "rate")) * rateUnit),
 			Seed:        rapid.Uint64().Draw(t, "seed"),
 			Loops:       rapid.IntRange(1, 4).Draw(t, "loops"),
 			Connections: 16,
@@ -61,7 +61,7 @@ func TestOpenArrivalsAreStartedOrMissed(t *testing.T) {
 		}
 		id := rapid.IntRange(0, cfg.Loops-1).Draw(t, "loop")
 		l := fakeLoop(cfg, id)
-		gap := float64(cfg.Loops) * 1e9 / cfg.Rate.PerSecond()
+		gap := float64(cfg.Loops) * 1e9 / cfg.Profile[0].From.PerSecond()
 		all := l.freeSlots
 		var attempted, lateRow uint64
 		var lastDue, lastStart, rowBegan int64
@@ -143,7 +143,7 @@ func TestAStallIsNotMadeUpForInABurst(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.stall), func(t *testing.T) {
 			const gap = int64(time.Millisecond)
-			l := fakeLoop(Config{Process: Constant, Rate: 1000 * rateUnit, Loops: 1, Connections: 1, Duration: time.Minute}, 0)
+			l := fakeLoop(Config{Process: Constant, Profile: Steady(1000 * rateUnit), Loops: 1, Connections: 1, Duration: time.Minute}, 0)
 			l.now = int64(c.stall)
 			caughtUp := int64(0)
 			for l.arrivals.due+lateAfter < l.now {
@@ -175,7 +175,7 @@ func TestArrivalsLeftOverAreMissed(t *testing.T) {
 	watchLeaks(t)
 	cfg := Config{
 		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Sources: sources(t, "127.0.0.2-127.0.0.9"),
-		Process: Constant, Rate: 1000 * rateUnit, Connections: 64, Loops: 1, Timeout: 10 * time.Millisecond,
+		Process: Constant, Profile: Steady(1000 * rateUnit), Connections: 64, Loops: 1, Timeout: 10 * time.Millisecond,
 		Lifecycle: Lifecycle{ConnectOnly: true}, OnExhausted: CountExhausted, Duration: time.Second,
 	}
 	l, events := manualLoop(t, cfg)
@@ -236,7 +236,7 @@ func TestClosedArrivals(t *testing.T) {
 
 // An open loop with a bound takes no arrival beyond it, however many are due.
 func TestOpenArrivalsStopAtTheBound(t *testing.T) {
-	l := fakeLoop(Config{Process: Constant, Rate: 1000 * rateUnit, Loops: 2, Connections: 2, Count: 5, Warmup: 10 * time.Millisecond}, 0)
+	l := fakeLoop(Config{Process: Constant, Profile: Steady(1000 * rateUnit), Loops: 2, Connections: 2, Count: 5, Warmup: 10 * time.Millisecond}, 0)
 	n := uint64(0)
 	for !l.done() {
 		start, due := l.nextArrival()

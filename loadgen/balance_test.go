@@ -70,7 +70,7 @@ func someConfig(random *rand.Rand) Config {
 	cfg := Config{
 		Process:     []Process{Closed, Constant, Poisson}[random.IntN(3)],
 		Connections: 1 + random.IntN(64),
-		Rate:        Rate(200+random.IntN(4000)) * rateUnit,
+		Profile:     Steady(Rate(200+random.IntN(4000)) * rateUnit),
 		Seed:        random.Uint64(),
 		Lifecycle:   lives[random.IntN(len(lives))],
 		Loops:       1 + random.IntN(3),

@@ -126,14 +126,14 @@ func (c *collector) freeze(e loopEvent) second {
 
 // give hands out the intervals that no loop can add to any more.
 func (c *collector) give() error {
+	last := c.seconds.Over()
 	for parts, ok := c.seconds.Take(); ok; parts, ok = c.seconds.Take() {
 		merged, err := mergeSeconds(parts)
 		if err != nil {
 			return err
 		}
 		counted := merged.Attempted + merged.Succeeded + merged.Failed + uint64(merged.Connect.Count)
-		empty := counted == 0 && merged.EndNS%perInterval != 0
-		if c.obs.Interval != nil && !empty {
+		if c.obs.Interval != nil && (counted > 0 || !last) {
 			c.obs.Interval(merged)
 		}
 	}

@@ -19,11 +19,7 @@ func fakeRun(loops int) *run {
 }
 
 func collectorOf(r *run, obs Observer) *collector {
-	c := &collector{run: r, obs: obs, over: make([]bool, len(r.loops)), last: make([]int, len(r.loops)), parts: map[int][]second{}}
-	for i := range c.last {
-		c.last[i] = -1
-	}
-	return c
+	return &collector{run: r, obs: obs, seconds: metrics.NewLineup[second](len(r.loops))}
 }
 
 // aSecond is one second of one loop, with one connect of each duration.
@@ -101,8 +97,8 @@ func TestCollectorLosesNoSecond(t *testing.T) {
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Fatalf("handed out %+v, told of %+v", got, want)
 		}
-		if len(c.parts) > 0 {
-			t.Fatalf("%d seconds left over", len(c.parts))
+		if left, ok := c.seconds.Take(); ok {
+			t.Fatalf("seconds left over: %v", left)
 		}
 	})
 }

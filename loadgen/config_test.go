@@ -42,7 +42,7 @@ func TestRunRefuses(t *testing.T) {
 		{"no bound", func(c *Config) { c.Count = 0 }, "neither a duration nor a count"},
 		{"no process", func(c *Config) { c.Process = "" }, "unknown arrival process"},
 		{"no rate", func(c *Config) { c.Process = Constant }, "needs a rate"},
-		{"too high a rate", func(c *Config) { c.Process, c.Rate = Poisson, MaxRate+1 }, "needs a rate"},
+		{"too high a rate", func(c *Config) { c.Process, c.Profile = Poisson, Steady(MaxRate+1) }, "up to"},
 		{"no policy", func(c *Config) { c.OnExhausted = "" }, "unknown policy"},
 		{"no end", func(c *Config) { c.Lifecycle.Response = Until{} }, "unknown end of a response"},
 		{"negative end", func(c *Config) { c.Lifecycle.Response.Bytes = -1 }, "less than no bytes"},
@@ -174,7 +174,7 @@ func TestHelloGivesUp(t *testing.T) {
 func TestConfigTravels(t *testing.T) {
 	cfg := Config{
 		Targets: to(netip.MustParseAddrPort("[::1]:80"), netip.MustParseAddrPort("127.0.0.1:80")),
-		Sources: sources(t, "127.0.0.1-127.0.0.3"), Process: Poisson, Connections: 3, Rate: 2500, Seed: math.MaxUint64,
+		Sources: sources(t, "127.0.0.1-127.0.0.3"), Process: Poisson, Connections: 3, Profile: Steady(2500), Seed: math.MaxUint64,
 		Lifecycle: Lifecycle{Request: []byte("\x00\xff"), Response: Until{Kind: Match, Pattern: `\r\n`}, CloseBy: wire.Server, CloseHow: wire.RST},
 		Loops:     2, Warmup: time.Second, Duration: time.Minute, Count: math.MaxUint64, Timeout: 1, OnExhausted: WaitExhausted,
 	}

@@ -80,7 +80,7 @@ func TestNoErrnoSucceeds(t *testing.T) {
 func TestEveryStateHasAStage(t *testing.T) {
 	want := [states]metrics.Stage{
 		waiting: metrics.StageConnect, connecting: metrics.StageConnect,
-		sending: metrics.StageExchange, receiving: metrics.StageExchange,
+		sending: metrics.StageExchange, receiving: metrics.StageExchange, resting: metrics.StageExchange,
 		awaiting: metrics.StageClose, closing: metrics.StageClose,
 	}
 	if stageOf != want {

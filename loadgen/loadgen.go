@@ -176,7 +176,7 @@ type run struct {
 
 // place is the place of a loop among the loops of all clients, of which there are places.
 func (c *Config) place(loop int) int { return c.Part*c.Loops + loop }
-func (c *Config) places() int        { return c.Parts * c.Loops }
+func (c *Config) places() int        { return max(c.Parts, 1) * c.Loops }
 
 // now is the clock of a run: monotonic nanoseconds since its start.
 func (r *run) now() int64 { return int64(time.Since(r.base)) }
@@ -238,8 +238,7 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 	}
 	cfg.Warmup, cfg.Duration, cfg.Timeout = min(cfg.Warmup, forGood), min(cfg.Duration, forGood), min(cfg.Timeout, forGood)
 	cfg.HoldFor = min(cfg.HoldFor, forGood)
-	cfg.Parts = max(cfg.Parts, 1)
-	cfg.Loops = max(1, min(cfg.Loops, cfg.Connections/cfg.Parts))
+	cfg.Loops = max(1, min(cfg.Loops, cfg.Connections/max(cfg.Parts, 1)))
 	if err := cfg.Options.try(cfg.Targets); err != nil {
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}

@@ -217,7 +217,7 @@ func TestNginxKilledAndRestarted(t *testing.T) {
 				n.serves(t, served)
 			}()
 			got := load(ctx, t, Config{
-				Targets: to(n.addr), Sources: sources(t, "127.0.0.2-127.0.0.9"), Process: Constant, Rate: 2000 * rateUnit,
+				Targets: to(n.addr), Sources: sources(t, "127.0.0.2-127.0.0.9"), Process: Constant, Profile: Steady(2000 * rateUnit),
 				Connections: 64, Duration: time.Hour, Lifecycle: c.Lifecycle,
 			})
 			<-refused

@@ -93,6 +93,9 @@ func (o *Options) try(targets []netip.AddrPort) error {
 	if o.FixedPorts && o.PortRange == [2]int{} {
 		return errors.New("explicit source ports need a range to take them from")
 	}
+	if *o == (Options{}) {
+		return nil
+	}
 	tried := map[int]bool{}
 	for _, t := range targets {
 		a := newSockaddr(t)

@@ -215,7 +215,7 @@ func echoes(c *tcp) error {
 func mute(t testing.TB, address string, backlog int) netip.AddrPort {
 	t.Helper()
 	at := newSockaddr(netip.MustParseAddrPort(address))
-	fd, errno := socket(at.family)
+	fd, errno := socket(at.family, unix.IPPROTO_TCP)
 	if errno != 0 {
 		t.Fatal(errno)
 	}
@@ -249,7 +249,7 @@ func boundTo(t testing.TB, fd int) netip.AddrPort {
 func closed(t testing.TB, address string) netip.AddrPort {
 	t.Helper()
 	at := newSockaddr(netip.MustParseAddrPort(address))
-	fd, errno := socket(at.family)
+	fd, errno := socket(at.family, unix.IPPROTO_TCP)
 	if errno != 0 {
 		t.Fatal(errno)
 	}

@@ -146,7 +146,7 @@ func TestPortsComeBack(t *testing.T) {
 	}))
 	for _, process := range []Process{Closed, Constant} {
 		cfg := Config{
-			Targets: to(h.addr), Process: process, Rate: 1000 * rateUnit, Connections: 64, Loops: 1, Count: 400,
+			Targets: to(h.addr), Process: process, Profile: Steady(1000 * rateUnit), Connections: 64, Loops: 1, Count: 400,
 			Lifecycle: Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Server}, OnExhausted: WaitExhausted,
 		}
 		got := load(context.Background(), t, cfg)
@@ -166,7 +166,7 @@ func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 	}
 	watchLeaks(t)
 	l, _ := manualLoop(t, Config{
-		Targets: to(mute(t, "127.0.0.1:9000", 10)), Process: Constant, Rate: 1000 * rateUnit, Connections: 5, Duration: time.Hour,
+		Targets: to(mute(t, "127.0.0.1:9000", 10)), Process: Constant, Profile: Steady(1000 * rateUnit), Connections: 5, Duration: time.Hour,
 		Timeout: patience, Lifecycle: echo(1, wire.Client, wire.RST), OnExhausted: WaitExhausted,
 	})
 	turns(t, l, func() bool { return len(l.queue) == 4 })

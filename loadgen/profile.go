@@ -126,6 +126,20 @@ func (p Profile) Mean(d time.Duration) float64 {
 	return arrivals / d.Seconds()
 }
 
+// at is the rate at a time since the profile began.
+func (p Profile) at(t time.Duration) Rate {
+	for _, s := range p {
+		if s.For == 0 || t < s.For {
+			if s.From == s.To {
+				return s.From
+			}
+			return s.From + Rate(float64(s.To-s.From)*(float64(t)/float64(s.For)))
+		}
+		t -= s.For
+	}
+	return p[len(p)-1].To
+}
+
 // mass is the number of arrivals in the first d of the segment, as a real number.
 func (s Segment) mass(d time.Duration) float64 {
 	t := d.Seconds()

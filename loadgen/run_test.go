@@ -178,7 +178,7 @@ func TestOpenLoop(t *testing.T) {
 	for _, process := range []Process{Constant, Poisson} {
 		for _, warmup := range []time.Duration{0, 200 * time.Millisecond} {
 			cfg := Config{
-				Targets: to(h.addr), Sources: sources(t, "127.0.0.2-127.0.0.9"), Process: process, Rate: 500 * rateUnit, Seed: 3,
+				Targets: to(h.addr), Sources: sources(t, "127.0.0.2-127.0.0.9"), Process: process, Profile: Steady(500 * rateUnit), Seed: 3,
 				Connections: 512, Loops: 2, Warmup: warmup, Duration: 500 * time.Millisecond, Lifecycle: echo(4, wire.Client, wire.RST),
 			}
 			got := load(context.Background(), t, cfg)
@@ -207,7 +207,7 @@ func TestOpenLoop(t *testing.T) {
 func TestFullSlabMisses(t *testing.T) {
 	watchLeaks(t)
 	cfg := Config{
-		Targets: to(mute(t, "127.0.0.1:0", 64)), Process: Constant, Rate: 1000 * rateUnit, Connections: 6, Loops: 2,
+		Targets: to(mute(t, "127.0.0.1:0", 64)), Process: Constant, Profile: Steady(1000 * rateUnit), Connections: 6, Loops: 2,
 		Duration: 300 * time.Millisecond, Timeout: 10 * time.Second, Lifecycle: echo(1, wire.Client, wire.FIN),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Duration+200*time.Millisecond)
@@ -315,7 +315,7 @@ func TestCount(t *testing.T) {
 		if got := load(context.Background(), t, cfg); got.ends() != allSucceeded(c.count) || got.InTime != c.count {
 			t.Errorf("%+v: %s, %d in time", c, got.ends(), got.InTime)
 		}
-		cfg.Process, cfg.Rate, cfg.Warmup = Constant, 5000*rateUnit, 5*time.Millisecond
+		cfg.Process, cfg.Profile, cfg.Warmup = Constant, Steady(5000*rateUnit), 5*time.Millisecond
 		if got := load(context.Background(), t, cfg); got.Attempted != c.count || got.Succeeded != c.count {
 			t.Errorf("%+v, open: %s", c, got.ends())
 		}

@@ -46,7 +46,7 @@ func TestConstantLoopsShareOneSchedule(t *testing.T) {
 		total := rapid.IntRange(0, 400).Draw(t, "arrivals")
 		var merged []time.Duration
 		for i := range loops {
-			own := next(newConstant(rate, i, loops), math.MaxInt64, int(share(uint64(total), i, loops)))
+			own := next(newConstant(Steady(rate), i, loops), math.MaxInt64, int(share(uint64(total), i, loops)))
 			if !slices.IsSorted(own) {
 				t.Fatalf("loop %d of %d goes back in time: %v", i, loops, own)
 			}
@@ -71,7 +71,7 @@ func TestConstantIsExactForEver(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rate := anyRate().Draw(t, "rate")
 		step := rapid.IntRange(1, 64).Draw(t, "loops")
-		c := newConstant(rate, 0, step)
+		c := newConstant(Steady(rate), 0, step)
 		c.index = rapid.Uint64().Draw(t, "index")
 		k := c.index
 		got, ok := c.Next()
@@ -95,7 +95,7 @@ func TestConstantIsExactAtWholeSeconds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		perSecond := rapid.Uint64Range(1, 1e9).Draw(t, "rate")
 		second := rapid.Uint64Range(1, 3e5).Draw(t, "second")
-		c := newConstant(Rate(perSecond*rateUnit), 0, 1)
+		c := newConstant(Steady(Rate(perSecond*rateUnit)), 0, 1)
 		c.index = perSecond*second - 1
 		before, _ := c.Next()
 		at, _ := c.Next()
@@ -125,7 +125,7 @@ func TestConstantOffersTheRate(t *testing.T) {
 		}
 		n := 0
 		for i := range 3 {
-			n += len(next(newConstant(rate, i, 3), c.second, math.MaxInt))
+			n += len(next(newConstant(Steady(rate), i, 3), c.second, math.MaxInt))
 		}
 		if n != c.want {
 			t.Errorf("%s/s for %v: %d arrivals, want %d", c.rate, c.second, n, c.want)
@@ -140,17 +140,17 @@ func TestPoissonIsMonotoneAndRepeatable(t *testing.T) {
 		loop := rapid.IntRange(0, loops-1).Draw(t, "loop")
 		seed := rapid.Uint64().Draw(t, "seed")
 		const n = 200
-		first := next(newPoisson(rate, loop, loops, seed), math.MaxInt64, n)
+		first := next(newPoisson(Steady(rate), loop, loops, seed), math.MaxInt64, n)
 		if !slices.IsSorted(first) || len(first) > 0 && first[0] < 0 {
 			t.Fatalf("goes back in time: %v", first)
 		}
-		if again := next(newPoisson(rate, loop, loops, seed), math.MaxInt64, n); !slices.Equal(first, again) {
+		if again := next(newPoisson(Steady(rate), loop, loops, seed), math.MaxInt64, n); !slices.Equal(first, again) {
 			t.Fatal("the same seed gives another schedule")
 		}
 		if len(first) < n {
 			return // at 0.001/s the end of time comes within so many arrivals
 		}
-		if other := next(newPoisson(rate, loop, loops, seed+1), math.MaxInt64, n); slices.Equal(first, other) && rate < MaxRate/1000 {
+		if other := next(newPoisson(Steady(rate), loop, loops, seed+1), math.MaxInt64, n); slices.Equal(first, other) && rate < MaxRate/1000 {
 			t.Fatal("another seed gives the same schedule")
 		}
 	})
@@ -167,7 +167,7 @@ func TestPoissonMergesToTheWholeRate(t *testing.T) {
 			var counts [bins]float64
 			total := 0.0
 			for i := range loops {
-				for _, at := range next(newPoisson(perSecond*rateUnit, i, loops, seed), seconds*time.Second, math.MaxInt) {
+				for _, at := range next(newPoisson(Steady(perSecond*rateUnit), i, loops, seed), seconds*time.Second, math.MaxInt) {
 					counts[at/time.Millisecond]++
 					total++
 				}
@@ -192,7 +192,7 @@ func TestPoissonMergesToTheWholeRate(t *testing.T) {
 // The gaps are exponential: a share of 1 - 1/e of them is below the mean.
 func TestPoissonGapsAreExponential(t *testing.T) {
 	const n = 200_000
-	due := next(newPoisson(1000*rateUnit, 1, 4, 7), math.MaxInt64, n)
+	due := next(newPoisson(Steady(1000*rateUnit), 1, 4, 7), math.MaxInt64, n)
 	mean := 4 * time.Millisecond
 	var below float64
 	for i := 1; i < n; i++ {

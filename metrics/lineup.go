@@ -1,5 +1,7 @@
 package metrics
 
+import "slices"
+
 // Lineup puts the parts of numbered intervals together that come from several sources,
 // each of which counts upwards and may leave numbers out.
 type Lineup[T any] struct {
@@ -26,6 +28,9 @@ func (l *Lineup[T]) Add(source, number int, part T) {
 
 // End says that a source will add nothing more.
 func (l *Lineup[T]) End(source int) { l.over[source] = true }
+
+// Over tells whether all sources have ended.
+func (l *Lineup[T]) Over() bool { return !slices.Contains(l.over, false) }
 
 // Take returns the parts of the next interval to which no source can add any more, and
 // false if there is none yet.
