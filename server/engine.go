@@ -239,7 +239,11 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 		if err == io.EOF { // as it is, not from read()
 			err = pending(c.Fd())
 		}
-		cn.leaveBy(err)
+		if d := cn.leaveBy(err); d.exchanges > 0 && e.answer(cn, d) == gnet.None {
+			e.close(cn)
+		}
+	}
+	if !cn.moved { // nor by its answer to a half-close
 		e.counters.closed[cn.end].Add(1)
 	}
 	e.waits.end(cn)
@@ -249,17 +253,18 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 
 // leaveBy ends the connection by what read() said. No error and no end so far
 // means that gnet closes what is open when its loop ends.
-func (c *conn) leaveBy(err error) {
+func (c *conn) leaveBy(err error) (d due) {
 	switch {
 	case err == nil:
 		c.finish(Shutdown)
 	case errors.Is(err, io.EOF):
-		c.leave(wire.FIN)
+		d = c.leave(wire.FIN)
 	case vanished(err):
 		c.finish(PeerVanished)
 	default:
 		c.leave(wire.RST)
 	}
+	return d
 }
 
 // lostBy names why a write failed. Also a RST that the script ends with is an

@@ -140,8 +140,8 @@ func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
 	case script.Kind == wire.Hello:
 		d.hello = true
 		c.enter(greeted)
-	case script.Kind != wire.Exchange:
-		c.finish(ImpossibleScript) // an answer is no question
+	case script.Kind != wire.Exchange, script.CloseBy == wire.Never:
+		c.finish(ImpossibleScript) // an answer is no question; the others are not played yet
 	case script.RequestSize > limits.request:
 		c.finish(RequestTooLarge)
 	case script.ResponseSize > limits.response:
@@ -189,6 +189,9 @@ func (c *conn) onRequest(b []byte, d *due) []byte {
 
 func (c *conn) answer(n uint64, d *due) {
 	c.left -= n
+	if c.left == 0 && c.script.CloseHow == wire.HalfClose {
+		n-- // the last one is due with the FIN
+	}
 	d.exchanges += n
 	d.zeros += n * uint64(c.script.ResponseSize)
 }
@@ -202,7 +205,7 @@ func (c *conn) turn(rest int) state {
 		c.enter(request)
 	case c.left > 0:
 		c.enter(idle)
-	case rest == 0 && c.script.CloseBy == wire.Server:
+	case rest == 0 && c.serverCloses():
 		c.finish(Completed)
 	default:
 		c.enter(farewell)
@@ -212,8 +215,14 @@ func (c *conn) turn(rest int) state {
 
 // leave ends the connection because the peer closed it, and tells whether that
 // was in the script.
-func (c *conn) leave(how wire.How) {
+//
+// A half-close earns the last response: gnet closes at once on the peer's FIN, but
+// it calls OnClose first, while the descriptor is open and can still be written to.
+func (c *conn) leave(how wire.How) (d due) {
 	switch {
+	case c.state == farewell && how == wire.FIN && c.script.CloseHow == wire.HalfClose:
+		d = due{exchanges: 1, zeros: uint64(c.script.ResponseSize)}
+		c.finish(Completed)
 	case c.state == header && c.have == 0:
 		c.finish(Unused)
 	case c.promised(how) && c.state == greeted:
@@ -225,6 +234,7 @@ func (c *conn) leave(how wire.How) {
 	default:
 		c.finish(PeerClosedEarly)
 	}
+	return d
 }
 
 // promised reports whether a close by the peer is what the script waits for here.
@@ -252,5 +262,11 @@ func (c *conn) expire() {
 // resets reports whether the server ends this connection by a RST.
 func (c *conn) resets() bool {
 	return c.end == Descriptors ||
-		c.end == Completed && c.script.CloseBy == wire.Server && c.script.CloseHow == wire.RST
+		c.end == Completed && c.serverCloses() && c.script.CloseHow == wire.RST
+}
+
+// serverCloses reports whether the script has the server close after the last
+// response. Where both do, it doesn't matter to the server who comes first.
+func (c *conn) serverCloses() bool {
+	return c.script.CloseBy == wire.Server || c.script.CloseBy == wire.Both
 }

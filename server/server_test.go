@@ -13,7 +13,7 @@ import (
 )
 
 func TestPlaysBothClosersAndBothCloses(t *testing.T) {
-	for _, closer := range []wire.Closer{wire.Client, wire.Server} {
+	for _, closer := range []wire.Closer{wire.Client, wire.Server, wire.Both} {
 		for _, how := range []wire.How{wire.FIN, wire.RST} {
 			for _, exchanges := range []uint16{1, 3} {
 				t.Run(fmt.Sprintf("%s-%s-%d", closer, how, exchanges), func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestPlaysBothClosersAndBothCloses(t *testing.T) {
 						}
 						expect(t, c, 200)
 					}
-					if closer == wire.Server {
+					if closer != wire.Client {
 						expectClose(t, c, how)
 					} else {
 						hangUp(t, c, how)
@@ -44,6 +44,23 @@ func TestPlaysBothClosersAndBothCloses(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Who comes first is chance, and no matter: the script is played all the same.
+func TestBothClose(t *testing.T) {
+	s := start(t, Config{})
+	const each = 50
+	for range each {
+		for _, how := range []wire.How{wire.FIN, wire.RST} {
+			for _, peer := range []wire.How{wire.FIN, wire.RST} {
+				c := dial(t, s)
+				write(t, c, opening(wire.Script{CloseBy: wire.Both, CloseHow: how, RequestSize: 1, ResponseSize: 1, Exchanges: 1}))
+				expect(t, c, 1)
+				hangUp(t, c, peer)
+			}
+		}
+	}
+	awaitClosed(t, s, Completed, 4*each)
 }
 
 func TestPlaysUntilTheClientCloses(t *testing.T) {

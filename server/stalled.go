@@ -49,7 +49,8 @@ func (s *stalled) play() {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.finish(Shutdown)
 		default:
-			c.leaveBy(err)
+			s.due = c.leaveBy(err)
+			s.answer()
 		}
 	}
 	if s.engine.abrupt(c) {

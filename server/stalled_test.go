@@ -138,6 +138,29 @@ func TestHalfCloseGetsALargeResponse(t *testing.T) {
 	awaitClosed(t, s, Completed, 1)
 }
 
+func TestAnswersAHalfCloseBehindTheFIN(t *testing.T) {
+	for _, size := range []int{1, large} {
+		s := start(t, Config{})
+		c := dial(t, s)
+		write(t, c, opening(wire.Script{RequestSize: 4, ResponseSize: uint32(size), Exchanges: 2, CloseHow: wire.HalfClose}))
+		expect(t, c, size)
+		write(t, c, make([]byte, 4))
+		await(t, func() (bool, string) { return s.Stats().BytesRead == wire.HeaderSize+8, "not read" })
+		if n := s.Stats().BytesWritten; n != uint64(size) {
+			t.Errorf("%d bytes written before the FIN, want %d", n, size)
+		}
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, c, size)
+		expectClose(t, c, wire.FIN)
+		awaitClosed(t, s, Completed, 1)
+		if n := s.Stats().Exchanges; n != 2 {
+			t.Errorf("%d exchanges, want 2", n)
+		}
+	}
+}
+
 // A peer that sends and does not read is pushed back by its window, not buffered.
 func TestEchoToASlowReader(t *testing.T) {
 	s := start(t, Config{Echo: true})

@@ -34,9 +34,9 @@ func wrongs() map[string]struct {
 		"next version":      {with(2, 2), UnknownVersion},
 		"unknown kind":      {with(3, 0xf0), ImpossibleScript},
 		"answer":            {with(3, byte(wire.HelloReply)<<4), ImpossibleScript},
-		"unknown closer":    {with(3, 0x0c), ImpossibleScript},
+		"never":             {with(3, byte(wire.Never)<<2), ImpossibleScript}, // not played yet
 		"unknown close":     {with(3, 0x03), ImpossibleScript},
-		"reserved":          {with(15, 1), ImpossibleScript},
+		"beat, no pings":    {with(15, 1), ImpossibleScript},
 		"empty exchanges":   {wire.Script{Exchanges: 2}.Append(nil), ImpossibleScript},
 		"endless server":    {wire.Script{CloseBy: wire.Server}.Append(nil), ImpossibleScript},
 		"large request":     {wire.Script{RequestSize: 1 << 31}.Append(nil), RequestTooLarge},
@@ -45,6 +45,7 @@ func wrongs() map[string]struct {
 		"after a hello":     {append(wire.Script{Kind: wire.Hello}.Append(nil), 0), ExcessData},
 		"after the server":  {append(opening(wire.Script{CloseBy: wire.Server, Exchanges: 1}), 1, 2, 3), ExcessData},
 		"a second request":  {append(opening(sound), opening(sound)...), ExcessData},
+		"listen":            {wire.Script{Kind: wire.Listen, Exchanges: 1, Beat: wire.BeatUnit}.Append(nil), ImpossibleScript},
 		"a lot of nonsense": {make([]byte, 300<<10), NotAHeader},
 	}
 }
@@ -189,6 +190,7 @@ func FuzzStream(f *testing.F) {
 	for _, tt := range wrongs() {
 		f.Add(tt.in[:min(len(tt.in), 64)], uint16(0x8421), true)
 	}
+	f.Add(opening(wire.Script{RequestSize: 3, ResponseSize: 9, Exchanges: 2, CloseBy: wire.Both, CloseHow: wire.RST}), uint16(5), true)
 	f.Add(opening(wire.Script{RequestSize: 3, ResponseSize: 100000, Exchanges: 9, CloseBy: wire.Server}), uint16(3), false)
 	s, err := Start(Config{Addrs: loopback(1), Loops: 1})
 	if err != nil {

@@ -7,18 +7,24 @@ import (
 )
 
 var (
-	closerNames = []string{Client: "client", Server: "server"}
-	howNames    = []string{FIN: "fin", RST: "rst"}
+	closerNames = []string{Client: "client", Server: "server", Both: "both", Never: "never"}
+	howNames    = []string{FIN: "fin", RST: "rst", HalfClose: "half"}
+)
+
+// Flags and UnmarshalText know only what loadgen plays: the first of the names.
+const (
+	flagClosers = int(Server) + 1
+	flagHows    = int(RST) + 1
 )
 
 func (c Closer) String() string { return name(closerNames, int(c)) }
 func (h How) String() string    { return name(howNames, int(h)) }
 
 // CloserNames lists the words that Closer.UnmarshalText accepts.
-func CloserNames() []string { return slices.Clone(closerNames) }
+func CloserNames() []string { return slices.Clone(closerNames[:flagClosers]) }
 
 // HowNames lists the words that How.UnmarshalText accepts.
-func HowNames() []string { return slices.Clone(howNames) }
+func HowNames() []string { return slices.Clone(howNames[:flagHows]) }
 
 // MarshalText writes the name used in flags, scenario files and results.
 func (c Closer) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
@@ -28,14 +34,14 @@ func (h How) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText accepts the names that String returns.
 func (c *Closer) UnmarshalText(text []byte) error {
-	i, err := index(closerNames, string(text))
+	i, err := index(closerNames[:flagClosers], string(text))
 	*c = Closer(i)
 	return err
 }
 
 // UnmarshalText accepts the names that String returns.
 func (h *How) UnmarshalText(text []byte) error {
-	i, err := index(howNames, string(text))
+	i, err := index(howNames[:flagHows], string(text))
 	*h = How(i)
 	return err
 }

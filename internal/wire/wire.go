@@ -8,24 +8,31 @@
 //
 //	 0      1      2      3      4 … 7         8 … 11         12 13      14 15
 //	+------+------+------+------+-------------+--------------+----------+-------+
-//	| 't'  | 'b'  | vers | play | request     | response     | exchanges| zero  |
+//	| 't'  | 'b'  | vers | play | request     | response     | exchanges| beat  |
 //	+------+------+------+------+-------------+--------------+----------+-------+
 //
 // All numbers are big-endian. play holds the kind in its high four bits, then two
 // bits each for who closes and how. request and response are payload bytes: the
 // first request is the header and request bytes behind it, every further one is
-// request bytes alone. docs/protocol.md is the same for readers of packets.
+// request bytes alone. beat is an interval in units of BeatUnit. docs/protocol.md is the same for readers of packets.
 package wire
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
 // HeaderSize is the length of a header in bytes.
 const HeaderSize = 16
+
+// BeatUnit is the resolution of Script.Beat, MaxBeat the longest that a header holds.
+const (
+	BeatUnit = 10 * time.Millisecond
+	MaxBeat  = math.MaxUint16 * BeatUnit
+)
 
 // Version is the only version of the header that this package speaks.
 const Version = 1
@@ -44,7 +51,11 @@ const (
 	// HelloReply is the answer to Hello: RequestSize and ResponseSize hold the
 	// largest payloads that the server accepts.
 	HelloReply
+	// Listen is a life of pings by the client, which the server never answers. It
+	// reaps who is silent for Exchanges beats.
 	Listen
+	// Ping is a life of pings by the server, one each beat, which the client
+	// answers. The server reaps who leaves Exchanges of them unanswered in a row.
 	Ping
 
 	kinds
@@ -59,7 +70,10 @@ const (
 	Client Closer = iota
 	// Server closes once it has sent the last response.
 	Server
+	// Both close at once after the last response.
 	Both
+	// Never means that the server forgets to close: after the client's FIN its
+	// socket stays in CLOSE_WAIT.
 	Never
 
 	closers
@@ -74,8 +88,8 @@ const (
 	// RST is the abortive close: close() with SO_LINGER on and a linger time of
 	// zero. It leaves no TIME_WAIT and may cost the peer unread data.
 	RST
-	// HalfClose: the client sends FIN behind its last request, and the response comes
-	// to a half-closed socket.
+	// HalfClose is the client's FIN behind its last request. The server answers
+	// that request when it has seen the FIN, and then closes by FIN.
 	HalfClose
 
 	hows
@@ -92,8 +106,11 @@ type Script struct {
 	ResponseSize uint32
 	// Exchanges is the number of exchanges after which the closer closes.
 	// Zero means that the server answers until the client closes.
+	// In Listen and Ping it is the number of beats after which a silent peer is
+	// dead, at least 1.
 	Exchanges uint16
-	Beat      time.Duration
+	// Beat is the interval of pings in Listen and Ping, zero in all other kinds.
+	Beat time.Duration
 }
 
 // What Parse may find wrong. A server counts them apart: a foreign protocol is
@@ -104,13 +121,15 @@ var (
 	ErrScript  = errors.New("impossible script")
 )
 
-// Append appends the header of s to b.
+// Append appends the header of s to b. A Beat between two units is rounded up, so
+// that nobody is reaped sooner than was asked for; beyond MaxBeat it is MaxBeat.
 func (s Script) Append(b []byte) []byte {
 	b = append(b, magic0, magic1, Version, byte(s.Kind)<<4|byte(s.CloseBy)<<2|byte(s.CloseHow))
 	b = binary.BigEndian.AppendUint32(b, s.RequestSize)
 	b = binary.BigEndian.AppendUint32(b, s.ResponseSize)
 	b = binary.BigEndian.AppendUint16(b, s.Exchanges)
-	return append(b, 0, 0)
+	beat := (min(max(s.Beat, 0), MaxBeat) + BeatUnit - 1) / BeatUnit
+	return binary.BigEndian.AppendUint16(b, uint16(beat))
 }
 
 // Parse reads the header at the start of b, which must hold at least HeaderSize
@@ -129,18 +148,40 @@ func Parse(b []byte) (Script, error) {
 		RequestSize:  binary.BigEndian.Uint32(b[4:]),
 		ResponseSize: binary.BigEndian.Uint32(b[8:]),
 		Exchanges:    binary.BigEndian.Uint16(b[12:]),
+		Beat:         time.Duration(binary.BigEndian.Uint16(b[14:])) * BeatUnit,
 	}
-	switch {
-	case s.Kind >= kinds:
-		return Script{}, fmt.Errorf("%w: kind %d", ErrScript, s.Kind)
-	case s.CloseBy >= closers:
-		return Script{}, fmt.Errorf("%w: closer %d", ErrScript, s.CloseBy)
-	case s.CloseHow >= hows:
-		return Script{}, fmt.Errorf("%w: close %d", ErrScript, s.CloseHow)
-	case s.CloseBy == Server && s.Exchanges == 0 && s.Kind == Exchange:
-		return Script{}, fmt.Errorf("%w: the server closes after no exchange", ErrScript)
-	case b[14] != 0 || b[15] != 0:
-		return Script{}, fmt.Errorf("%w: reserved bytes set", ErrScript)
+	if err := s.check(); err != nil {
+		return Script{}, err
 	}
 	return s, nil
+}
+
+// check refuses what contradicts itself.
+func (s *Script) check() error {
+	beats := s.Kind == Listen || s.Kind == Ping
+	switch {
+	case s.Kind >= kinds:
+		return fmt.Errorf("%w: kind %d", ErrScript, s.Kind)
+	case s.CloseHow >= hows:
+		return fmt.Errorf("%w: close %d", ErrScript, s.CloseHow)
+	case beats && (s.Beat == 0 || s.Exchanges == 0):
+		return fmt.Errorf("%w: pings without a beat or a limit", ErrScript)
+	case !beats && s.Beat != 0:
+		return fmt.Errorf("%w: a beat without pings", ErrScript)
+	case s.Kind == Listen && s.ResponseSize != 0:
+		return fmt.Errorf("%w: a listener that responds", ErrScript)
+	case s.Kind == Ping && (s.RequestSize == 0 || s.ResponseSize == 0):
+		return fmt.Errorf("%w: a ping or an answer of no bytes", ErrScript)
+	case beats && (s.CloseBy != Client || s.CloseHow == HalfClose):
+		return fmt.Errorf("%w: pings are closed by the client, by FIN or RST", ErrScript)
+	case s.Kind != Exchange:
+		return nil
+	case (s.CloseBy == Server || s.CloseBy == Both) && s.Exchanges == 0:
+		return fmt.Errorf("%w: the server closes after no exchange", ErrScript)
+	case s.CloseBy == Never && s.CloseHow != FIN:
+		return fmt.Errorf("%w: only a FIN can be left without an answer", ErrScript)
+	case s.CloseHow == HalfClose && (s.CloseBy != Client || s.Exchanges == 0):
+		return fmt.Errorf("%w: a half-close needs a client and a last request", ErrScript)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -16,6 +17,17 @@ func TestParseReturnsWhatAppendWrote(t *testing.T) {
 			RequestSize:  rapid.Uint32().Draw(t, "request"),
 			ResponseSize: rapid.Uint32().Draw(t, "response"),
 			Exchanges:    rapid.Uint16Min(1).Draw(t, "exchanges"),
+		}
+		if want.Kind == Listen || want.Kind == Ping {
+			want.Beat = time.Duration(rapid.Uint16Min(1).Draw(t, "beat")) * BeatUnit
+			want.CloseBy, want.CloseHow = Client, How(rapid.IntRange(0, 1).Draw(t, "reap"))
+			want.RequestSize, want.ResponseSize = max(want.RequestSize, 1), max(want.ResponseSize, 1)
+		}
+		if want.Kind == Listen {
+			want.ResponseSize = 0
+		}
+		if want.check() != nil {
+			t.Skip("contradicts itself")
 		}
 		b := want.Append(nil)
 		if len(b) != HeaderSize {
@@ -45,9 +57,16 @@ func TestParseRejects(t *testing.T) {
 		{"http", []byte("GET / HTTP/1.1\r\n"), ErrMagic},
 		{"next version", with(2, 2), ErrVersion},
 		{"unknown kind", with(3, 0xf0), ErrScript},
-		{"unknown closer", with(3, 0x0c), ErrScript},
 		{"unknown close", with(3, 0x03), ErrScript},
-		{"reserved", with(15, 1), ErrScript},
+		{"beat without pings", with(15, 1), ErrScript},
+		{"both close after nothing", Script{CloseBy: Both}.Append(nil), ErrScript},
+		{"never by RST", Script{CloseBy: Never, CloseHow: RST}.Append(nil), ErrScript},
+		{"half-close by the server", Script{CloseBy: Server, CloseHow: HalfClose, Exchanges: 1}.Append(nil), ErrScript},
+		{"half-close without a last request", Script{CloseHow: HalfClose}.Append(nil), ErrScript},
+		{"listen without a beat", Script{Kind: Listen, Exchanges: 1}.Append(nil), ErrScript},
+		{"listen without a limit", Script{Kind: Listen, Beat: BeatUnit}.Append(nil), ErrScript},
+		{"listen and respond", Script{Kind: Listen, Beat: BeatUnit, Exchanges: 1, ResponseSize: 1}.Append(nil), ErrScript},
+		{"ping without an answer", Script{Kind: Ping, Beat: BeatUnit, Exchanges: 1, ResponseSize: 1}.Append(nil), ErrScript},
 		{"server closes after nothing", Script{CloseBy: Server}.Append(nil), ErrScript},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,4 +109,15 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("% x parsed to %+v, which is written % x", b[:HeaderSize], s, again)
 		}
 	})
+}
+
+func TestAppendRoundsTheBeatUp(t *testing.T) {
+	for in, want := range map[time.Duration]time.Duration{
+		1: BeatUnit, BeatUnit: BeatUnit, BeatUnit + 1: 2 * BeatUnit, MaxBeat: MaxBeat, MaxBeat + 1: MaxBeat,
+	} {
+		s, err := Parse(Script{Kind: Listen, Exchanges: 1, Beat: in}.Append(nil))
+		if err != nil || s.Beat != want {
+			t.Errorf("%v became %v, %v; want %v", in, s.Beat, err, want)
+		}
+	}
 }
