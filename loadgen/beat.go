@@ -15,14 +15,8 @@ func (l *loop) nextBeat(slot int32) int64 {
 // onMissed: an answer has not come before the next beat.
 func (l *loop) onMissed(slot int32) {
 	c := &l.conns[slot]
-	b := l.Lifecycle.Beat
-	if b.Design == ServerPings {
-		l.beats.Missed += uint64(b.Missed)
-		l.lose(slot, metrics.PeerSilent)
-		return
-	}
 	l.beats.Missed++
-	if c.missed++; int(c.missed) >= b.Missed {
+	if c.missed++; int(c.missed) >= l.Lifecycle.Beat.Missed {
 		l.lose(slot, metrics.PeerSilent)
 		return
 	}
@@ -33,17 +27,15 @@ func (l *loop) onMissed(slot int32) {
 // dismiss ends the rest of all connections that were kept for the measured time: they
 // close now, as fast as they may.
 func (l *loop) dismiss() {
-	b := l.Lifecycle.Beat
-	if !l.Lifecycle.Keep && b == nil {
+	if !l.Lifecycle.Keep && l.Lifecycle.Beat == nil {
 		return
 	}
 	l.dismissed = true
 	for slot := range l.conns {
-		switch c := &l.conns[slot]; {
-		case c.state == resting, c.state == receiving && b != nil && b.Design == ServerPings:
+		// The others learn when their answer is here.
+		if c := &l.conns[slot]; c.state == resting {
 			c.leaving = true
 			l.enterUntil(int32(slot), resting, l.closeLimit.at(l.now))
-		default: // it learns when its answer is here
 		}
 	}
 }

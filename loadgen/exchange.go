@@ -64,14 +64,10 @@ func (l *loop) sentRequest(slot int32, mask uint32) {
 
 // answerBy is the time by which the peer is to have said something.
 func (l *loop) answerBy(slot int32) int64 {
-	switch b := l.Lifecycle.Beat; {
-	case b == nil:
+	if l.Lifecycle.Beat == nil {
 		return l.now + int64(l.Timeout)
-	case b.Design == ServerPings:
-		return l.now + int64(b.Every)*int64(b.Missed)
-	default:
-		return l.nextBeat(slot)
 	}
+	return l.nextBeat(slot)
 }
 
 // onReceiving reads until the response is whole.
@@ -164,9 +160,9 @@ func (l *loop) recordExchange(c *conn) {
 	if !c.measured {
 		return
 	}
-	if b := l.Lifecycle.Beat; b == nil {
+	if l.Lifecycle.Beat == nil {
 		l.hist.exchange.Record(l.now - c.mark)
-	} else if b.Design == ClientPings {
+	} else {
 		l.hist.heartbeat.Record(l.now - c.mark)
 	}
 }
@@ -205,14 +201,10 @@ func (l *loop) exchanged(slot int32, mask uint32) {
 func (l *loop) proceed(slot int32, mask uint32) {
 	c := &l.conns[slot]
 	at := l.now
-	switch b := l.Lifecycle.Beat; {
+	switch {
 	case l.dismissed:
 		c.leaving = true
-	case b != nil && b.Design == ServerPings:
-		l.enter(slot, sending)
-		l.onSending(slot, mask)
-		return
-	case b != nil:
+	case l.Lifecycle.Beat != nil:
 		at = l.nextBeat(slot)
 	case c.left > 0:
 		at = l.exchangeLimit.at(l.now + l.gap())

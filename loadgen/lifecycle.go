@@ -63,28 +63,14 @@ func Scripted(s wire.Script) Lifecycle {
 	}
 }
 
-// Heartbeat is a small exchange again and again, by which both ends learn that the other
-// is still there. The beats of different connections are spread over the interval.
+// Heartbeat is a small exchange again and again: the client pings, the server answers,
+// and a server that does not is noticed. The beats of different connections are spread over the interval.
 type Heartbeat struct {
 	Every time.Duration `json:"every"`
 	// Missed is the number of beats in a row without an answer after which the peer
 	// counts as dead.
-	Missed int    `json:"missed"`
-	Design Design `json:"design"`
+	Missed int `json:"missed"`
 }
-
-// Design says who pings and who answers.
-type Design string
-
-const (
-	// ClientPings: the client pings, the server answers, the client notices.
-	ClientPings Design = "ping"
-	// ServerListens: the client pings, the server does not answer and closes on a client
-	// that is silent for Missed intervals.
-	ServerListens Design = "listen"
-	// ServerPings: the server pings, the client answers, both notice.
-	ServerPings Design = "server"
-)
 
 // UntilKind is a way to know that a response is whole.
 type UntilKind string
@@ -223,12 +209,8 @@ func (l Lifecycle) validateRest() error {
 		return errors.New("a heartbeat: want 1 to 100 missed beats to make a dead peer")
 	case len(l.Again) == 0 || l.ConnectOnly:
 		return errors.New("a heartbeat: want a request of a byte or more")
-	case b.Design == ServerListens && (l.Response.Kind != Exactly || l.Response.Bytes != 0):
-		return errors.New("a server that only listens sends no response")
-	case b.Design != ServerListens && (l.Response.Kind != Exactly || l.Response.Bytes == 0):
+	case l.Response.Kind != Exactly || l.Response.Bytes == 0:
 		return errors.New("a heartbeat: want a response of a known size")
-	case b.Design != ClientPings && b.Design != ServerListens && b.Design != ServerPings:
-		return fmt.Errorf("unknown heartbeat design %q", b.Design)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"tcpbench/internal/wire"
-	"tcpbench/loadgen"
 )
 
 // Misuse says that a workload contradicts itself: which flag, what is wrong, and what to do.
@@ -23,7 +22,7 @@ func misuse(flag, format string, args ...any) error {
 
 // check finds flags that are out of range or contradict each other.
 func (w *Workload) check() error {
-	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.payloadFile}} {
+	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.payloadFile}, {"congestion", w.options.Congestion}} {
 		if w.set(f.name) && f.text == "" { // as in --target "$HOST", of a variable that nobody set
 			return misuse(f.name, " is empty: give it a value, or leave it out")
 		}
@@ -36,10 +35,13 @@ func (w *Workload) check() error {
 	return nil
 }
 
+// mostConnections is more than a machine has memory for.
+const mostConnections = 16 << 20
+
 func (w *Workload) checkRanges() error {
 	switch {
-	case w.connections < 1 || w.connections > 16<<20:
-		return misuse("connections", " %d: want 1 to 16777216", w.connections)
+	case w.connections < 1 || w.connections > mostConnections:
+		return misuse("connections", " %d: want 1 or more, and at most %d", w.connections, mostConnections)
 	case w.threads < 1 || w.threads > 1024:
 		return misuse("threads", " %d: want 1 to 1024", w.threads)
 	case w.serverLoops < 1 || w.serverLoops > 256:
@@ -71,6 +73,29 @@ func (w *Workload) checkRanges() error {
 	case w.missed < 1 || w.missed > 100:
 		return misuse("missed", " %d: want 1 to 100", w.missed)
 	}
+	return w.checkOptions()
+}
+
+func (w *Workload) checkOptions() error {
+	o := &w.options
+	switch {
+	case o.SYNCount < 0 || o.SYNCount > 127:
+		return misuse("syncnt", " %d: want 1 to 127, or 0 for net.ipv4.tcp_syn_retries", o.SYNCount)
+	case o.TOS < 0 || o.TOS > 255:
+		return misuse("tos", " %d: want 0 to 255", o.TOS)
+	case o.KeepAlive < 0 || o.KeepInterval < 0 || o.KeepAlive%time.Second != 0 || o.KeepInterval%time.Second != 0:
+		return misuse("keepalive", " %v and --keepalive-interval %v: want whole seconds", o.KeepAlive, o.KeepInterval)
+	case o.KeepProbes < 0 || o.KeepProbes > 127:
+		return misuse("keepalive-probes", " %d: want 1 to 127", o.KeepProbes)
+	case o.KeepAlive == 0 && w.set("keepalive-interval", "keepalive-probes"):
+		return misuse("keepalive-interval", " and --keepalive-probes are of the probes: add --keepalive, as in --keepalive 5s")
+	case o.UserTimeout < 0:
+		return misuse("user-timeout", " %v: want 1ms or more", o.UserTimeout)
+	case o.FixedPorts && o.PortRange == [2]int{}:
+		return misuse("explicit-ports", " are taken from a range: add --local-ports, as in --local-ports 20000-29999")
+	case o.TakePort && o.FixedPorts:
+		return misuse("bind-port", " and --explicit-ports: give one of them")
+	}
 	return nil
 }
 
@@ -78,6 +103,8 @@ func (w *Workload) checkArrival() error {
 	switch {
 	case w.set("arrival") && w.rate == nil:
 		return misuse("arrival", " %s says how the connections of an open loop are spaced: add --rate, as in --rate 1k", w.arrival)
+	case w.set("seed") && w.rate == nil && w.jitter == 0:
+		return misuse("seed", " is of the random distances in an open loop, and of --jitter: add --rate, as in --rate 1k --arrival poisson")
 	case w.set("rate") && w.set("burst"):
 		return misuse("rate", " and --burst are two arrival processes: give one of them")
 	case w.set("hold") && w.set("rate", "burst"):
@@ -113,8 +140,8 @@ func (w *Workload) checkLifecycle() error {
 		return misuse("close-wait", " waits behind the client's FIN: it needs --close client --close-how fin")
 	case w.closeHow == wire.HalfClose && (w.closeBy != wire.Client || w.connectOnly || w.pipeline || w.heartbeat > 0):
 		return misuse("close-how", " half is a client's FIN behind its last request: it needs --close client, and neither --connect-only, --pipeline nor --heartbeat")
-	case w.closeBy == wire.Never && (w.closeHow != wire.FIN || raw):
-		return misuse("close", " never is a tcpbench server that forgets to close behind the client's FIN: leave --close-how and --payload out")
+	case (w.hold > 0 || w.linger > 0 || w.closeRate > 0) && (w.closeBy != wire.Client || w.closeHow == wire.HalfClose):
+		return misuse("close", " %s, %s: the close comes with the last response, so connections cannot stay or close at a rate: leave --hold, --stay and --close-rate out, or let the client close", w.closeBy, w.closeHow)
 	case raw && w.closeBy == wire.Both:
 		return misuse("close", " both needs a tcpbench server, which is told to: leave --payload out")
 	case w.exchanges > 1 && w.requestSize == 0 && !raw:
@@ -127,8 +154,8 @@ func (w *Workload) checkLifecycle() error {
 
 func (w *Workload) checkHeartbeat(raw bool) error {
 	if w.heartbeat == 0 {
-		if w.set("heartbeat-design", "missed") {
-			return misuse("heartbeat-design", " and --missed say how a heartbeat goes: add --heartbeat, as in --heartbeat 5s")
+		if w.set("missed") {
+			return misuse("missed", " says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s")
 		}
 		return nil
 	}
@@ -137,15 +164,15 @@ func (w *Workload) checkHeartbeat(raw bool) error {
 		return misuse("heartbeat", " %v: want 10ms to 10m, in steps of 10ms", w.heartbeat)
 	case w.set("exchanges", "gap", "pipeline", "stay"):
 		return misuse("heartbeat", " goes on for as long as the connection lives: leave --exchanges, --gap, --pipeline and --stay out")
-	case raw && (w.design != loadgen.ClientPings || w.until.Kind != loadgen.AtLeast):
-		return misuse("heartbeat", " with a --payload needs --until bytes:N and the design ping")
+	case raw:
+		return misuse("heartbeat", " needs a tcpbench server: leave --payload out")
 	case w.requestSize == 0 && !raw:
 		return misuse("heartbeat", " needs a byte to send: make --request-size 1 or more")
-	case w.responseSize == 0 && w.design != loadgen.ServerListens:
-		return misuse("heartbeat", " needs an answer: make --response-size 1 or more, or use --heartbeat-design listen")
+	case w.responseSize == 0:
+		return misuse("heartbeat", " needs an answer: make --response-size 1 or more")
 	case w.closeBy != wire.Client:
 		return misuse("heartbeat", " goes on until the client closes: leave --close out")
-	case w.hold == 0 && w.rate == nil:
+	case w.hold == 0 || w.rate != nil:
 		return misuse("heartbeat", " needs connections that stay: add --hold, as in --hold 30s, or use run long")
 	}
 	return nil

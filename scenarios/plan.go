@@ -164,17 +164,7 @@ func (w *Workload) script() wire.Script {
 		CloseBy: w.closeBy, CloseHow: w.closeHow, Exchanges: uint16(w.exchanges),
 		RequestSize: w.requestSize, ResponseSize: w.responseSize,
 	}
-	if w.heartbeat == 0 {
-		return s
-	}
-	switch w.design {
-	case loadgen.ServerListens:
-		s.Kind, s.ResponseSize = wire.Listen, 0
-		s.Beat, s.Exchanges = w.heartbeat, uint16(w.missed)
-	case loadgen.ServerPings:
-		s.Kind = wire.Ping
-		s.Beat, s.Exchanges = w.heartbeat, uint16(w.missed)
-	default:
+	if w.heartbeat > 0 {
 		s.Exchanges = 0 // until the client closes
 	}
 	return s
@@ -187,7 +177,7 @@ func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
 	l.Hold, l.Keep = w.linger, w.hold > 0 && w.rate == nil && w.burst == 0
 	if w.heartbeat > 0 {
 		l.Exchanges = 1
-		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design}
+		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed}
 	}
 	return l
 }
@@ -226,7 +216,6 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	}
 	if c.Lifecycle.Beat == nil {
 		delete(settings, "missed")
-		delete(settings, "heartbeat-design")
 	}
 	return settings
 }

@@ -45,7 +45,6 @@ type Workload struct {
 	pipeline     bool
 	linger       time.Duration
 	heartbeat    time.Duration
-	design       loadgen.Design
 	missed       int
 	closeBy      wire.Closer
 	closeHow     wire.How
@@ -73,7 +72,7 @@ func NewWorkload(name string) (*Workload, bool) {
 		name:     name,
 		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
 		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
-		exchanges: 1, missed: 3, design: loadgen.ClientPings,
+		exchanges: 1, missed: 3,
 		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
 		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(),
 	}
@@ -150,10 +149,9 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.BoolVar(&w.pipeline, "pipeline", false, "send all --exchanges at once")
 	f.DurationVar(&w.linger, "stay", 0, "stay established for this long behind the last exchange")
 	f.DurationVar(&w.heartbeat, "heartbeat", w.heartbeat, "exchange again and again, this far apart, for as long as the connection lives")
-	f.Var(values.Word(&w.design, loadgen.ClientPings, loadgen.ServerListens, loadgen.ServerPings), "heartbeat-design", "the client pings and the server answers; the server only listens, and reaps who is silent; the server pings")
 	f.IntVar(&w.missed, "missed", w.missed, "beats in a row without an answer after which the peer counts as dead")
 
-	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT; never: the server forgets to")
+	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT, or both at once")
 	f.Var(values.Named(&w.closeHow, wire.HowNames()), "close-how", "close in order, abort (SO_LINGER 0), or half-close behind the last request")
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
 	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
@@ -188,7 +186,7 @@ func Words() map[string][]string {
 	return map[string][]string{
 		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
-		"until": {"close", "bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
+		"until": {"close", "bytes:"},
 	}
 }
 

@@ -105,7 +105,7 @@ var examples = map[string]string{
   tcpbench run short --count 100000 --format json --quiet | jq .rate`,
 	scenarios.Long: `  tcpbench run long
   tcpbench run long --connections 100000 --heartbeat 5s --hold 30s
-  tcpbench run long --heartbeat 1s --heartbeat-design listen --missed 3 --replace
+  tcpbench run long --heartbeat 1s --missed 3 --replace
   tcpbench run long --connections 5000 --open-rate 1k --close-rate 500`,
 	scenarios.SYNBurst: `  tcpbench run syn-burst
   tcpbench run syn-burst --burst 5000 --every 5s --backlog 128 --duration 20s`,

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"tcpbench/metrics"
+	"tcpbench/scenarios"
 )
 
 // bad is a command line that cannot be meant.
@@ -54,7 +53,7 @@ var badRuns = []bad{
 	{"--connections x", "--connections", "whole number"},
 	{"--connections 0", "--connections", "1 or more"},
 	{"--connections -1", "--connections", "1 or more"},
-	{"--connections 99999999999", "--connections", "whole number|ulimit"},
+	{"--connections 99999999999", "--connections", "at most"},
 	{"--rate x", "--rate", "as in 500"},
 	{"--rate ''", "--rate", "as in 500"},
 	{"--rate 0", "--rate", "0.001 to"},
@@ -98,6 +97,47 @@ var badRuns = []bad{
 	{"--payload x --until ''" + anyServer, "--until", "bytes:N, close or a regular expression"},
 	{"--payload x --until a(b" + anyServer, "--until", "bytes:N nor close nor a regular expression"},
 	{"--connect-only=x", "--connect-only", "true or false"},
+
+	{"--rate 1k,2k", "--rate", "need a length"},
+	{"--rate 1k,2k@x", "--rate", "as in 10s"},
+	{"--rate 1k,x@1s", "--rate", "as in 500"},
+	{"--rate 1k..2k", "--rate", "need a length|needs a length"},
+	{"--rate 1k..2k/0s", "--rate", "as in 30s"},
+	{"--rate 1k..x/1s", "--rate", "as in 500"},
+	{"--burst x", "--burst", "whole number"},
+	{"--burst -1", "--burst", "1 or more"},
+	{"--burst 1 --every x", "--every", "as in .*10s"},
+	{"--burst 1 --every -1s", "--every", "0s for one"},
+	{"--hold x", "--hold", "as in .*10s"},
+	{"--hold 0s", "--hold", "more than 0"},
+	{"--replace=x", "--replace", "true or false"},
+	{"--open-rate x", "--open-rate", "as in 500"},
+	{"--exchange-rate 0", "--exchange-rate", "0.001 to"},
+	{"--close-rate x", "--close-rate", "as in 500"},
+	{"--exchanges 0", "--exchanges", "1 to 65535"},
+	{"--exchanges 65536", "--exchanges", "1 to 65535"},
+	{"--gap -1s", "--gap", "0s or more"},
+	{"--jitter 2", "--jitter", "0 to 1"},
+	{"--jitter x", "--jitter", "a number"},
+	{"--pipeline=x", "--pipeline", "true or false"},
+	{"--stay -1s", "--stay", "0s or more"},
+	{"--heartbeat 1ms --hold 1s", "--heartbeat", "steps of 10ms"},
+	{"--missed 0 --heartbeat 1s --hold 1s", "--missed", "1 to 100"},
+	{"--nodelay=x", "--nodelay", "true or false"},
+	{"--quickack=x", "--quickack", "true or false"},
+	{"--fastopen=x", "--fastopen", "true or false"},
+	{"--mptcp=x", "--mptcp", "true or false"},
+	{"--reuseaddr=x", "--reuseaddr", "true or false"},
+	{"--bind-port=x", "--bind-port", "true or false"},
+	{"--explicit-ports=x", "--explicit-ports", "true or false"},
+	{"--local-ports 5-4", "--local-ports", "LOW-HIGH"},
+	{"--syncnt 128", "--syncnt", "1 to 127"},
+	{"--tos 256", "--tos", "0 to 255"},
+	{"--congestion ''", "--congestion", "leave it out"},
+	{"--keepalive 1500ms", "--keepalive", "whole seconds"},
+	{"--keepalive 1s --keepalive-interval 1ms", "--keepalive-interval", "whole seconds"},
+	{"--keepalive 1s --keepalive-probes 128", "--keepalive-probes", "1 to 127"},
+	{"--user-timeout -1s", "--user-timeout", "1ms or more"},
 
 	{"--ports x", "--ports", "as in 9000-9063"},
 	{"--ports ''", "--ports", "as in 9000-9063"},
@@ -145,6 +185,26 @@ var contradictions = []bad{
 	{"--ipv6" + anyServer, "--ipv6", "leave them out"},
 	{"--close-wait --close server", "--close-wait", "needs --close client"},
 	{"--close-wait --close-how rst", "--close-wait", "needs .*--close-how fin"},
+	{"--rate 1k --burst 5", "--rate", "one of them"},
+	{"--hold 1s --rate 1k", "--hold", "--open-rate"},
+	{"--hold 1s --duration 1s", "--hold", "leave --duration"},
+	{"--every 1s", "--every", "add --burst"},
+	{"--replace", "--replace", "add --hold"},
+	{"--open-rate 1k --rate 1k", "--open-rate", "leave it out"},
+	{"--exchanges 2 --request-size 0", "--exchanges", "--request-size 1 or more"},
+	{"--exchanges 2 --connect-only", "--connect-only", "leave"},
+	{"--pipeline", "--pipeline", "2 or more"},
+	{"--heartbeat 1s", "--heartbeat", "add --hold"},
+	{"--heartbeat 1s --hold 1s --exchanges 2", "--heartbeat", "leave --exchanges"},
+	{"--heartbeat 1s --hold 1s --close server", "--heartbeat", "leave --close out"},
+	{"--missed 2", "--missed", "add --heartbeat"},
+	{"--stay 1s --close server", "--close", "let the client close"},
+	{"--close-rate 1k --close both", "--close", "let the client close"},
+	{"--close server --close-how half", "--close-how", "needs --close client"},
+	{"--close both --payload x" + anyServer, "--close", "leave --payload out"},
+	{"--keepalive-probes 2", "--keepalive-probes", "add --keepalive"},
+	{"--explicit-ports", "--explicit-ports", "add --local-ports"},
+	{"--bind-port --explicit-ports --local-ports 1-2", "--bind-port", "one of them"},
 }
 
 var badServes = []bad{
@@ -194,8 +254,8 @@ func TestBadFlagsAreRefused(t *testing.T) {
 
 // A flag without a bad value in the tables is one that nobody has thought about.
 func TestEveryFlagHasABadValue(t *testing.T) {
-	for verb, table := range map[string][]bad{"run": slices.Concat(badRuns, contradictions), "serve": badServes} {
-		c, _, err := newRoot().Find([]string{verb})
+	for verb, table := range map[string][]bad{"run short": slices.Concat(badRuns, contradictions), "serve": badServes} {
+		c, _, err := newRoot().Find(strings.Fields(verb))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,30 +364,8 @@ func tcpbench(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-func TestParsePorts(t *testing.T) {
-	for text, want := range map[string]int{"1": 1, "65535": 1, "9000-9063": 64, "9000,9002-9003": 3, "1-1024": 1024} {
-		if ports, err := parsePorts(text); err != nil || len(ports) != want {
-			t.Errorf("parsePorts(%q) = %d ports, %v, want %d", text, len(ports), err, want)
-		}
-	}
-}
-
-func TestParseSize(t *testing.T) {
-	for text, want := range map[string]uint32{"0": 0, "1": 1, "4k": 4096, "1M": 1 << 20, "16M": 16 << 20, "16777216": 16 << 20} {
-		if n, err := parseSize(text); err != nil || n != want {
-			t.Errorf("parseSize(%q) = %d, %v, want %d", text, n, err, want)
-		}
-	}
-	for _, text := range []string{"", "k", "-1", "1.5k", "1K", "16777217", "4294967296k", "0x10"} {
-		if n, err := parseSize(text); err == nil {
-			t.Errorf("parseSize(%q) = %d, want an error", text, n)
-		}
-	}
-}
-
 func TestNearestFlag(t *testing.T) {
-	c := &cobra.Command{}
-	newOptions().register(c)
+	c := newScenario(scenarios.Builtins()[0])
 	for typed, want := range map[string]string{
 		"raet": " (did you mean --rate?)", "conections": " (did you mean --connections?)",
 		"closehow": " (did you mean --close-how?)", "port": " (did you mean --ports?)", "xyzzyx": "",

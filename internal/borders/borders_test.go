@@ -30,7 +30,7 @@ var house = [][]room{
 	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}},
 	{{path: "metrics/kernel", unix: true}},
 	{{path: "metrics", pure: true}},
-	{{path: "internal/wire", pure: true}, {path: "internal/borders"}},
+	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/borders"}},
 }
 
 // strangers never import each other, with all that is below their paths, in

@@ -40,11 +40,19 @@ func full() []Message {
 	return []Message{
 		{Type: Prepare, Client: &loadgen.Config{
 			Targets: addrs, Sources: loadgen.Sources{netip.MustParseAddr("::1")}, Process: loadgen.Poisson,
-			Connections: 1, Rate: 2500, Seed: math.MaxUint64, Loops: 2, Warmup: 1, Duration: math.MaxInt64, Count: math.MaxUint64,
+			Connections: 1, Profile: loadgen.Profile{{From: 2500, To: 5000, For: 1}, {From: 1, To: 1}}, Seed: math.MaxUint64,
+			Burst: 1, Every: 2, Replace: true, HoldFor: 3, OpenRate: 4, ExchangeRate: 5, CloseRate: 6, Part: 7, Parts: 8,
+			Loops: 2, Warmup: 1, Duration: math.MaxInt64, Count: math.MaxUint64,
+			Options: loadgen.Options{
+				NoDelay: true, QuickAck: true, FastOpen: true, MPTCP: true, ReuseAddr: true, TakePort: true, PortRange: [2]int{1, 2},
+				FixedPorts: true, SYNCount: 3, TOS: 4, Congestion: "reno", KeepAlive: 5, KeepInterval: 6, KeepProbes: 7, UserTimeout: 8,
+			},
 			Timeout: time.Second, OnExhausted: loadgen.WaitExhausted,
 			Lifecycle: loadgen.Lifecycle{
 				Request: []byte("\x00\xff\r\n<&>\u2028"), Response: loadgen.Until{Kind: loadgen.Match, Pattern: `\+(PONG|<&>)\r\n`, Bytes: 1},
 				ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
+				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Hold: 3, Keep: true,
+				Beat: &loadgen.Heartbeat{Every: 1, Missed: 2},
 			},
 		}},
 		{Type: Prepare, Server: &server.Config{
@@ -52,6 +60,7 @@ func full() []Message {
 			MaxRequest: math.MaxUint32, MaxResponse: 1, Reserve: 5,
 		}},
 		{Type: Start},
+		{Type: Begin},
 		{Type: Sample},
 		{Type: Stop},
 		{Type: Ready, Addrs: addrs},
@@ -63,7 +72,8 @@ func full() []Message {
 			Tally:  metrics.Tally{Attempted: 6, Succeeded: 1, Failed: map[string]uint64{"connect.refused": 2}, Open: 3, Missed: 4},
 			InTime: 1, EndedInTime: 2, ElapsedNS: 3, SYNs: 4, Established: 5, ExhaustedNS: 6, Stopped: "interrupted <&>",
 			Histograms: map[string]metrics.Histogram{metrics.Connect: h}, Loops: []metrics.LoopReport{{BusyNS: 1, CPUNS: 2, Turns: 3}},
-			UserNS: 7, SystemNS: 8, MaxRSS: 9,
+			UserNS: 7, SystemNS: 8, MaxRSS: 9, RampNS: 10, Held: 11, Beats: metrics.Beats{Sent: 1, Answered: 2, Missed: 3},
+			Bursts: []metrics.Burst{{Due: 1, First: 2, Last: 3, Count: 4}},
 		}},
 		{Type: Failed, Error: "first line\nsecond \"line\" \x1b"},
 	}

@@ -49,6 +49,7 @@ func Wanted(err error) error {
 	remedy := map[string]string{
 		"duration": "a number with a unit, as in 500ms, 10s or 2m",
 		"int":      "a whole number",
+		"float64":  "a number, as in 0.5",
 		"uint64":   "a whole number of 0 or more",
 		"bool":     "true or false, or no value at all",
 	}[invalid.GetFlag().Value.Type()]

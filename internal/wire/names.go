@@ -11,20 +11,17 @@ var (
 	howNames    = []string{FIN: "fin", RST: "rst", HalfClose: "half"}
 )
 
-// Flags and UnmarshalText know only what loadgen plays: the first of the names.
-const (
-	flagClosers = int(Server) + 1
-	flagHows    = int(RST) + 1
-)
+// Never is not played yet: no flag and no UnmarshalText takes it.
+const playedClosers = int(Both) + 1
 
 func (c Closer) String() string { return name(closerNames, int(c)) }
 func (h How) String() string    { return name(howNames, int(h)) }
 
 // CloserNames lists the words that Closer.UnmarshalText accepts.
-func CloserNames() []string { return slices.Clone(closerNames[:flagClosers]) }
+func CloserNames() []string { return slices.Clone(closerNames[:playedClosers]) }
 
 // HowNames lists the words that How.UnmarshalText accepts.
-func HowNames() []string { return slices.Clone(howNames[:flagHows]) }
+func HowNames() []string { return slices.Clone(howNames) }
 
 // MarshalText writes the name used in flags, scenario files and results.
 func (c Closer) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
@@ -34,14 +31,14 @@ func (h How) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText accepts the names that String returns.
 func (c *Closer) UnmarshalText(text []byte) error {
-	i, err := index(closerNames[:flagClosers], string(text))
+	i, err := index(closerNames[:playedClosers], string(text))
 	*c = Closer(i)
 	return err
 }
 
 // UnmarshalText accepts the names that String returns.
 func (h *How) UnmarshalText(text []byte) error {
-	i, err := index(howNames[:flagHows], string(text))
+	i, err := index(howNames, string(text))
 	*h = How(i)
 	return err
 }

@@ -1,0 +1,35 @@
+package values
+
+import "testing"
+
+func TestPorts(t *testing.T) {
+	for text, want := range map[string]int{"1": 1, "65535": 1, "9000-9063": 64, "9000,9002-9003": 3, "1-1024": 1024} {
+		if ports, err := Ports(text); err != nil || len(ports) != want {
+			t.Errorf("Ports(%q) = %d ports, %v, want %d", text, len(ports), err, want)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]uint32{"0": 0, "1": 1, "4k": 4096, "1M": 1 << 20, "16M": 16 << 20, "16777216": 16 << 20} {
+		if n, err := Size(text); err != nil || n != want {
+			t.Errorf("Size(%q) = %d, %v, want %d", text, n, err, want)
+		}
+	}
+	for _, text := range []string{"", "k", "-1", "1.5k", "1K", "16777217", "4294967296k", "0x10"} {
+		if n, err := Size(text); err == nil {
+			t.Errorf("Size(%q) = %d, want an error", text, n)
+		}
+	}
+}
+
+func TestPortRange(t *testing.T) {
+	if r, err := PortRange("20000-29999"); err != nil || r != [2]int{20000, 29999} {
+		t.Errorf("%v, %v", r, err)
+	}
+	for _, text := range []string{"", "1", "0-5", "5-4", "1-65536", "a-b", "1-2-3"} {
+		if r, err := PortRange(text); err == nil {
+			t.Errorf("%q read as %v", text, r)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package loadgen
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tcpbench/internal/wire"
+	"tcpbench/metrics"
+)
+
+// fickle is a server that answers every byte by a byte, until told to do something else.
+type fickle struct {
+	net.Listener
+	mood atomic.Int32
+}
+
+const (
+	willing int32 = iota
+	muted
+	leaving
+	killing
+)
+
+func newFickle(t *testing.T) *fickle {
+	t.Helper()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fickle{Listener: l}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go f.serve(c.(*net.TCPConn))
+		}
+	}()
+	return f
+}
+
+func (f *fickle) serve(c *net.TCPConn) {
+	defer c.Close()
+	one := make([]byte, 1)
+	for {
+		if _, err := io.ReadFull(c, one); err != nil {
+			return
+		}
+		switch f.mood.Load() {
+		case willing:
+			_, _ = c.Write(one)
+		case leaving:
+			return
+		case killing:
+			_ = c.SetLinger(0)
+			return
+		}
+	}
+}
+
+func (f *fickle) addr() netip.AddrPort { return netip.MustParseAddrPort(f.Addr().String()) }
+
+// held is a population with a heartbeat of one byte.
+func held(f *fickle) Config {
+	return Config{
+		Targets: []netip.AddrPort{f.addr()}, Process: Hold, Connections: 6, Loops: 2,
+		HoldFor: 400 * time.Millisecond, Timeout: 5 * time.Second, OnExhausted: CountExhausted,
+		Lifecycle: Lifecycle{
+			Request: []byte("b"), Again: []byte("b"), Response: Until{Kind: Exactly, Bytes: 1},
+			CloseBy: wire.Client, CloseHow: wire.FIN, Keep: true,
+			Beat: &Heartbeat{Every: 20 * time.Millisecond, Missed: 3},
+		},
+	}
+}
+
+func TestHeartbeatsAreAnswered(t *testing.T) {
+	report, err := Run(t.Context(), held(newFickle(t)), Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Succeeded != 6 || report.Held != 6 || report.RampNS <= 0 {
+		t.Errorf("%d of 6 succeeded, %d held, ramp %d ns: %v", report.Succeeded, report.Held, report.RampNS, report.Failed)
+	}
+	if b := report.Beats; b.Sent != b.Answered || b.Missed != 0 || b.Sent < 6*5 {
+		t.Errorf("beats %+v", b)
+	}
+	if n := report.Histograms[metrics.Detect].Count; n != 0 {
+		t.Errorf("%d dead peers of none", n)
+	}
+}
+
+// A peer that falls silent, goes or is killed is noticed, in the way that suits it, and
+// not before it could be.
+func TestDeadPeersAreDetected(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		mood     int32
+		failure  string
+		atLeast  time.Duration // a silent peer has three beats to answer
+		misses   uint64
+		replaced bool
+	}{
+		{"silent", muted, "exchange.peer_silent", 2 * 20 * time.Millisecond, 3, false},
+		{"gone in order", leaving, "exchange.closed_early", 0, 0, false},
+		{"killed", killing, "exchange.reset", 0, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFickle(t)
+			report, err := Run(t.Context(), held(f), Observer{Phase: func(p Phase) {
+				if p == Holding {
+					f.mood.Store(tt.mood)
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := report.Balance(); err != nil {
+				t.Error(err)
+			}
+			if report.Failed[tt.failure] != 6 || report.Held != 0 {
+				t.Errorf("%v, %d held, want 6 of %s", report.Failed, report.Held, tt.failure)
+			}
+			detect := report.Histograms[metrics.Detect]
+			if detect.Count != 6 || detect.Min < int64(tt.atLeast) {
+				t.Errorf("%d detected, the first after %v", detect.Count, time.Duration(detect.Min))
+			}
+			if report.Beats.Missed != 6*tt.misses {
+				t.Errorf("%d beats missed, want %d", report.Beats.Missed, 6*tt.misses)
+			}
+		})
+	}
+}
+
+// A population that replaces what it loses ends as large as it was to be.
+func TestReplacedPopulation(t *testing.T) {
+	f := newFickle(t)
+	cfg := held(f)
+	cfg.Replace = true
+	report, err := Run(t.Context(), cfg, Observer{Phase: func(p Phase) {
+		if p == Holding {
+			f.mood.Store(leaving)
+			time.AfterFunc(100*time.Millisecond, func() { f.mood.Store(willing) })
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Attempted <= 6 || report.Held != 6 || report.Failed["exchange.closed_early"] != report.Attempted-6 {
+		t.Errorf("%d attempted, %d held: %v", report.Attempted, report.Held, report.Failed)
+	}
+}
+
+// Beats of neighbours are far apart: no hundredth of the interval has many more than its
+// share.
+func TestBeatsAreSpread(t *testing.T) {
+	const slots, parts = 10000, 100
+	l := &loop{run: &run{Config: Config{Loops: 1, Lifecycle: Lifecycle{Beat: &Heartbeat{Every: time.Second}}}}}
+	l.now = 12345678901
+	counts := make([]int, parts)
+	for slot := range int32(slots) {
+		at := l.nextBeat(slot)
+		if at <= l.now || at > l.now+int64(time.Second) {
+			t.Fatalf("slot %d beats %v from now", slot, time.Duration(at-l.now))
+		}
+		counts[(at-l.now-1)*parts/int64(time.Second)]++
+	}
+	if least, most := slices.Min(counts), slices.Max(counts); least < slots/parts/2 || most > slots/parts*2 {
+		t.Errorf("%d to %d beats in a hundredth, want about %d", least, most, slots/parts)
+	}
+}

@@ -1,0 +1,178 @@
+package scenarios
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"tcpbench/internal/child"
+	"tcpbench/metrics"
+)
+
+// The children of a run are this binary again.
+func TestMain(m *testing.M) {
+	if child.Invoked() {
+		os.Exit(child.Main())
+	}
+	os.Exit(m.Run())
+}
+
+// planned reads a workload from the words of a command line.
+func planned(t *testing.T, name, args string) (Plan, error) {
+	t.Helper()
+	w, ok := NewWorkload(name)
+	if !ok {
+		t.Fatalf("no workload %s", name)
+	}
+	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	w.Register(f)
+	if err := f.Parse(strings.Fields(args)); err != nil {
+		t.Fatal(err)
+	}
+	return w.Plan(t.Context())
+}
+
+// staged runs it, and checks what must hold of every run.
+func staged(t *testing.T, name, args string) *metrics.Result {
+	t.Helper()
+	plan, err := planned(t, name, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), plan, Observer{})
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, args, err)
+	}
+	if err := r.Balance(); err != nil {
+		t.Errorf("%s %s: %v", name, args, err)
+	}
+	for _, c := range r.Checks {
+		if !c.OK {
+			t.Errorf("%s %s: %s: %s", name, args, c.Name, c.Detail)
+		}
+	}
+	return r
+}
+
+// Every arrival with every lifecycle. Two kinds of pairs make no sense, and are refused: a
+// heartbeat needs connections that stay, and what the server closes, or closes behind a
+// half-close, cannot be kept or closed at a rate.
+func TestEveryArrivalWithEveryLifecycle(t *testing.T) {
+	arrivals := map[string]string{
+		"closed":   "--count 40 --connections 8",
+		"limited":  "--count 40 --connections 8 --open-rate 500 --close-rate 500 --exchange-rate 1k",
+		"constant": "--rate 200 --duration 200ms",
+		"poisson":  "--rate 200 --arrival poisson --seed 1 --duration 200ms",
+		"ramp":     "--rate 100..300/200ms --duration 200ms",
+		"steps":    "--rate 100,300@100ms --duration 200ms",
+		"burst":    "--burst 20 --every 100ms --duration 200ms",
+		"hold":     "--connections 20 --hold 150ms",
+	}
+	lifecycles := []struct {
+		args      string
+		exchanges uint64 // of each connection, as the server counts them; 0: not known
+		refused   string // the arrivals that cannot have it
+	}{
+		{"", 1, ""},
+		{"--connect-only", 0, ""},
+		{"--connect-only --close-how rst", 0, ""},
+		{"--exchanges 3", 3, ""},
+		{"--exchanges 3 --gap 10ms --jitter 0.5", 3, ""},
+		{"--exchanges 5 --pipeline", 5, ""},
+		{"--exchanges 2 --response-size 100k --request-size 20k", 2, ""},
+		{"--stay 30ms", 1, ""},
+		{"--close-how rst", 1, ""},
+		{"--close-wait", 1, ""},
+		{"--close-how half --exchanges 2", 2, "limited hold"},
+		{"--close server", 1, "limited hold"},
+		{"--close server --close-how rst --exchanges 2", 2, "limited hold"},
+		{"--close both", 1, "limited hold"},
+		{"--heartbeat 20ms", 0, "closed limited constant poisson ramp steps burst"},
+	}
+	for arrival, args := range arrivals {
+		t.Run(arrival, func(t *testing.T) {
+			for _, l := range lifecycles {
+				line := args + " " + l.args + " --warmup 0s --timeout 5s"
+				if slices.Contains(strings.Fields(l.refused), arrival) {
+					if _, err := planned(t, Short, line); err == nil {
+						t.Errorf("%s: accepted", line)
+					}
+					continue
+				}
+				r := staged(t, Short, line)
+				if r.Succeeded != r.Attempted || r.Attempted == 0 {
+					t.Errorf("%s: %d of %d succeeded: %v", line, r.Succeeded, r.Attempted, r.Failed)
+				}
+				if l.exchanges > 0 && r.Server.Exchanges != l.exchanges*r.Attempted {
+					t.Errorf("%s: the server counts %d exchanges of %d connections", line, r.Server.Exchanges, r.Attempted)
+				}
+				if n := r.Server.Closed["completed"] + r.Server.Closed["unused"]; n != r.Server.Accepted {
+					t.Errorf("%s: of %d connections the server closed %v", line, r.Server.Accepted, r.Server.Closed)
+				}
+			}
+		})
+	}
+}
+
+func TestHeldPopulation(t *testing.T) {
+	r := staged(t, Long, "--connections 50 --hold 300ms --heartbeat 50ms")
+	if p := r.Population; p == nil || p.Held != 50 || p.RampS <= 0 || r.ElapsedS < 0.3 {
+		t.Errorf("population %+v after %v s", p, r.ElapsedS)
+	}
+	b := r.Beats
+	if b == nil || b.Answered < 50*2 || b.Missed > 0 || b.Sent != b.Answered {
+		t.Errorf("beats %+v", b)
+	}
+	if h := r.Histograms[metrics.Heartbeat]; uint64(h.Count) != b.Answered {
+		t.Errorf("%d round trips of %d beats", h.Count, b.Answered)
+	}
+}
+
+func TestBurstIsIssuedAtItsInstants(t *testing.T) {
+	r := staged(t, SYNBurst, "--burst 30 --every 100ms --duration 250ms")
+	if len(r.Bursts) != 3 || r.Attempted != 90 {
+		t.Fatalf("%d attempts in bursts %+v", r.Attempted, r.Bursts)
+	}
+	for i, b := range r.Bursts {
+		if b.Issued != 30 || b.LateNS < 0 || b.SpreadNS <= 0 || b.DueS != float64(i)/10 {
+			t.Errorf("burst %d: %+v", i, b)
+		}
+	}
+}
+
+// Arrivals of a profile are those of its mass: neither more nor fewer.
+func TestRampOffersItsMass(t *testing.T) {
+	r := staged(t, Short, "--rate 100..300/500ms --duration 500ms --warmup 0s")
+	if n := r.Attempted + r.Missed; n < 99 || n > 101 {
+		t.Errorf("%d arrivals, want 100", n)
+	}
+	if r.RateIntended == nil || *r.RateIntended < 190 || *r.RateIntended > 210 {
+		t.Errorf("intended %v", r.RateIntended)
+	}
+}
+
+// An option that a kernel cannot have is refused by name, before anything is loaded.
+func TestUnknownCongestionControlIsRefused(t *testing.T) {
+	plan, err := planned(t, Short, "--congestion nosuch --count 10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), plan, Observer{}); err == nil || !strings.Contains(err.Error(), `"nosuch"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestSocketOptions(t *testing.T) {
+	for _, args := range []string{
+		"--nodelay --quickack --reuseaddr --syncnt 3 --tos 16 --user-timeout 5s --keepalive 10s --keepalive-interval 5s --keepalive-probes 3",
+		"--local-ports 20000-29999", "--local-ports 21000-21999 --explicit-ports --sources 127.0.0.7", "--congestion reno", "--bind-port",
+	} {
+		r := staged(t, Short, args+" --count 20 --connections 4 --warmup 0s")
+		if r.Succeeded != 20 {
+			t.Errorf("%s: %d of 20 succeeded: %v", args, r.Succeeded, r.Failed)
+		}
+	}
+}
