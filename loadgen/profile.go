@@ -109,7 +109,7 @@ func (p Profile) validate() error {
 
 // Mean is the mean rate from the start until d has passed, in connections per second.
 func (p Profile) Mean(d time.Duration) float64 {
-	if d <= 0 {
+	if d <= 0 || len(p) == 1 { // one segment without an end is steady
 		return p[0].From.PerSecond()
 	}
 	arrivals, left := 0.0, d

@@ -170,8 +170,6 @@ func (w *Workload) checkHeartbeat(raw bool) error {
 		return misuse("heartbeat", " needs a byte to send: make --request-size 1 or more")
 	case w.responseSize == 0:
 		return misuse("heartbeat", " needs an answer: make --response-size 1 or more")
-	case w.closeBy != wire.Client:
-		return misuse("heartbeat", " goes on until the client closes: leave --close out")
 	case w.hold == 0 || w.rate != nil:
 		return misuse("heartbeat", " needs connections that stay: add --hold, as in --hold 30s, or use run long")
 	}

@@ -56,8 +56,7 @@ type Workload struct {
 	until        loadgen.Until
 	connectOnly  bool
 
-	options    loadgen.Options
-	localPorts [2]int
+	options loadgen.Options
 
 	ports       []uint16
 	ipv6        bool
@@ -188,13 +187,6 @@ func Words() map[string][]string {
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
 		"until": {"close", "bytes:"},
 	}
-}
-
-// flagged are the names of the flags that were set.
-func (w *Workload) flagged() []string {
-	var names []string
-	w.flags.Visit(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
 }
 
 // set tells whether one of the flags was set.

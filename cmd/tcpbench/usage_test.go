@@ -196,7 +196,7 @@ var contradictions = []bad{
 	{"--pipeline", "--pipeline", "2 or more"},
 	{"--heartbeat 1s", "--heartbeat", "add --hold"},
 	{"--heartbeat 1s --hold 1s --exchanges 2", "--heartbeat", "leave --exchanges"},
-	{"--heartbeat 1s --hold 1s --close server", "--heartbeat", "leave --close out"},
+	{"--heartbeat 1s --hold 1s --close server", "--close", "let the client close"},
 	{"--missed 2", "--missed", "add --heartbeat"},
 	{"--stay 1s --close server", "--close", "let the client close"},
 	{"--close-rate 1k --close both", "--close", "let the client close"},
