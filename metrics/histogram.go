@@ -15,7 +15,7 @@ const (
 	significantDigits = 3
 )
 
-// The histograms of a client, in nanoseconds. docs/result.md tells between which
+// The histograms of a run, in nanoseconds. docs/result.md tells between which
 // two instants each one measures.
 const (
 	ConnectCall         = "connect_call"
@@ -31,6 +31,7 @@ const (
 	LoopLag             = "loop_lag"
 	Heartbeat           = "heartbeat_rtt"
 	Detect              = "detect"
+	ServerDetect        = "server_detect"
 )
 
 // HistogramOrder lists the histograms in the order of a connection's life, for
@@ -38,7 +39,7 @@ const (
 func HistogramOrder() []string {
 	return []string{
 		ScheduleLag, ConnectCall, Connect, ConnectUncorrected, HandshakeRTT,
-		FirstByte, ExchangeTime, Heartbeat, Detect, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
+		FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
 	}
 }
 

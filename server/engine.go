@@ -12,6 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/epoll"
 	"tcpbench/internal/wire"
 )
 
@@ -30,7 +31,13 @@ type engine struct {
 	waits waits
 	slab  slab
 
+	wheel   *epoll.Wheel // of the beats, made for the first one
+	turning bool         // the wheel is being looked at
+	times   times
+
 	timeout  time.Duration // 0 = none
+	pulse    *pulse
+	nextTick int64 // owned by OnTick
 	ticks    atomic.Int64
 	sweeping atomic.Bool
 	loop     atomic.Pointer[gnet.EventLoop] // known from the first connection on
@@ -54,6 +61,7 @@ func newEngine(s *Server, index int) *engine {
 		limits:  limits{cfg.MaxRequest, cfg.MaxResponse},
 		ceiling: s.ceiling,
 		timeout: max(cfg.HeaderTimeout, 0),
+		pulse:   newPulse(),
 		up:      make(chan struct{}),
 	}
 	e.greeting = wire.Script{
@@ -111,9 +119,6 @@ func (e *engine) OnBoot(eng gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
-// OnShutdown has nothing to do: connections close after it, one by one.
-func (*engine) OnShutdown(gnet.Engine) {}
-
 // OnOpen gives an accepted connection its place, or refuses it.
 func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	cn := e.slab.take()
@@ -154,6 +159,11 @@ func (e *engine) OnTraffic(c gnet.Conn) gnet.Action {
 	if d.hello || d.exchanges > 0 {
 		if action := e.answer(cn, d); action != gnet.None {
 			return action
+		}
+	}
+	if d.beats > 0 && cn.state != closed {
+		if err := e.onBeats(cn, d.beats); err != nil {
+			return e.lost(cn, err)
 		}
 	}
 	switch {
@@ -244,8 +254,12 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 		}
 	}
 	if !cn.moved { // nor by its answer to a half-close
+		if cn.end == Forgotten {
+			e.forget(cn, c.Fd())
+		}
 		e.counters.closed[cn.end].Add(1)
 	}
+	e.endBeats(cn)
 	e.waits.end(cn)
 	e.slab.give(cn)
 	return gnet.None

@@ -15,6 +15,8 @@ const (
 	request
 	idle
 	farewell
+	listening
+	pinging
 	greeted
 	echo
 	closed
@@ -28,18 +30,21 @@ var states = [nstates]struct {
 	name  string
 	waits string
 	timed bool
-	next  uint8
+	next  uint16
 }{
 	header:   {"header", "for the 16 bytes that carry the script", true, to(request, greeted, closed)},
-	request:  {"request", "for the rest of a request", true, to(request, idle, farewell, closed)},
+	request:  {"request", "for the rest of a request", true, to(request, idle, farewell, listening, pinging, closed)},
 	idle:     {"idle", "for the first byte of the next request", false, to(request, closed)},
 	farewell: {"farewell", "for the close that the script leaves to the client", false, to(closed)},
-	greeted:  {"greeted", "for the close after a hello was answered", false, to(closed)},
-	echo:     {"echo", "for anything, which goes back", false, to(closed)},
-	closed:   {"closed", "for nothing", false, 0},
+	// Silence ends these two, by a clock of their own: beat.go.
+	listening: {"listening", "for the client's next ping", false, to(closed)},
+	pinging:   {"pinging", "for the answer to a ping, or the time of the next one", false, to(closed)},
+	greeted:   {"greeted", "for the close after a hello was answered", false, to(closed)},
+	echo:      {"echo", "for anything, which goes back", false, to(closed)},
+	closed:    {"closed", "for nothing", false, 0},
 }
 
-func to(next ...state) (set uint8) {
+func to(next ...state) (set uint16) {
 	for _, s := range next {
 		set |= 1 << s
 	}
@@ -62,6 +67,7 @@ type conn struct {
 	left uint64
 	head [wire.HeaderSize]byte
 
+	beat
 	link
 }
 
@@ -73,6 +79,7 @@ type due struct {
 	hello     bool   // the answer to a hello
 	exchanges uint64 // requests now whole
 	zeros     uint64 // bytes of their responses
+	beats     uint64 // pings or answers to pings that are whole
 }
 
 // enter is the only writer of state. A connection is born in header or in echo.
@@ -111,6 +118,8 @@ func (c *conn) handle(b []byte, limits *limits) (d due) {
 			c.enter(request)
 		case request:
 			b = c.onRequest(b, &d)
+		case listening, pinging:
+			b = c.onBeat(b, &d)
 		case farewell, greeted:
 			c.finish(ExcessData)
 		default:
@@ -140,8 +149,8 @@ func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
 	case script.Kind == wire.Hello:
 		d.hello = true
 		c.enter(greeted)
-	case script.Kind != wire.Exchange, script.CloseBy == wire.Never:
-		c.finish(ImpossibleScript) // an answer is no question; the others are not played yet
+	case script.Kind == wire.HelloReply:
+		c.finish(ImpossibleScript) // an answer is no question
 	case script.RequestSize > limits.request:
 		c.finish(RequestTooLarge)
 	case script.ResponseSize > limits.response:
@@ -177,6 +186,9 @@ func (c *conn) onRequest(b []byte, d *due) []byte {
 	if n == 0 {
 		c.have = uint32(have)
 		return nil
+	}
+	if c.script.Kind != wire.Exchange {
+		return c.beginBeats(b[size-uint64(c.have):], d)
 	}
 	c.answer(n, d)
 	rest := have - n*size // all of it is the end of b: c.have was less than size
@@ -227,6 +239,8 @@ func (c *conn) leave(how wire.How) (d due) {
 		c.finish(Unused)
 	case c.promised(how) && c.state == greeted:
 		c.finish(Hello)
+	case c.promised(how) && c.script.CloseBy == wire.Never:
+		c.finish(Forgotten)
 	case c.promised(how):
 		c.finish(Completed)
 	case how == wire.RST:
@@ -246,6 +260,10 @@ func (c *conn) promised(how wire.How) bool {
 		return how == c.script.CloseHow
 	case idle:
 		return c.script.Exchanges == 0 && how == c.script.CloseHow
+	case listening:
+		return how == c.script.CloseHow
+	case pinging:
+		return true // a ping that crosses the client's FIN makes a RST of it
 	}
 	return false
 }

@@ -19,6 +19,7 @@ func play(c *conn, pieces ...[]byte) (total due) {
 		total.hello = total.hello || d.hello
 		total.exchanges += d.exchanges
 		total.zeros += d.zeros
+		total.beats += d.beats
 	}
 	return total
 }
@@ -161,14 +162,14 @@ func TestClosesByThePeer(t *testing.T) {
 }
 
 func TestEveryStateIsReachedAndEnds(t *testing.T) {
-	var reached uint8 = 1<<header | 1<<echo // where connections begin
+	var reached uint16 = 1<<header | 1<<echo // where connections begin
 	for _, s := range states {
 		reached |= s.next
 		if s.name != "closed" && s.next&(1<<closed) == 0 {
 			t.Errorf("no way from %s to closed", s.name)
 		}
 	}
-	if bits.OnesCount8(reached) != int(nstates) {
+	if bits.OnesCount16(reached) != int(nstates) {
 		t.Errorf("reached %#b of %d states", reached, nstates)
 	}
 }

@@ -16,8 +16,9 @@
 // neither large messages nor slow readers take memory here, only the kernel's
 // buffers.
 //
-// It does not look into payloads, does not log, keeps no time per connection, and
-// is no place to measure latency: that is the client's.
+// It does not look into payloads and does not log. Latency is the client's to measure,
+// but for what only a server can: the round trips of its own pings, and how long it
+// took to notice that a client was gone.
 package server
 
 import (
@@ -77,13 +78,16 @@ const (
 
 // Server is a running server.
 type Server struct {
-	cfg      Config
-	addrs    []netip.AddrPort
-	ceiling  int
-	engines  []*engine
-	crowd    crowd
-	stopping atomic.Bool
-	done     chan struct{}
+	cfg     Config
+	addrs   []netip.AddrPort
+	ceiling int
+	engines []*engine
+	crowd   crowd
+	started time.Time
+
+	forgotten forgotten
+	stopping  atomic.Bool
+	done      chan struct{}
 
 	mu  sync.Mutex
 	err error
@@ -106,7 +110,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	defer held.release()
-	s := &Server{cfg: cfg, addrs: addrs, done: make(chan struct{})}
+	s := &Server{cfg: cfg, addrs: addrs, started: time.Now(), done: make(chan struct{})}
 	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
 	if s.ceiling, err = ceiling(&cfg, held); err != nil {
 		return nil, err
@@ -126,6 +130,7 @@ func Start(cfg Config) (*Server, error) {
 	go func() {
 		group.Wait()
 		s.crowd.group.Wait()
+		s.forgotten.release()
 		close(s.done)
 	}()
 	for _, e := range s.engines {

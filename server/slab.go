@@ -2,7 +2,10 @@ package server
 
 // slab hands out connections without allocating: as many as were ever open at
 // once exist, in blocks. It belongs to one loop.
-type slab struct{ free *conn }
+type slab struct {
+	free   *conn
+	blocks [][]conn
+}
 
 const blockSize = 256
 
@@ -10,8 +13,10 @@ func (s *slab) take() *conn {
 	if s.free == nil {
 		block := make([]conn, blockSize)
 		for i := range block {
+			block[i].id = int32(len(s.blocks)*blockSize + i)
 			s.give(&block[i])
 		}
+		s.blocks = append(s.blocks, block)
 	}
 	c := s.free
 	s.free = c.next
@@ -20,7 +25,12 @@ func (s *slab) take() *conn {
 }
 
 func (s *slab) give(c *conn) {
-	*c = conn{}
-	c.next = s.free
+	*c = conn{link: link{id: c.id, next: s.free}}
 	s.free = c
 }
+
+// size is the number of connections that exist, free ones included.
+func (s *slab) size() int { return len(s.blocks) * blockSize }
+
+// at returns the connection of an id.
+func (s *slab) at(id int32) *conn { return &s.blocks[id/blockSize][id%blockSize] }

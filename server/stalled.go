@@ -59,6 +59,9 @@ func (s *stalled) play() {
 	if c.resets() {
 		resetOnClose(s.fd)
 	}
+	if c.end == Forgotten {
+		s.engine.forget(c, s.fd)
+	}
 	// Counted before it closes, as on the loop: who sees the close finds it counted.
 	s.engine.counters.closed[c.end].Add(1)
 	_ = s.file.Close() // there is nobody left to tell

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/wire"
+	"tcpbench/metrics"
 )
 
 // Reason is why a connection ended. Its name is stable: results carry it.
@@ -29,6 +30,8 @@ const (
 	ExcessData                     // bytes after the last request
 	HeaderTimeout                  // no whole header in time
 	RequestTimeout                 // a header or a first byte, but no whole request in time
+	Silent                         // the peer gave no sign of life for as many beats as its script allows
+	Forgotten                      // the peer closed, and the script has the server never do so
 	Descriptors                    // refused: RLIMIT_NOFILE is near
 	Shutdown                       // the server was stopped
 	nreasons
@@ -38,7 +41,7 @@ var reasonNames = [nreasons]string{
 	"completed", "hello", "unused", "peer_closed_early", "peer_reset", "peer_vanished",
 	"not_a_header", "unknown_version", "impossible_script", "request_too_large",
 	"response_too_large", "excess_data", "header_timeout", "request_timeout",
-	"descriptors", "shutdown",
+	"silent", "forgotten", "descriptors", "shutdown",
 }
 
 func (r Reason) String() string { return reasonNames[r] }
@@ -63,6 +66,9 @@ type Stats struct {
 	// Stalled counts connections that did not take a response at once: slow
 	// readers, or responses larger than the send buffer.
 	Stalled uint64 `json:"stalled"`
+	// Beats counts the pings of the server and the pings of clients that it listened
+	// to; those that it answers as a request are Exchanges.
+	Beats metrics.Beats `json:"beats"`
 	// Closed counts ended connections by the names of Reasons, all of them present.
 	Closed map[string]uint64 `json:"closed"`
 }
@@ -75,6 +81,7 @@ func (s Stats) Merge(other Stats) Stats {
 	s.BytesRead += other.BytesRead
 	s.BytesWritten += other.BytesWritten
 	s.Stalled += other.Stalled
+	s.Beats.Add(other.Beats)
 	closed := make(map[string]uint64, nreasons)
 	maps.Copy(closed, s.Closed)
 	for name, n := range other.Closed {
@@ -92,6 +99,9 @@ type counters struct {
 	read      atomic.Uint64
 	written   atomic.Uint64
 	stalled   atomic.Uint64
+	sent      atomic.Uint64 // pings
+	answered  atomic.Uint64
+	missed    atomic.Uint64
 	closed    [nreasons]atomic.Uint64
 	_         [64]byte
 }
@@ -111,6 +121,7 @@ func (c *counters) snapshot() Stats {
 	s.BytesRead = c.read.Load()
 	s.BytesWritten = c.written.Load()
 	s.Stalled = c.stalled.Load()
+	s.Beats = metrics.Beats{Sent: c.sent.Load(), Answered: c.answered.Load(), Missed: c.missed.Load()}
 	return s
 }
 

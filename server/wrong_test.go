@@ -34,7 +34,7 @@ func wrongs() map[string]struct {
 		"next version":      {with(2, 2), UnknownVersion},
 		"unknown kind":      {with(3, 0xf0), ImpossibleScript},
 		"answer":            {with(3, byte(wire.HelloReply)<<4), ImpossibleScript},
-		"never":             {with(3, byte(wire.Never)<<2), ImpossibleScript}, // not played yet
+		"never by RST":      {with(3, byte(wire.Never)<<2|byte(wire.RST)), ImpossibleScript},
 		"unknown close":     {with(3, 0x03), ImpossibleScript},
 		"beat, no pings":    {with(15, 1), ImpossibleScript},
 		"empty exchanges":   {wire.Script{Exchanges: 2}.Append(nil), ImpossibleScript},
@@ -45,7 +45,7 @@ func wrongs() map[string]struct {
 		"after a hello":     {append(wire.Script{Kind: wire.Hello}.Append(nil), 0), ExcessData},
 		"after the server":  {append(opening(wire.Script{CloseBy: wire.Server, Exchanges: 1}), 1, 2, 3), ExcessData},
 		"a second request":  {append(opening(sound), opening(sound)...), ExcessData},
-		"listen":            {wire.Script{Kind: wire.Listen, Exchanges: 1, Beat: wire.BeatUnit}.Append(nil), ImpossibleScript},
+		"listen to nothing": {wire.Script{Kind: wire.Listen, Exchanges: 1, Beat: wire.BeatUnit}.Append(nil), ImpossibleScript},
 		"a lot of nonsense": {make([]byte, 300<<10), NotAHeader},
 	}
 }

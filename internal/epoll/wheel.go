@@ -20,10 +20,10 @@ const (
 // Never is what Next returns when no timer is set.
 const Never = int64(math.MaxInt64)
 
-// Wheel holds one timer for each of a fixed number of ids. Setting, cancelling and
+// Wheel holds one timer for each of a number of ids. Setting, cancelling and
 // expiring cost the same for one timer as for a million (Varghese and Lauck,
-// hierarchical timing wheels): the lists are linked through arrays made once, so no
-// operation allocates.
+// hierarchical timing wheels): the lists are linked through arrays, so no operation
+// but Grow allocates.
 //
 // A timer is never early and at most one Tick late, beyond the lateness of the
 // caller. Times are nanoseconds since an instant of the caller's choice.
@@ -42,14 +42,19 @@ type link struct {
 
 // NewWheel returns a wheel for the ids 0 … n-1 that starts at now.
 func NewWheel(n int, now int64) *Wheel {
-	w := &Wheel{tick: now >> tickShift, links: make([]link, n)}
+	w := &Wheel{tick: now >> tickShift, links: make([]link, 0, n)}
 	for i := range w.heads {
 		w.heads[i] = unlinked
 	}
-	for i := range w.links {
-		w.links[i].list = unlinked
-	}
+	w.Grow(n)
 	return w
+}
+
+// Grow makes room for the ids up to n-1. Timers that are set stay so.
+func (w *Wheel) Grow(n int) {
+	for len(w.links) < n {
+		w.links = append(w.links, link{list: unlinked})
+	}
 }
 
 // Set makes the timer of id due at the time at, whatever it was before.

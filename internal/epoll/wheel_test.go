@@ -18,7 +18,8 @@ func FuzzWheel(f *testing.F) {
 func compareWithMap(t *rapid.T) {
 	const ids = 16
 	now := rapid.Int64Range(0, 1<<50).Draw(t, "start")
-	w := NewWheel(ids, now)
+	size := rapid.IntRange(0, ids).Draw(t, "size") // ids beyond it need room first
+	w := NewWheel(size, now)
 	model := map[int32]int64{}
 	id := rapid.Int32Range(0, ids-1)
 	// From below a tick to beyond what four levels hold.
@@ -28,11 +29,18 @@ func compareWithMap(t *rapid.T) {
 	t.Repeat(map[string]func(*rapid.T){
 		"set": func(t *rapid.T) {
 			i, at := id.Draw(t, "id"), now+span.Draw(t, "in")
+			if int(i) >= size {
+				size = int(i) + 1
+				w.Grow(size)
+			}
 			w.Set(i, at)
 			model[i] = at
 		},
 		"cancel": func(t *rapid.T) {
 			i := id.Draw(t, "id")
+			if int(i) >= size {
+				t.Skip("no such timer yet")
+			}
 			w.Cancel(i)
 			delete(model, i)
 		},

@@ -11,14 +11,11 @@ var (
 	howNames    = []string{FIN: "fin", RST: "rst", HalfClose: "half"}
 )
 
-// Never is not played yet: no flag and no UnmarshalText takes it.
-const playedClosers = int(Both) + 1
-
 func (c Closer) String() string { return name(closerNames, int(c)) }
 func (h How) String() string    { return name(howNames, int(h)) }
 
 // CloserNames lists the words that Closer.UnmarshalText accepts.
-func CloserNames() []string { return slices.Clone(closerNames[:playedClosers]) }
+func CloserNames() []string { return slices.Clone(closerNames) }
 
 // HowNames lists the words that How.UnmarshalText accepts.
 func HowNames() []string { return slices.Clone(howNames) }
@@ -31,7 +28,7 @@ func (h How) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // UnmarshalText accepts the names that String returns.
 func (c *Closer) UnmarshalText(text []byte) error {
-	i, err := index(closerNames[:playedClosers], string(text))
+	i, err := index(closerNames, string(text))
 	*c = Closer(i)
 	return err
 }

@@ -14,7 +14,8 @@
 // All numbers are big-endian. play holds the kind in its high four bits, then two
 // bits each for who closes and how. request and response are payload bytes: the
 // first request is the header and request bytes behind it, every further one is
-// request bytes alone. beat is an interval in units of BeatUnit. docs/protocol.md is the same for readers of packets.
+// request bytes alone. beat is an interval in units of BeatUnit. docs/protocol.md is the same
+// for readers of packets.
 package wire
 
 import (
@@ -51,11 +52,13 @@ const (
 	// HelloReply is the answer to Hello: RequestSize and ResponseSize hold the
 	// largest payloads that the server accepts.
 	HelloReply
-	// Listen is a life of pings by the client, which the server never answers. It
-	// reaps who is silent for Exchanges beats.
+	// Listen is a life of pings by the client, of RequestSize bytes each, which the
+	// server never answers. It reaps who is silent for Exchanges beats.
 	Listen
-	// Ping is a life of pings by the server, one each beat, which the client
-	// answers. The server reaps who leaves Exchanges of them unanswered in a row.
+	// Ping is a life of pings by the server, of ResponseSize bytes, which the client
+	// answers by RequestSize bytes: the first as soon as the first request is whole,
+	// then one each beat. The server reaps who leaves Exchanges of them unanswered
+	// in a row.
 	Ping
 
 	kinds
@@ -170,7 +173,7 @@ func (s *Script) check() error {
 		return fmt.Errorf("%w: a beat without pings", ErrScript)
 	case s.Kind == Listen && s.ResponseSize != 0:
 		return fmt.Errorf("%w: a listener that responds", ErrScript)
-	case s.Kind == Ping && (s.RequestSize == 0 || s.ResponseSize == 0):
+	case beats && s.RequestSize == 0, s.Kind == Ping && s.ResponseSize == 0:
 		return fmt.Errorf("%w: a ping or an answer of no bytes", ErrScript)
 	case beats && (s.CloseBy != Client || s.CloseHow == HalfClose):
 		return fmt.Errorf("%w: pings are closed by the client, by FIN or RST", ErrScript)

@@ -63,9 +63,10 @@ func TestParseRejects(t *testing.T) {
 		{"never by RST", Script{CloseBy: Never, CloseHow: RST}.Append(nil), ErrScript},
 		{"half-close by the server", Script{CloseBy: Server, CloseHow: HalfClose, Exchanges: 1}.Append(nil), ErrScript},
 		{"half-close without a last request", Script{CloseHow: HalfClose}.Append(nil), ErrScript},
-		{"listen without a beat", Script{Kind: Listen, Exchanges: 1}.Append(nil), ErrScript},
-		{"listen without a limit", Script{Kind: Listen, Beat: BeatUnit}.Append(nil), ErrScript},
-		{"listen and respond", Script{Kind: Listen, Beat: BeatUnit, Exchanges: 1, ResponseSize: 1}.Append(nil), ErrScript},
+		{"listen without a beat", Script{Kind: Listen, Exchanges: 1, RequestSize: 1}.Append(nil), ErrScript},
+		{"listen without a limit", Script{Kind: Listen, RequestSize: 1, Beat: BeatUnit}.Append(nil), ErrScript},
+		{"listen and respond", Script{Kind: Listen, Beat: BeatUnit, Exchanges: 1, RequestSize: 1, ResponseSize: 1}.Append(nil), ErrScript},
+		{"listen to nothing", Script{Kind: Listen, Beat: BeatUnit, Exchanges: 1}.Append(nil), ErrScript},
 		{"ping without an answer", Script{Kind: Ping, Beat: BeatUnit, Exchanges: 1, ResponseSize: 1}.Append(nil), ErrScript},
 		{"server closes after nothing", Script{CloseBy: Server}.Append(nil), ErrScript},
 	} {
@@ -115,7 +116,7 @@ func TestAppendRoundsTheBeatUp(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{
 		1: BeatUnit, BeatUnit: BeatUnit, BeatUnit + 1: 2 * BeatUnit, MaxBeat: MaxBeat, MaxBeat + 1: MaxBeat,
 	} {
-		s, err := Parse(Script{Kind: Listen, Exchanges: 1, Beat: in}.Append(nil))
+		s, err := Parse(Script{Kind: Listen, Exchanges: 1, RequestSize: 1, Beat: in}.Append(nil))
 		if err != nil || s.Beat != want {
 			t.Errorf("%v became %v, %v; want %v", in, s.Beat, err, want)
 		}
