@@ -1,6 +1,10 @@
 package loadgen
 
-import "tcpbench/metrics"
+import (
+	"math"
+
+	"tcpbench/metrics"
+)
 
 // nextBeat is the time of the connection's next beat. Its place in the interval depends
 // on the slot alone, so that beats are spread over it and need no memory.
@@ -15,6 +19,10 @@ func (l *loop) nextBeat(slot int32) int64 {
 // onMissed: an answer has not come before the next beat.
 func (l *loop) onMissed(slot int32) {
 	c := &l.conns[slot]
+	if l.Lifecycle.beats(ServerPings) {
+		l.lose(slot, metrics.PeerSilent) // the pings are the server's, who counts them
+		return
+	}
 	l.beats.Missed++
 	if c.missed++; int(c.missed) >= l.Lifecycle.Beat.Missed {
 		l.lose(slot, metrics.PeerSilent)
@@ -22,6 +30,45 @@ func (l *loop) onMissed(slot int32) {
 	}
 	l.enter(slot, sending)
 	l.onSending(slot, 0)
+}
+
+// onPings: pings of the server have come, n of them whole.
+func (l *loop) onPings(slot int32, more bool) {
+	c := &l.conns[slot]
+	l.settle(c)
+	c.left = 0
+	if n := c.received / l.until.Bytes; n > 0 {
+		c.received %= l.until.Bytes
+		// Of more than the server may leave unanswered none will be forgiven anyway.
+		c.pending = uint16(min(int64(c.pending)+n, math.MaxUint16))
+	}
+	c.readable = more
+	if l.dismissed {
+		l.proceed(slot, 0)
+		return
+	}
+	l.enter(slot, sending)
+	l.onSending(slot, 0)
+}
+
+// sentPong: one ping is answered. The next state waits for the next ping: as the first
+// one of a life may come anywhere in the interval, for half of it more than allowed.
+func (l *loop) sentPong(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	c.again, c.sent = true, 0
+	if c.pending > 0 {
+		c.pending--
+	}
+	if c.pending > 0 {
+		l.onSending(slot, mask)
+		return
+	}
+	b := l.Lifecycle.Beat
+	l.enterUntil(slot, receiving, l.clock()+int64(b.Every)*int64(b.Missed)+int64(b.Every)/2)
+	if c.readable || mask&ended != 0 {
+		c.readable = false
+		l.onReceiving(slot, mask)
+	}
 }
 
 // dismiss ends the rest of all connections that were kept for the measured time: they
@@ -33,7 +80,9 @@ func (l *loop) dismiss() {
 	l.dismissed = true
 	for slot := range l.conns {
 		// The others learn when their answer is here.
-		if c := &l.conns[slot]; c.state == resting {
+		c := &l.conns[slot]
+		waits := c.state == receiving && c.pending == 0 && l.Lifecycle.beats(ServerPings)
+		if c.state == resting || waits {
 			c.leaving = true
 			l.enterUntil(int32(slot), resting, l.closeLimit.at(l.now))
 		}

@@ -77,7 +77,7 @@ func held(f *fickle) Config {
 		Lifecycle: Lifecycle{
 			Request: []byte("b"), Again: []byte("b"), Response: Until{Kind: Exactly, Bytes: 1},
 			CloseBy: wire.Client, CloseHow: wire.FIN, Keep: true,
-			Beat: &Heartbeat{Every: 20 * time.Millisecond, Missed: 3},
+			Beat: &Heartbeat{Every: 20 * time.Millisecond, Missed: 3, Design: ClientPings},
 		},
 	}
 }

@@ -35,6 +35,10 @@ func (l *loop) onSending(slot int32, mask uint32) {
 // sentRequest: a request is in the kernel's hands, whole.
 func (l *loop) sentRequest(slot int32, mask uint32) {
 	c := &l.conns[slot]
+	if l.Lifecycle.beats(ServerPings) {
+		l.sentPong(slot, mask)
+		return
+	}
 	l.clock()
 	if c.pending == 0 {
 		c.mark = l.now
@@ -95,6 +99,16 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 		}
 		c.heard = l.now
 		c.received += int64(n)
+		if l.Lifecycle.beats(ServerPings) {
+			if c.received >= l.until.Bytes {
+				l.onPings(slot, n == len(l.buffer) || mask&ended != 0)
+				return
+			}
+			if n < len(l.buffer) && mask&ended == 0 {
+				return
+			}
+			continue
+		}
 		whole, outcome := l.whole(slot, l.buffer[:n])
 		if outcome != metrics.Succeeded {
 			l.finish(slot, metrics.StageExchange, outcome)
@@ -270,7 +284,8 @@ func (l *loop) gap() int64 {
 // lose ends a connection whose peer is gone, and notes how long it took to find out.
 func (l *loop) lose(slot int32, outcome metrics.Outcome) {
 	c := &l.conns[slot]
-	if l.Lifecycle.Beat != nil && c.measured {
+	// Who pings a listener hears nothing, be it alive or dead.
+	if l.Lifecycle.Beat != nil && !l.Lifecycle.beats(ServerListens) && c.measured {
 		l.hist.detect.Record(l.clock() - c.heard)
 	}
 	l.finish(slot, metrics.StageExchange, outcome)

@@ -63,14 +63,30 @@ func Scripted(s wire.Script) Lifecycle {
 	}
 }
 
-// Heartbeat is a small exchange again and again: the client pings, the server answers,
-// and a server that does not is noticed. The beats of different connections are spread over the interval.
+// Heartbeat is a small message again and again, by which a dead peer is noticed. The
+// beats of different connections are spread over the interval.
 type Heartbeat struct {
 	Every time.Duration `json:"every"`
 	// Missed is the number of beats in a row without an answer after which the peer
 	// counts as dead.
-	Missed int `json:"missed"`
+	Missed int    `json:"missed"`
+	Design Design `json:"design"`
 }
+
+// Design says who pings, and so who notices that the other is dead.
+type Design string
+
+const (
+	// ClientPings and the server answers: the client notices.
+	ClientPings Design = "ping"
+	// ServerListens to the client's pings and never answers: the server notices.
+	ServerListens Design = "listen"
+	// ServerPings and the client answers: both notice.
+	ServerPings Design = "server"
+)
+
+// beats tells whether connections have a heartbeat of that design.
+func (l *Lifecycle) beats(d Design) bool { return l.Beat != nil && l.Beat.Design == d }
 
 // UntilKind is a way to know that a response is whole.
 type UntilKind string
@@ -209,8 +225,10 @@ func (l Lifecycle) validateRest() error {
 		return errors.New("a heartbeat: want 1 to 100 missed beats to make a dead peer")
 	case len(l.Again) == 0 || l.ConnectOnly:
 		return errors.New("a heartbeat: want a request of a byte or more")
-	case l.Response.Kind != Exactly || l.Response.Bytes == 0:
-		return errors.New("a heartbeat: want a response of a known size")
+	case l.Response.Kind != Exactly || (l.Response.Bytes == 0) != (b.Design == ServerListens):
+		return errors.New("a heartbeat: want a response of a known size, and none from a server that only listens")
+	case b.Design != ClientPings && b.Design != ServerListens && b.Design != ServerPings:
+		return fmt.Errorf("a heartbeat: %q is none of ping, listen, server", b.Design)
 	}
 	return nil
 }

@@ -52,8 +52,9 @@ type LoopReport struct {
 	Turns uint64 `json:"turns"`
 }
 
-// Beats counts heartbeats. Those that the peer was still to answer when the run ended
-// are neither answered nor missed.
+// Beats counts heartbeats by the side that sends the pings; where the server only
+// listens, it counts those that it has heard as answered. Those that the peer was still
+// to answer when the run ended are neither answered nor missed.
 type Beats struct {
 	Sent     uint64 `json:"sent"`
 	Answered uint64 `json:"answered"`
@@ -128,6 +129,8 @@ type ServerReport struct {
 	Open      uint64            `json:"open"`
 	Exchanges uint64            `json:"exchanges"`
 	Closed    map[string]uint64 `json:"closed"` // by reason, docs/protocol.md
+	// Beats are the server's own pings, or the pings of clients that it only heard.
+	Beats *Beats `json:"heartbeats,omitempty"`
 }
 
 // Merge adds the report of another server that ran at the same time.
@@ -136,6 +139,13 @@ func (r *ServerReport) Merge(other ServerReport) {
 	r.Open += other.Open
 	r.Exchanges += other.Exchanges
 	r.Closed = addCounts(r.Closed, other.Closed)
+	if other.Beats != nil {
+		sum := *other.Beats
+		if r.Beats != nil {
+			sum.Add(*r.Beats)
+		}
+		r.Beats = &sum
+	}
 }
 
 // Interval is one second as one client saw it: the differences to the second

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tcpbench/internal/wire"
+	"tcpbench/loadgen"
 )
 
 // Misuse says that a workload contradicts itself: which flag, what is wrong, and what to do.
@@ -77,7 +78,7 @@ func (w *Workload) checkRanges() error {
 }
 
 func (w *Workload) checkOptions() error {
-	o := &w.options
+	o, s := &w.options, &w.serverOptions
 	switch {
 	case o.SYNCount < 0 || o.SYNCount > 127:
 		return misuse("syncnt", " %d: want 1 to 127, or 0 for net.ipv4.tcp_syn_retries", o.SYNCount)
@@ -87,8 +88,14 @@ func (w *Workload) checkOptions() error {
 		return misuse("keepalive", " %v and --keepalive-interval %v: want whole seconds", o.KeepAlive, o.KeepInterval)
 	case o.KeepProbes < 0 || o.KeepProbes > 127:
 		return misuse("keepalive-probes", " %d: want 1 to 127", o.KeepProbes)
-	case o.KeepAlive == 0 && w.set("keepalive-interval", "keepalive-probes"):
+	case o.KeepAlive == 0 && s.KeepAlive == 0 && w.set("keepalive-interval", "keepalive-probes"):
 		return misuse("keepalive-interval", " and --keepalive-probes are of the probes: add --keepalive, as in --keepalive 5s")
+	case s.KeepAlive < 0 || s.KeepAlive%time.Second != 0:
+		return misuse("server-keepalive", " %v: want whole seconds", s.KeepAlive)
+	case s.UserTimeout < 0:
+		return misuse("server-user-timeout", " %v: want 1ms or more", s.UserTimeout)
+	case s.DeferAccept < 0 || s.DeferAccept%time.Second != 0:
+		return misuse("defer-accept", " %v: want whole seconds", s.DeferAccept)
 	case o.UserTimeout < 0:
 		return misuse("user-timeout", " %v: want 1ms or more", o.UserTimeout)
 	case o.FixedPorts && o.PortRange == [2]int{}:
@@ -140,10 +147,12 @@ func (w *Workload) checkLifecycle() error {
 		return misuse("close-wait", " waits behind the client's FIN: it needs --close client --close-how fin")
 	case w.closeHow == wire.HalfClose && (w.closeBy != wire.Client || w.connectOnly || w.pipeline || w.heartbeat > 0):
 		return misuse("close-how", " half is a client's FIN behind its last request: it needs --close client, and neither --connect-only, --pipeline nor --heartbeat")
-	case (w.hold > 0 || w.linger > 0 || w.closeRate > 0) && (w.closeBy != wire.Client || w.closeHow == wire.HalfClose):
+	case (w.hold > 0 || w.linger > 0 || w.closeRate > 0) && (w.closeBy == wire.Server || w.closeBy == wire.Both || w.closeHow == wire.HalfClose):
 		return misuse("close", " %s, %s: the close comes with the last response, so connections cannot stay or close at a rate: leave --hold, --stay and --close-rate out, or let the client close", w.closeBy, w.closeHow)
-	case raw && w.closeBy == wire.Both:
-		return misuse("close", " both needs a tcpbench server, which is told to: leave --payload out")
+	case raw && (w.closeBy == wire.Both || w.closeBy == wire.Never):
+		return misuse("close", " %s needs a tcpbench server, which is told to: leave --payload out", w.closeBy)
+	case w.closeBy == wire.Never && w.closeHow != wire.FIN:
+		return misuse("close", " never leaves the client's FIN unanswered: leave --close-how out")
 	case w.exchanges > 1 && w.requestSize == 0 && !raw:
 		return misuse("exchanges", " %d: a further request needs a byte by which the server knows it: make --request-size 1 or more", w.exchanges)
 	case w.pipeline && (w.gap > 0 || raw || w.exchanges < 2):
@@ -154,16 +163,20 @@ func (w *Workload) checkLifecycle() error {
 
 func (w *Workload) checkHeartbeat(raw bool) error {
 	if w.heartbeat == 0 {
-		if w.set("missed") {
-			return misuse("missed", " says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s")
+		if w.set("missed", "heartbeat-design") {
+			return misuse("missed", " and --heartbeat-design say how a heartbeat goes: add --heartbeat, as in --heartbeat 5s")
 		}
 		return nil
 	}
 	switch {
 	case w.heartbeat < 10*time.Millisecond || w.heartbeat > 10*time.Minute || w.heartbeat%(10*time.Millisecond) != 0:
 		return misuse("heartbeat", " %v: want 10ms to 10m, in steps of 10ms", w.heartbeat)
-	case w.set("exchanges", "gap", "pipeline", "stay"):
-		return misuse("heartbeat", " goes on for as long as the connection lives: leave --exchanges, --gap, --pipeline and --stay out")
+	case w.set("exchanges", "gap", "pipeline", "stay", "exchange-rate"):
+		return misuse("heartbeat", " goes on for as long as the connection lives: leave --exchanges, --exchange-rate, --gap, --pipeline and --stay out")
+	case w.design != loadgen.ClientPings && w.closeBy != wire.Client:
+		return misuse("heartbeat-design", " %s: the client closes: leave --close out", w.design)
+	case w.design == loadgen.ServerListens && w.set("response-size"):
+		return misuse("heartbeat-design", " listen is a server that never answers: leave --response-size out")
 	case raw:
 		return misuse("heartbeat", " needs a tcpbench server: leave --payload out")
 	case w.requestSize == 0 && !raw:
@@ -177,8 +190,8 @@ func (w *Workload) checkHeartbeat(raw bool) error {
 }
 
 func (w *Workload) checkTarget() error {
-	if w.target != "" && w.set("ports", "server-loops", "backlog", "ipv6") {
-		return misuse("ports", ", --server-loops, --backlog and --ipv6 are for the run's own server: leave them out with --target")
+	if w.target != "" && w.set("ports", "server-loops", "backlog", "ipv6", "defer-accept", "server-keepalive", "server-user-timeout") {
+		return misuse("ports", ", --server-loops, --backlog, --ipv6, --defer-accept, --server-keepalive and --server-user-timeout are for the run's own server: leave them out with --target")
 	}
 	if w.target != "" && w.connections > MostConnections()*64 {
 		return misuse("connections", " %d: more than 64 client processes hold; raise the hard limit of descriptors (ulimit -Hn)", w.connections)

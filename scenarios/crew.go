@@ -165,6 +165,10 @@ func (s *stage) sample() *child.Usage {
 		total.SystemNS += m.Usage.SystemNS
 		total.MaxRSS += m.Usage.MaxRSS
 		total.Server.Merge(*m.Usage.Server)
+		if total.Histograms, err = metrics.MergeHistograms(total.Histograms, m.Usage.Histograms); err != nil {
+			s.serverLost = err
+			return nil
+		}
 	}
 	return total
 }

@@ -107,6 +107,11 @@ func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 	plan.Server = &server.Config{
 		Loops: w.serverLoops, Backlog: w.backlog,
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
+		Options: w.serverOptions,
+	}
+	plan.Server.FastOpen = w.options.FastOpen
+	if w.serverOptions.KeepAlive > 0 {
+		plan.Server.KeepInterval, plan.Server.KeepProbes = w.options.KeepInterval, w.options.KeepProbes
 	}
 	for _, p := range ports {
 		plan.Server.Addrs = append(plan.Server.Addrs, netip.AddrPortFrom(host, p))
@@ -164,7 +169,17 @@ func (w *Workload) script() wire.Script {
 		CloseBy: w.closeBy, CloseHow: w.closeHow, Exchanges: uint16(w.exchanges),
 		RequestSize: w.requestSize, ResponseSize: w.responseSize,
 	}
-	if w.heartbeat > 0 {
+	if w.heartbeat == 0 {
+		return s
+	}
+	switch w.design {
+	case loadgen.ServerListens:
+		s.Kind, s.ResponseSize = wire.Listen, 0
+		s.Exchanges, s.Beat = uint16(w.missed), w.heartbeat
+	case loadgen.ServerPings:
+		s.Kind = wire.Ping
+		s.Exchanges, s.Beat = uint16(w.missed), w.heartbeat
+	default:
 		s.Exchanges = 0 // until the client closes
 	}
 	return s
@@ -177,7 +192,7 @@ func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
 	l.Hold, l.Keep = w.linger, w.hold > 0 && w.rate == nil && w.burst == 0
 	if w.heartbeat > 0 {
 		l.Exchanges = 1
-		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed}
+		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design}
 	}
 	return l
 }
@@ -216,6 +231,7 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	}
 	if c.Lifecycle.Beat == nil {
 		delete(settings, "missed")
+		delete(settings, "heartbeat-design")
 	}
 	return settings
 }

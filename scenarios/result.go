@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 )
@@ -62,6 +63,20 @@ func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 	}
 }
 
+// serve adds what the servers have counted and measured to the result.
+func serve(r *metrics.Result, u *child.Usage) error {
+	if u == nil {
+		return nil
+	}
+	r.Server = u.Server
+	if r.Beats != nil && u.Server.Beats != nil {
+		r.Beats.Add(*u.Server.Beats)
+	}
+	var err error
+	r.Histograms, err = metrics.MergeHistograms(r.Histograms, u.Histograms)
+	return err
+}
+
 func perConnection(user, system int64, rss, connections uint64) *metrics.Usage {
 	u := &metrics.Usage{UserS: float64(user) / 1e9, SystemS: float64(system) / 1e9, MaxRSSBytes: rss}
 	if connections > 0 {
@@ -89,6 +104,10 @@ func describe(p *Plan) metrics.Scenario {
 	return sc
 }
 
+var beatWords = map[loadgen.Design]string{
+	loadgen.ClientPings: "ping", loadgen.ServerListens: "ping a listener", loadgen.ServerPings: "pinged",
+}
+
 // sentence is the lifecycle in one line.
 func sentence(l *loadgen.Lifecycle) string {
 	var b strings.Builder
@@ -108,6 +127,13 @@ func sentence(l *loadgen.Lifecycle) string {
 		case loadgen.Match:
 			fmt.Fprintf(&b, ", receive until %q", l.Response.Pattern)
 		}
+	}
+	if l.Beat != nil {
+		fmt.Fprintf(&b, ", %s every %v", beatWords[l.Beat.Design], l.Beat.Every)
+	}
+	if l.CloseBy == wire.Never {
+		b.WriteString(", client closes by FIN and the server never does")
+		return b.String()
 	}
 	fmt.Fprintf(&b, ", %s closes by %s", l.CloseBy, strings.ToUpper(l.CloseHow.String()))
 	if l.CloseWait {

@@ -90,7 +90,14 @@ func TestEveryArrivalWithEveryLifecycle(t *testing.T) {
 		{"--close server", 1, "limited hold"},
 		{"--close server --close-how rst --exchanges 2", 2, "limited hold"},
 		{"--close both", 1, "limited hold"},
+		{"--close never", 1, ""},
+		{"--close never --exchanges 2 --gap 5ms", 2, ""},
 		{"--heartbeat 20ms", 0, "closed limited constant poisson ramp steps burst"},
+		{"--heartbeat 20ms --close never", 0, "closed limited constant poisson ramp steps burst"},
+		{"--heartbeat 20ms --heartbeat-design listen", 0, "closed limited constant poisson ramp steps burst"},
+		{"--heartbeat 20ms --heartbeat-design listen --close-how rst", 0, "closed limited constant poisson ramp steps burst"},
+		{"--heartbeat 20ms --heartbeat-design server", 0, "closed limited constant poisson ramp steps burst"},
+		{"--heartbeat 20ms --heartbeat-design server --close-wait", 0, "closed limited constant poisson ramp steps burst"},
 	}
 	for arrival, args := range arrivals {
 		t.Run(arrival, func(t *testing.T) {
@@ -109,7 +116,7 @@ func TestEveryArrivalWithEveryLifecycle(t *testing.T) {
 				if l.exchanges > 0 && r.Server.Exchanges != l.exchanges*r.Attempted {
 					t.Errorf("%s: the server counts %d exchanges of %d connections", line, r.Server.Exchanges, r.Attempted)
 				}
-				if n := r.Server.Closed["completed"] + r.Server.Closed["unused"]; n != r.Server.Accepted {
+				if n := r.Server.Closed["completed"] + r.Server.Closed["unused"] + r.Server.Closed["forgotten"]; n != r.Server.Accepted {
 					t.Errorf("%s: of %d connections the server closed %v", line, r.Server.Accepted, r.Server.Closed)
 				}
 			}
@@ -168,6 +175,7 @@ func TestUnknownCongestionControlIsRefused(t *testing.T) {
 func TestSocketOptions(t *testing.T) {
 	for _, args := range []string{
 		"--nodelay --quickack --reuseaddr --syncnt 3 --tos 16 --user-timeout 5s --keepalive 10s --keepalive-interval 5s --keepalive-probes 3",
+		"--server-keepalive 10s --keepalive-interval 5s --server-user-timeout 5s --defer-accept 3s",
 		"--local-ports 20000-29999", "--local-ports 21000-21999 --explicit-ports --sources 127.0.0.7", "--congestion reno", "--bind-port",
 	} {
 		r := staged(t, Short, args+" --count 20 --connections 4 --warmup 0s")

@@ -64,7 +64,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	serverReport := s.settle(&report)
+	served := s.settle(&report)
 	after, err := kernel.ReadCounters()
 	if err != nil {
 		return nil, err
@@ -72,9 +72,12 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	r := &metrics.Result{
 		Schema: metrics.Schema, Tool: plan.Tool, Host: host,
 		Scenario: describe(&plan), Command: plan.Command, Started: started,
-		Series: s.rows, Server: serverReport,
+		Series: s.rows,
 	}
 	s.fill(r, &report)
+	if err := serve(r, served); err != nil {
+		return nil, err
+	}
 	s.judge(r, &report, after.Sub(s.before))
 	return r, nil
 }
@@ -196,7 +199,7 @@ func (s *stage) mark() mark {
 // settle waits until the servers have accepted and closed what the clients have opened and
 // closed: the last connections are still on their way through their queues when the
 // clients are done.
-func (s *stage) settle(report *metrics.ClientReport) *metrics.ServerReport {
+func (s *stage) settle(report *metrics.ClientReport) *child.Usage {
 	for deadline := time.Now().Add(settlePatience); ; time.Sleep(5 * time.Millisecond) {
 		u := s.sample()
 		if u == nil {
@@ -204,7 +207,7 @@ func (s *stage) settle(report *metrics.ClientReport) *metrics.ServerReport {
 		}
 		settled := u.Server.Accepted >= report.Established && u.Server.Open <= report.Open
 		if settled || time.Now().After(deadline) {
-			return u.Server
+			return u
 		}
 	}
 }

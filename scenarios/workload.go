@@ -11,6 +11,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/server"
 )
 
 // Workload is a run in the words of its flags: who connects when, what one connection
@@ -46,6 +47,7 @@ type Workload struct {
 	linger       time.Duration
 	heartbeat    time.Duration
 	missed       int
+	design       loadgen.Design
 	closeBy      wire.Closer
 	closeHow     wire.How
 	closeWait    bool
@@ -58,10 +60,11 @@ type Workload struct {
 
 	options loadgen.Options
 
-	ports       []uint16
-	ipv6        bool
-	serverLoops int
-	backlog     int
+	ports         []uint16
+	ipv6          bool
+	serverLoops   int
+	backlog       int
+	serverOptions server.Options
 }
 
 // NewWorkload returns the built-in workload of that name, with its defaults, and whether
@@ -71,7 +74,7 @@ func NewWorkload(name string) (*Workload, bool) {
 		name:     name,
 		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
 		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
-		exchanges: 1, missed: 3,
+		exchanges: 1, missed: 3, design: loadgen.ClientPings,
 		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
 		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(),
 	}
@@ -139,6 +142,9 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.BoolVarP(&w.ipv6, "ipv6", "6", false, "the run's own server listens on ::1")
 	f.IntVar(&w.serverLoops, "server-loops", w.serverLoops, "event loops of the run's own server")
 	f.IntVar(&w.backlog, "backlog", 0, "accept queue of each of its listening sockets (default net.core.somaxconn)")
+	f.DurationVar(&w.serverOptions.DeferAccept, "defer-accept", 0, "TCP_DEFER_ACCEPT of its sockets: accept a connection when it has sent data, or after this time, in whole seconds")
+	f.DurationVar(&w.serverOptions.KeepAlive, "server-keepalive", 0, "SO_KEEPALIVE of its connections, as --keepalive")
+	f.DurationVar(&w.serverOptions.UserTimeout, "server-user-timeout", 0, "TCP_USER_TIMEOUT of its connections")
 }
 
 func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
@@ -149,8 +155,9 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.DurationVar(&w.linger, "stay", 0, "stay established for this long behind the last exchange")
 	f.DurationVar(&w.heartbeat, "heartbeat", w.heartbeat, "exchange again and again, this far apart, for as long as the connection lives")
 	f.IntVar(&w.missed, "missed", w.missed, "beats in a row without an answer after which the peer counts as dead")
+	f.Var(values.Word(&w.design, loadgen.ClientPings, loadgen.ServerListens, loadgen.ServerPings), "heartbeat-design", "who pings: the client, and the server answers; the client, and the server only listens and reaps; or the server")
 
-	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT, or both at once")
+	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT; both at once; or never: the server forgets to, and stays in CLOSE_WAIT")
 	f.Var(values.Named(&w.closeHow, wire.HowNames()), "close-how", "close in order, abort (SO_LINGER 0), or half-close behind the last request")
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
 	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
@@ -175,8 +182,8 @@ func (w *Workload) registerOptions(f *pflag.FlagSet) {
 	f.IntVar(&o.TOS, "tos", 0, "IP_TOS, or the traffic class of IPv6")
 	f.StringVar(&o.Congestion, "congestion", "", "TCP_CONGESTION, as in bbr")
 	f.DurationVar(&o.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
-	f.DurationVar(&o.KeepInterval, "keepalive-interval", 0, "time between two probes")
-	f.IntVar(&o.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT")
+	f.DurationVar(&o.KeepInterval, "keepalive-interval", 0, "time between two probes, of either side")
+	f.IntVar(&o.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT, of either side")
 	f.DurationVar(&o.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
 }
 
@@ -185,7 +192,7 @@ func Words() map[string][]string {
 	return map[string][]string{
 		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
-		"until": {"close", "bytes:"},
+		"until": {"close", "bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
 	}
 }
 

@@ -136,6 +136,9 @@ func tune(eng gnet.Engine, addr netip.AddrPort, cfg *Config) (backlog int, err e
 			return 0, os.NewSyscallError("setsockopt SO_LINGER", err)
 		}
 	}
+	if err := cfg.Options.set(fd); err != nil {
+		return 0, err
+	}
 	// The kernel cuts to somaxconn of the socket's namespace as it is now; gnet
 	// asked for what somaxconn was when the process started.
 	n := cfg.Backlog

@@ -63,6 +63,7 @@ type Config struct {
 	// Reserve is the number of file descriptors that connections leave to the rest
 	// of the process; 0 = 32 and two per loop.
 	Reserve int
+	Options
 }
 
 // lockThread does not pay here: between two rounds gnet yields, and a locked
@@ -156,6 +157,9 @@ func (c *Config) complete() error {
 		return fmt.Errorf("linger %d s: want 0 to %d, or none for the kernel's default", *c.Linger, math.MaxInt16)
 	case c.Reserve < 0:
 		return fmt.Errorf("reserve %d: want 1 descriptor or more, or 0 for the default", c.Reserve)
+	}
+	if err := c.Options.Check(); err != nil {
+		return err
 	}
 	c.Addrs = slices.Clone(c.Addrs)
 	c.Loops = cmp.Or(c.Loops, min(runtime.NumCPU(), maxLoops))

@@ -31,6 +31,7 @@ type serveOptions struct {
 	maxRequest    uint32
 	maxResponse   uint32
 	quiet         bool
+	options       server.Options
 }
 
 func newServe() *cobra.Command {
@@ -63,6 +64,12 @@ counted on stderr.`,
 	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "bound of the wait for a whole request")
 	f.Var(values.New(&o.maxRequest, "16M", "BYTES", values.Size), "max-request", "largest payload of a request")
 	f.Var(values.New(&o.maxResponse, "16M", "BYTES", values.Size), "max-response", "largest payload of a response")
+	f.DurationVar(&o.options.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
+	f.DurationVar(&o.options.KeepInterval, "keepalive-interval", 0, "time between two probes")
+	f.IntVar(&o.options.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT")
+	f.DurationVar(&o.options.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
+	f.DurationVar(&o.options.DeferAccept, "defer-accept", 0, "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time, in whole seconds")
+	f.BoolVar(&o.options.FastOpen, "fastopen", false, "TCP_FASTOPEN: take data in the SYN of clients that hold a cookie")
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
 	return c
 }
@@ -77,6 +84,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	cfg := server.Config{
 		Addrs: addrs, Loops: o.loops, Backlog: o.backlog, Echo: o.echo,
 		HeaderTimeout: o.headerTimeout, MaxRequest: o.maxRequest, MaxResponse: o.maxResponse,
+		Options: o.options,
 	}
 	switch {
 	case o.loops < 1 || o.loops > 256:
@@ -91,6 +99,9 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 		cfg.Linger = &o.linger
 	}
 	defer onSignals(stop)()
+	if err := cfg.Options.Check(); err != nil {
+		return usage("--%w", err)
+	}
 	s, err := server.Start(cfg)
 	if err != nil {
 		return exit{exitFailed, err}

@@ -134,6 +134,12 @@ func serveServer(conn *Conn, cfg server.Config) error {
 		u.Server = &metrics.ServerReport{
 			Accepted: stats.Accepted, Open: stats.Open, Exchanges: stats.Exchanges, Closed: stats.Closed,
 		}
+		if stats.Beats != (metrics.Beats{}) {
+			u.Server.Beats = &stats.Beats
+		}
+		if u.Histograms, err = s.Histograms(); err != nil {
+			return err
+		}
 		if err := conn.Send(Message{Type: Sampled, Usage: u}); err != nil {
 			return err
 		}

@@ -50,6 +50,8 @@ type Usage struct {
 	SystemNS int64                 `json:"system_ns"`
 	MaxRSS   uint64                `json:"max_rss"`
 	Server   *metrics.ServerReport `json:"server,omitempty"`
+	// Histograms are what only a server can measure.
+	Histograms map[string]metrics.Histogram `json:"histograms,omitempty"`
 }
 
 // Conn carries messages, one JSON document a line. Send may be called by several
