@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 )
 
@@ -141,7 +142,7 @@ func TestBalance(t *testing.T) {
 
 // The same with too few ports and too few descriptors, for client and servers alike.
 func TestBalanceOfTheDestitute(t *testing.T) {
-	if !inNamespace(t, "net.ipv4.ip_local_port_range=40000 40019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=40000 40019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
 		return
 	}
 	watchLeaks(t)
@@ -173,7 +174,7 @@ func limitDescriptors(t *testing.T, n int) {
 
 // A client out of descriptors says so, uses those that it has, and does not spin.
 func TestOutOfDescriptors(t *testing.T) {
-	if !alone(t, &syscall.SysProcAttr{}) {
+	if !alone.Process(t, &syscall.SysProcAttr{}) {
 		return
 	}
 	watchLeaks(t)
@@ -203,7 +204,7 @@ func TestOutOfDescriptors(t *testing.T) {
 
 // A run that cannot even begin is an error, and leaves nothing behind.
 func TestNoDescriptorForTheLoops(t *testing.T) {
-	if !alone(t, &syscall.SysProcAttr{}) {
+	if !alone.Process(t, &syscall.SysProcAttr{}) {
 		return
 	}
 	for n := range 4 {

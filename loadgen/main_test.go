@@ -8,16 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
@@ -88,93 +84,6 @@ func until(t testing.TB, what string, yes func() bool) {
 		}
 		return errors.New("not so")
 	})
-}
-
-// needed skips a test for want of something that CI must have.
-func needed(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("CI must have it: %s", what)
-	}
-	t.Skipf("NOT TESTED, for want of %s", what)
-}
-
-// inside names the environment variable that marks the test binary's second life: a
-// process in which one test is alone, with limits or a network namespace of its own.
-const inside = "TCPBENCH_TEST_INSIDE"
-
-// alone runs the calling test again in a process of its own, and tells whether this is
-// that process: if not, the test has been run and is over.
-func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
-	t.Helper()
-	if os.Getenv(inside) == t.Name() {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), inside+"="+t.Name())
-	cmd.SysProcAttr = attr
-	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
-	// The parent-death signal is for the thread that starts the process.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	out, err := cmd.CombinedOutput()
-	switch {
-	case err == nil && bytes.Contains(out, []byte("--- PASS: "+t.Name())):
-	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL):
-		needed(t, fmt.Sprintf("a process of its own: %v", err))
-	case err == nil && bytes.Contains(out, []byte("--- SKIP: "+t.Name())):
-		needed(t, string(out))
-	default:
-		t.Errorf("in a process of its own: %v\n%s", err, out)
-	}
-	return false
-}
-
-// inNamespace is alone in a network namespace where nobody else's connections count,
-// with lo up. Settings are given as in sysctl.conf(5).
-func inNamespace(t *testing.T, settings ...string) bool {
-	t.Helper()
-	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
-	if os.Geteuid() != 0 {
-		// Root of a user namespace may do in it what this needs.
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	if !alone(t, attr) {
-		return false
-	}
-	loopbackUp(t)
-	for _, s := range settings {
-		sysctl(t, s)
-	}
-	return true
-}
-
-func sysctl(t *testing.T, setting string) {
-	t.Helper()
-	name, value, _ := strings.Cut(setting, "=")
-	file := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
-	if err := os.WriteFile(file, []byte(value), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func loopbackUp(t *testing.T) {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(os.NewSyscallError("socket", err))
-	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		t.Fatal(os.NewSyscallError("ioctl(SIOCSIFFLAGS)", err))
-	}
 }
 
 // told is all that a run tells: its report, and what its observer heard.

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
 )
@@ -60,7 +61,7 @@ func newNginx(t *testing.T) *nginx {
 		path, err = exec.LookPath("/usr/sbin/nginx")
 	}
 	if err != nil {
-		needed(t, "nginx: apt-get install nginx-light")
+		alone.Needed(t, "nginx: apt-get install nginx-light")
 	}
 	// A port that was free a moment ago, and from which no client can start.
 	free := serveBelow(t, "127.0.0.1", closes)

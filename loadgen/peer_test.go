@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/alone"
 )
 
 type tcp = net.TCPConn
@@ -40,7 +42,7 @@ func serve(t testing.TB, address string, play peer) *host {
 	h := &host{addr: netip.MustParseAddrPort(address), play: play}
 	if err := h.start(); err != nil {
 		if h.addr.Addr().Is6() && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)) {
-			needed(t, "IPv6: "+err.Error())
+			alone.Needed(t, "IPv6: "+err.Error())
 		}
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics/kernel"
 )
@@ -48,7 +49,7 @@ func timeWaits(t testing.TB) int64 {
 // thousand of them are used once, every further attempt has failed for want of one,
 // and there are few of those: a search of all ports takes milliseconds.
 func TestPortsExhausted(t *testing.T) {
-	if !inNamespace(t, thousandPorts...) {
+	if !alone.Namespace(t, thousandPorts...) {
 		return
 	}
 	watchLeaks(t)
@@ -84,7 +85,7 @@ func TestPortsExhausted(t *testing.T) {
 // With stop the first attempt without a port ends the run, and what is under way is
 // brought to its end.
 func TestPortsExhaustedStop(t *testing.T) {
-	if !inNamespace(t, thousandPorts...) {
+	if !alone.Namespace(t, thousandPorts...) {
 		return
 	}
 	watchLeaks(t)
@@ -100,7 +101,7 @@ func TestPortsExhaustedStop(t *testing.T) {
 
 // With wait an attempt without a port waits for one, as long as its deadline says.
 func TestPortsExhaustedWait(t *testing.T) {
-	if !inNamespace(t, thousandPorts...) {
+	if !alone.Namespace(t, thousandPorts...) {
 		return
 	}
 	watchLeaks(t)
@@ -128,7 +129,7 @@ func TestPortsExhaustedWait(t *testing.T) {
 // When the server closes, ports are free again at once: those who wait for one get it,
 // and nobody fails.
 func TestPortsComeBack(t *testing.T) {
-	if !inNamespace(t, "net.ipv4.ip_local_port_range=20000 20019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
 		return
 	}
 	watchLeaks(t)
@@ -161,7 +162,7 @@ func TestPortsComeBack(t *testing.T) {
 
 // Of those who wait the oldest comes first, also after it was tried in vain.
 func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
-	if !inNamespace(t, "net.ipv4.ip_local_port_range=20000 20000", "net.ipv4.tcp_tw_reuse=0") {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20000", "net.ipv4.tcp_tw_reuse=0") {
 		return
 	}
 	watchLeaks(t)
@@ -195,9 +196,9 @@ func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 // that of a lack of ports, and the name must not be.
 func TestNoSourceAddress(t *testing.T) {
 	if _, err := os.Stat("/proc/sys/net/ipv6"); errors.Is(err, fs.ErrNotExist) {
-		needed(t, "IPv6")
+		alone.Needed(t, "IPv6")
 	}
-	if !inNamespace(t, "net.ipv6.conf.all.disable_ipv6=1") {
+	if !alone.Namespace(t, "net.ipv6.conf.all.disable_ipv6=1") {
 		return
 	}
 	watchLeaks(t)
@@ -215,7 +216,7 @@ func TestNoSourceAddress(t *testing.T) {
 // meet itself: the SYN finds a socket in SYN_SENT, and both halves of a simultaneous
 // open are the same (RFC 9293, section 3.5). Nobody was there all the same.
 func TestNobodyConnectsToItself(t *testing.T) {
-	if !inNamespace(t, "net.ipv4.ip_local_port_range=20000 20001") {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20001") {
 		return
 	}
 	watchLeaks(t)
@@ -234,7 +235,7 @@ func TestNobodyConnectsToItself(t *testing.T) {
 func tool(t *testing.T, name string, commands ...string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		needed(t, name)
+		alone.Needed(t, name)
 	}
 	for _, c := range commands {
 		if out, err := exec.Command(name, strings.Fields(c)...).CombinedOutput(); err != nil {
@@ -246,14 +247,14 @@ func tool(t *testing.T, name string, commands ...string) {
 // The kernel counts what the client says, to the last connection: Tcp ActiveOpens are
 // the SYNs, PassiveOpens the established connections where all are served here.
 func TestKernelAgrees(t *testing.T) {
-	if !inNamespace(t) {
+	if !alone.Namespace(t) {
 		return
 	}
 	watchLeaks(t)
 	const n = 100 // so few that the queue for one neighbour holds all their SYNs
 	tool(t, "ip", "link add v0 type veth peer name v1", "addr add 10.9.0.1/24 dev v0", "link set v0 up", "link set v1 up",
 		"route add unreachable 10.10.0.0/24", "route add prohibit 10.11.0.0/24", "route add blackhole 10.12.0.0/24")
-	sysctl(t, "net.ipv4.neigh.v0.retrans_time_ms=10") // three requests to a neighbour that is not there
+	alone.Sysctl(t, "net.ipv4.neigh.v0.retrans_time_ms=10") // three requests to a neighbour that is not there
 	tool(t, "nft", "add table t", "add chain t o { type filter hook output priority 0 ; }",
 		"add rule t o tcp dport 1000 drop", "add rule t o tcp dport 1001 reject with tcp reset")
 	at := func(target string) []netip.AddrPort { return to(netip.MustParseAddrPort(target)) }

@@ -1,0 +1,126 @@
+// Package alone gives a test a process of its own: with limits that no other test
+// feels, or with a network namespace where nobody else's connections count and
+// settings may change. Only tests import it.
+package alone
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside names the environment variable that marks the test binary's second life.
+const inside = "TCPBENCH_TEST_INSIDE"
+
+// Inside tells whether this is the second life of a test binary: a TestMain that makes
+// children of the same binary must not take it for one.
+func Inside() bool { return os.Getenv(inside) != "" }
+
+// Needed skips a test for want of something that CI must have.
+func Needed(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("CI must have it: %s", what)
+	}
+	t.Skipf("NOT TESTED, for want of %s", what)
+}
+
+// Process runs the calling test again in a process of its own, and tells whether this is
+// that process: if not, the test has been run and is over.
+func Process(t *testing.T, attr *syscall.SysProcAttr) bool {
+	t.Helper()
+	if os.Getenv(inside) == t.Name() {
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	cmd.SysProcAttr = attr
+	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+	// The parent-death signal is for the thread that starts the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err == nil && bytes.Contains(out, []byte("--- PASS: "+t.Name())):
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL):
+		Needed(t, fmt.Sprintf("a process of its own: %v", err))
+	case err == nil && bytes.Contains(out, []byte("--- SKIP: "+t.Name())):
+		Needed(t, string(out))
+	default:
+		t.Errorf("in a process of its own: %v\n%s", err, out)
+	}
+	return false
+}
+
+// Namespace is Process in a network namespace, with lo up. Settings are given as in
+// sysctl.conf(5).
+func Namespace(t *testing.T, settings ...string) bool {
+	t.Helper()
+	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	if os.Geteuid() != 0 {
+		// Root of a user namespace may do in it what this needs.
+		attr.Cloneflags |= unix.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	if !Process(t, attr) {
+		return false
+	}
+	loopbackUp(t)
+	for _, s := range settings {
+		Sysctl(t, s)
+	}
+	return true
+}
+
+// Sysctl changes a setting of the namespace that the test is in.
+func Sysctl(t *testing.T, setting string) {
+	t.Helper()
+	name, value, _ := strings.Cut(setting, "=")
+	file := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	if err := os.WriteFile(file, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tool runs a program that CI must have, and returns what it prints.
+func Tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		Needed(t, name)
+	}
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func loopbackUp(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(os.NewSyscallError("socket", err))
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lo.SetUint16(unix.IFF_UP)
+	switch err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); {
+	case err == unix.EPERM:
+		// AppArmor may grant a user namespace without its privileges.
+		Needed(t, "the right to change a network namespace of one's own")
+	case err != nil:
+		t.Fatal(os.NewSyscallError("ioctl(SIOCSIFFLAGS)", err))
+	}
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/wire"
+)
+
+func TestOptionsReachListenersAndConnections(t *testing.T) {
+	s := start(t, Config{Loops: 2, Options: Options{
+		KeepAlive: 7 * time.Second, KeepInterval: 3 * time.Second, KeepProbes: 4,
+		UserTimeout: 1500 * time.Millisecond, DeferAccept: 3 * time.Second,
+	}})
+	c := dial(t, s)
+	write(t, c, opening(wire.Script{RequestSize: 1, ResponseSize: 1}))
+	expect(t, c, 1)
+	listeners, accepted := sockets(t, s.Addrs(), true), sockets(t, s.Addrs(), false)
+	if len(listeners) != 2 || len(accepted) < 1 {
+		t.Fatalf("%d listeners, %d connections", len(listeners), len(accepted))
+	}
+	for _, tt := range []struct {
+		name                string
+		level, option, want int
+		of                  []int
+	}{
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1, accepted},
+		{"TCP_KEEPIDLE", unix.SOL_TCP, unix.TCP_KEEPIDLE, 7, accepted},
+		{"TCP_KEEPINTVL", unix.SOL_TCP, unix.TCP_KEEPINTVL, 3, accepted},
+		{"TCP_KEEPCNT", unix.SOL_TCP, unix.TCP_KEEPCNT, 4, accepted},
+		{"TCP_USER_TIMEOUT", unix.SOL_TCP, unix.TCP_USER_TIMEOUT, 1500, accepted},
+		{"TCP_DEFER_ACCEPT", unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 3, listeners}, // 1 s, and then twice as long
+	} {
+		for _, fd := range tt.of {
+			if got, err := unix.GetsockoptInt(fd, tt.level, tt.option); err != nil || got != tt.want {
+				t.Errorf("%s is %d, %v; want %d", tt.name, got, err, tt.want)
+			}
+		}
+	}
+}
+
+// A connection that says nothing is not accepted before its time.
+func TestDeferAccept(t *testing.T) {
+	s := start(t, Config{Options: Options{DeferAccept: 30 * time.Second}})
+	silent, eager := dial(t, s), dial(t, s)
+	write(t, eager, opening(wire.Script{RequestSize: 1, ResponseSize: 1}))
+	expect(t, eager, 1)
+	if n := s.Stats().Accepted; n != 1 {
+		t.Errorf("%d accepted, want the one that has sent something", n)
+	}
+	write(t, silent, opening(wire.Script{RequestSize: 1, ResponseSize: 1}))
+	expect(t, silent, 1)
+	if n := s.Stats().Accepted; n != 2 {
+		t.Errorf("%d accepted, want both", n)
+	}
+}
+
+func TestFastOpenNeedsTheHost(t *testing.T) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/tcp_fastopen")
+	if err != nil {
+		t.Skip("NOT TESTED, for want of TCP Fast Open in this kernel")
+	}
+	s, err := Start(Config{Addrs: loopback(1), Options: Options{FastOpen: true}})
+	if err == nil {
+		defer stop(t, s)
+	}
+	switch value := strings.TrimSpace(string(text)); value {
+	case "0", "1": // off, or for clients only
+		if err == nil || !strings.Contains(err.Error(), "sysctl -w net.ipv4.tcp_fastopen=3") {
+			t.Errorf("with the value %s: %v", value, err)
+		}
+	case "2", "3":
+		if err != nil {
+			t.Errorf("with the value %s: %v", value, err)
+			return
+		}
+		for _, fd := range sockets(t, s.Addrs(), true) {
+			if n, err := unix.GetsockoptInt(fd, unix.SOL_TCP, unix.TCP_FASTOPEN); err != nil || n != fastOpenQueue {
+				t.Errorf("a queue of %d, %v", n, err)
+			}
+		}
+	}
+}
+
+func TestOptionsOutOfRange(t *testing.T) {
+	for want, o := range map[string]Options{
+		"keepalive ":          {KeepAlive: time.Millisecond},
+		"keepalive-interval ": {KeepAlive: time.Second, KeepInterval: -time.Second},
+		"keepalive-probes":    {KeepAlive: time.Second, KeepProbes: 128},
+		"give keepalive, too": {KeepProbes: 3},
+		"user-timeout":        {UserTimeout: -1},
+		"defer-accept":        {DeferAccept: 1500 * time.Millisecond},
+	} {
+		if _, err := Start(Config{Addrs: loopback(1), Options: o}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", o, err, want)
+		}
+	}
+}
