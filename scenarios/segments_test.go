@@ -1,0 +1,152 @@
+package scenarios
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"tcpbench/internal/alone"
+	"tcpbench/metrics"
+)
+
+// segments are the FINs and RSTs that the kernel of this namespace has sent, counted by
+// its packet filter, for no counter of its own counts FINs.
+type segments struct{ fin, rst uint64 }
+
+func countSegments(t *testing.T) {
+	t.Helper()
+	alone.Tool(t, "nft", `table inet count {
+		counter fin {}
+		counter rst {}
+		chain out {
+			type filter hook output priority 0
+			tcp flags & fin == fin counter name fin
+			tcp flags & rst == rst counter name rst
+		}
+	}`)
+}
+
+func readSegments(t *testing.T) segments {
+	t.Helper()
+	read := func(name string) uint64 {
+		text := alone.Tool(t, "nft", "list counter inet count "+name)
+		m := regexp.MustCompile(`packets (\d+)`).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("nft prints %s", text)
+		}
+		n, _ := strconv.ParseUint(m[1], 10, 64)
+		return n
+	}
+	return segments{read("fin"), read("rst")}
+}
+
+// Each close sends the segments that it says, and no others: two FINs where both sides
+// close in order, one RST where one aborts.
+func TestClosesSendTheirSegments(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	countSegments(t)
+	const n = 50
+	for _, tt := range []struct {
+		args string
+		want segments
+	}{
+		{"", segments{fin: 2 * n}},
+		{"--close-wait", segments{fin: 2 * n}},
+		{"--exchanges 3 --gap 1ms", segments{fin: 2 * n}},
+		{"--close-how rst", segments{rst: n}},
+		{"--close-how half --exchanges 2", segments{fin: 2 * n}},
+		{"--close server", segments{fin: 2 * n}},
+		{"--close server --close-how rst", segments{rst: n}},
+		{"--close server --response-size 100k", segments{fin: 2 * n}},
+		{"--connect-only", segments{fin: 2 * n}},
+		{"--connect-only --close-how rst", segments{rst: n}},
+		{"--close both", segments{fin: 2 * n}},
+		// The second FIN comes from the kernel, when the server's process ends.
+		{"--close never", segments{fin: 2 * n}},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			before := readSegments(t)
+			r := staged(t, Short, fmt.Sprintf("--count %d --connections 5 --warmup 0s %s", n, tt.args))
+			if r.Succeeded != n {
+				t.Errorf("%d of %d succeeded: %v", r.Succeeded, n, r.Failed)
+			}
+			// What is under way to a server's last sockets is sent soon.
+			var got segments
+			for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+				now := readSegments(t)
+				got = segments{now.fin - before.fin, now.rst - before.rst}
+				if got.fin >= tt.want.fin && got.rst >= tt.want.rst {
+					break
+				}
+			}
+			if got != tt.want {
+				t.Errorf("%d FIN and %d RST of %d connections, want %d and %d", got.fin, got.rst, n, tt.want.fin, tt.want.rst)
+			}
+		})
+	}
+}
+
+// A server whose address goes away says nothing any more, and neither does its kernel.
+func TestClientsNoticeALostAddress(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	for _, tt := range []struct {
+		args string
+		name string
+	}{
+		{"--heartbeat-design ping", "exchange.peer_silent"},
+		{"--heartbeat-design server", "exchange.peer_silent"},
+		// The beats of who hears nothing are still to be acknowledged.
+		{"--heartbeat-design listen --user-timeout 300ms", "exchange.kernel_timeout"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			alone.Tool(t, "ip", "address", "add", "198.18.0.1/32", "dev", "lo")
+			s := startServer(t, "198.18.0.1:0")
+			r := holdAgainst(t, s.addr, "--hold 1500ms --missed 3 --sources 127.0.0.1 "+tt.args, func() {
+				// Nothing tells the client: no unreachable, no reset.
+				alone.Tool(t, "nft", "table inet lost { chain in { type filter hook input priority 0; ip daddr 198.18.0.1 drop; ip saddr 198.18.0.1 drop; }; }")
+				alone.Tool(t, "ip", "address", "delete", "198.18.0.1/32", "dev", "lo")
+			})
+			alone.Tool(t, "nft", "delete table inet lost")
+			if r.Failed[tt.name] != population || r.Population.Held != 0 {
+				t.Errorf("%v, %d still held; want %d lost as %s", r.Failed, r.Population.Held, population, tt.name)
+			}
+		})
+	}
+}
+
+// A burst larger than the accept queue: the SYNs that it has no room for are sent again
+// after a second, and the connect histogram shows it.
+func TestBurstOnAShortQueueShowsRetransmissionSteps(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	r := staged(t, SYNBurst, "--burst 5000 --every 0s --backlog 128 --server-loops 1 --duration 100ms --timeout 5s")
+	// Some may be established for the client alone, and wait for an answer.
+	if r.Attempted != 5000 || r.Succeeded < 4000 {
+		t.Errorf("%d of %d succeeded: %v", r.Succeeded, r.Attempted, r.Failed)
+	}
+	connect, err := r.Histograms[metrics.Connect].Recorder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := int64(time.Second)
+	early, first := connect.CountBetween(0, second), connect.CountBetween(second, 2*second)
+	if early < 128 || first == 0 {
+		t.Errorf("%d connected at once and %d in the second second", early, first)
+	}
+	for _, f := range r.Flags {
+		if f.Name == "syn-retransmitted" {
+			if !regexp.MustCompile(`steps: \d+ at 1 s`).MatchString(f.Why) {
+				t.Errorf("it does not name the step: %s", f.Why)
+			}
+			return
+		}
+	}
+	t.Errorf("the summary does not name them: %+v", r.Flags)
+}
