@@ -94,7 +94,7 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 			return
 		}
 		l.clock()
-		if c.received == 0 && c.measured {
+		if c.received == 0 && c.measured && !l.Lifecycle.beats(ServerPings) {
 			l.hist.firstByte.Record(l.now - c.mark)
 		}
 		c.heard = l.now

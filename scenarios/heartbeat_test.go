@@ -38,6 +38,9 @@ func TestHeartbeatDesigns(t *testing.T) {
 			if n := uint64(r.Histograms[metrics.Heartbeat].Count); measured != (n > 0) || measured && n != b.Answered {
 				t.Errorf("%d round trips of %+v", n, b)
 			}
+			if n := r.Histograms[metrics.FirstByte].Count; (n > 0) != (design == "ping") {
+				t.Errorf("%d first bytes of answers", n)
+			}
 			for _, name := range []string{metrics.Detect, metrics.ServerDetect} {
 				if n := r.Histograms[name].Count; n > 0 {
 					t.Errorf("%s: %d surprises of none", name, n)

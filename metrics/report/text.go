@@ -92,6 +92,9 @@ func (p *page) rate(r *metrics.Result) {
 		items = append(items, Rate(r.RateOffered)+" offered", Rate(*r.RateIntended)+" intended")
 	}
 	p.line("")
+	if r.Population != nil {
+		return // what is held does not end within the measured time: special tells how fast it opened
+	}
 	p.entry("rate", label, listed(items, ","))
 }
 
