@@ -143,7 +143,7 @@ func (c *collector) give() error {
 // mergeSeconds adds up the same second of all loops.
 func mergeSeconds(parts []second) (metrics.Interval, error) {
 	sum := metrics.Interval{Index: parts[0].Index}
-	connect := metrics.NewRecorder()
+	var connects []metrics.Histogram
 	for _, p := range parts {
 		sum.EndNS = max(sum.EndNS, p.EndNS)
 		sum.Attempted += p.Attempted
@@ -151,19 +151,30 @@ func mergeSeconds(parts []second) (metrics.Interval, error) {
 		sum.Failed += p.Failed
 		sum.InFlight += p.InFlight
 		if p.Connect.Count > 0 {
-			r, err := p.Connect.Recorder()
-			if err != nil {
-				return sum, err
-			}
-			connect.Merge(r)
+			connects = append(connects, p.Connect)
 		}
 	}
-	if connect.Count() == 0 {
-		return sum, nil
-	}
 	var err error
-	sum.Connect, err = connect.Export()
+	switch len(connects) { // to merge takes more memory than many connections do
+	case 0:
+	case 1:
+		sum.Connect = connects[0]
+	default:
+		sum.Connect, err = mergeAll(connects)
+	}
 	return sum, err
+}
+
+func mergeAll(parts []metrics.Histogram) (metrics.Histogram, error) {
+	sum := metrics.NewRecorder()
+	for _, p := range parts {
+		r, err := p.Recorder()
+		if err != nil {
+			return metrics.Histogram{}, err
+		}
+		sum.Merge(r)
+	}
+	return sum.Export()
 }
 
 // report adds up what the loops counted. They have ended: their memory is ours.

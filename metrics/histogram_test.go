@@ -215,7 +215,7 @@ func TestHistogramOrderHasEachNameOnce(t *testing.T) {
 	names := HistogramOrder()
 	for _, name := range []string{
 		ConnectCall, Connect, ConnectUncorrected, HandshakeRTT, FirstByte, ExchangeTime,
-		CloseTime, Lifetime, LifetimeUncorrected, ScheduleLag, LoopLag, Heartbeat, Detect,
+		CloseTime, Lifetime, LifetimeUncorrected, ScheduleLag, LoopLag, Heartbeat, Detect, ServerDetect,
 	} {
 		i := slices.Index(names, name)
 		if i < 0 {

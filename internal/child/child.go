@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -96,6 +97,8 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 		Phase:    func(p loadgen.Phase) { _ = conn.Send(Message{Type: Phase, Phase: p}) },
 		Interval: func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
 		Holds: func(hold func()) {
+			// What the ramp has left behind is not what a population costs.
+			debug.FreeOSMemory()
 			begin <- hold
 			_ = conn.Send(Message{Type: Phase, Phase: loadgen.Holding})
 		},

@@ -36,7 +36,9 @@ func full() []Message {
 	addrs := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[fe80::1%lo]:65535")}
 	usage := &Usage{UserNS: math.MaxInt64, SystemNS: 1, MaxRSS: math.MaxUint64}
 	served := *usage
-	served.Server = &metrics.ServerReport{Accepted: math.MaxUint64, Open: 1, Exchanges: 2, Closed: map[string]uint64{"completed": 3}}
+	served.Server = &metrics.ServerReport{Accepted: math.MaxUint64, Open: 1, Exchanges: 2, Closed: map[string]uint64{"completed": 3},
+		Beats: &metrics.Beats{Sent: 4, Answered: 5, Missed: 6}}
+	served.Histograms = map[string]metrics.Histogram{metrics.ServerDetect: h}
 	return []Message{
 		{Type: Prepare, Client: &loadgen.Config{
 			Targets: addrs, Sources: loadgen.Sources{netip.MustParseAddr("::1")}, Process: loadgen.Poisson,
@@ -52,12 +54,13 @@ func full() []Message {
 				Request: []byte("\x00\xff\r\n<&>\u2028"), Response: loadgen.Until{Kind: loadgen.Match, Pattern: `\+(PONG|<&>)\r\n`, Bytes: 1},
 				ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
 				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Hold: 3, Keep: true,
-				Beat: &loadgen.Heartbeat{Every: 1, Missed: 2},
+				Beat: &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings},
 			},
 		}},
 		{Type: Prepare, Server: &server.Config{
 			Addrs: addrs, Loops: 3, Backlog: 4, Linger: &linger, Echo: true, HeaderTimeout: time.Hour,
 			MaxRequest: math.MaxUint32, MaxResponse: 1, Reserve: 5,
+			Options: server.Options{KeepAlive: 1, KeepInterval: 2, KeepProbes: 3, UserTimeout: 4, DeferAccept: 5, FastOpen: true},
 		}},
 		{Type: Start},
 		{Type: Begin},
