@@ -194,6 +194,9 @@ func (c *collector) report() (metrics.ClientReport, error) {
 		report.SYNs += l.syns
 		report.Established += l.established
 		report.ExhaustedNS += l.gate.shutFor(l.now)
+		l.endSpell(l.now)
+		report.Exhaustion = metrics.Earlier(report.Exhaustion, l.exhaustion())
+		report.TCP.Add(l.tcp)
 		report.Loops = append(report.Loops, l.window.loop)
 		report.Held += l.window.held
 		report.Beats.Add(l.beats)

@@ -74,9 +74,6 @@ type conn struct {
 	leaving    bool // nothing is left to do but to close
 }
 
-// rttSample is how many connections there are to each handshake RTT asked of the kernel.
-const rttSample = 64
-
 // ended is set in an event when the peer has sent its FIN or RST: then a short read
 // does not mean that there is nothing more to learn.
 const ended = epoll.RDHup | epoll.Hup | epoll.Err
@@ -156,11 +153,7 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		if l.open {
 			l.hist.connectUncorrected.Record(l.now - c.began)
 		}
-		if l.sampled++; l.sampled%rttSample == 0 {
-			if rtt, errno := roundTrip(int(c.fd)); errno == 0 {
-				l.hist.handshakeRTT.Record(rtt)
-			}
-		}
+		l.sampleEstablished(c)
 	}
 	if l.Lifecycle.ConnectOnly {
 		l.settle(c)
@@ -194,6 +187,7 @@ func (l *loop) fail(slot int32, stage metrics.Stage, errno unix.Errno) {
 	if scarce(outcome) {
 		l.gate.shut(l.clock())
 		if outcome == metrics.PortsExhausted {
+			l.noteExhaustion()
 			switch l.OnExhausted {
 			case WaitExhausted:
 				l.hold(slot)
@@ -211,6 +205,9 @@ func (l *loop) fail(slot int32, stage metrics.Stage, errno unix.Errno) {
 func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) {
 	c := &l.conns[slot]
 	if c.fd >= 0 {
+		if outcome == metrics.Succeeded && c.measured {
+			l.sampleClosing(c)
+		}
 		closeSocket(int(c.fd))
 	}
 	l.clock()

@@ -71,7 +71,12 @@ func (l *loop) answerBy(slot int32) int64 {
 	if l.Lifecycle.Beat == nil {
 		return l.now + int64(l.Timeout)
 	}
-	return l.nextBeat(slot)
+	next := l.nextBeat(slot)
+	if l.conns[slot].left > 0 {
+		// The first beat of a life is no beat yet: the next may be due in a moment.
+		next += int64(l.Lifecycle.Beat.Every)
+	}
+	return next
 }
 
 // onReceiving reads until the response is whole.
@@ -131,7 +136,7 @@ func (l *loop) whole(slot int32, chunk []byte) (bool, metrics.Outcome) {
 	case Exactly:
 		for c.received >= l.until.Bytes && c.pending > 0 {
 			c.received -= l.until.Bytes
-			l.answered(c)
+			l.answered(slot)
 		}
 		if c.pending == 0 && c.received > 0 {
 			return false, metrics.Unexpected
@@ -155,18 +160,21 @@ func (l *loop) whole(slot int32, chunk []byte) (bool, metrics.Outcome) {
 		return false, metrics.Succeeded
 	}
 	c.received = 0
-	l.answered(c)
+	l.answered(slot)
 	return true, metrics.Succeeded
 }
 
 // answered: one response is whole.
-func (l *loop) answered(c *conn) {
+func (l *loop) answered(slot int32) {
+	c := &l.conns[slot]
 	l.recordExchange(c)
 	c.pending--
 	c.missed = 0
 	if b := l.Lifecycle.Beat; b != nil {
 		l.beats.Answered++
-		c.mark += int64(b.Every) // when the next of those unanswered was sent
+		// When the oldest of those unanswered was sent: the last was due an interval
+		// before the next.
+		c.mark = l.nextBeat(slot) - int64(b.Every)*int64(c.pending)
 	}
 }
 

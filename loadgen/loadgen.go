@@ -118,6 +118,10 @@ type Observer struct {
 	// begin the hold; if it is nil the hold begins at once. So the populations of several
 	// clients can be held together.
 	Holds func(begin func())
+	// UpperHalf is set by who sees that half of the range of local ports is taken: from
+	// then on connect() calls are recorded in a histogram of their own, too, for there
+	// the kernel's search gets slow.
+	UpperHalf *atomic.Bool
 }
 
 func (c *Config) validate() error {
@@ -160,7 +164,7 @@ func (c *Config) validate() error {
 	return c.Lifecycle.validate()
 }
 
-// run is what the loops of one run have in common. Everything but the two atomics is
+// run is what the loops of one run have in common. Everything but the atomics is
 // read-only once they have started.
 type run struct {
 	Config
@@ -171,6 +175,7 @@ type run struct {
 	// abandonAt is the time at which attempts still open are left open.
 	abandonAt atomic.Int64
 	reason    atomic.Pointer[string]
+	upperHalf *atomic.Bool
 	loops     []*loop
 }
 
@@ -213,6 +218,10 @@ func (r *run) beginHold() {
 func (r *run) endAt(at int64) {
 	lower(&r.stopAt, at)
 	last := at + int64(r.Timeout)
+	if r.HoldFor > 0 {
+		// A million closes are no stage of one connection.
+		last += int64(r.Connections) * int64(100*time.Microsecond)
+	}
 	if r.CloseRate > 0 {
 		last += int64(float64(r.Connections) / r.CloseRate.PerSecond() * 1e9)
 	}
@@ -242,7 +251,10 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 	if err := cfg.Options.try(cfg.Targets); err != nil {
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
 	}
-	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops)}
+	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops), upperHalf: obs.UpperHalf}
+	if r.upperHalf == nil {
+		r.upperHalf = new(atomic.Bool)
+	}
 	all, err := spaces(cfg.Targets, cfg.Sources)
 	if err != nil {
 		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)

@@ -22,10 +22,10 @@ const (
 	startsPerTurn   = 16
 	eventsPerTurn   = 64
 	expiriesPerTurn = 64
-	// wakeEarly is taken off a sleep that ends with an arrival: epoll_pwait2 with a
+	// usualWakeEarly is taken off a sleep that ends with an arrival: epoll_pwait2 with a
 	// timer slack of 1 ns comes back 34–40 µs late. The rest is spent polling.
-	wakeEarly = int64(30 * time.Microsecond)
-	readSize  = 64 << 10
+	usualWakeEarly = int64(30 * time.Microsecond)
+	readSize       = 64 << 10
 )
 
 // loop is one thread of the client. Nothing in it is shared but what run holds.
@@ -64,14 +64,16 @@ type loop struct {
 	beats                                metrics.Beats
 	bursts                               []metrics.Burst
 
-	now     int64  // the clock, as last read
-	woke    int64  // when the present turn began
-	worked  bool   // the present turn started or handled something
-	quota   uint64 // measured attempts still to start; never without a bound
-	busy    int64  // time of turns that worked, since the measured time began
-	turns   uint64
-	cpu     int64 // of the thread, when the measured time began
-	sampled uint64
+	now    int64  // the clock, as last read
+	woke   int64  // when the present turn began
+	worked bool   // the present turn started or handled something
+	early  int64  // how much to wake before an arrival
+	quota  uint64 // measured attempts still to start; never without a bound
+	busy   int64  // time of turns that worked, since the measured time began
+	turns  uint64
+	cpu    int64 // of the thread, when the measured time began
+	tried  *space
+	evidence
 
 	attempted   uint64
 	ends        metrics.Ends
@@ -119,6 +121,9 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		closeLimit:    newLimiter(r.CloseRate, r.places()),
 		startsPerTurn: startsPerTurn,
 		measureFrom:   int64(r.Warmup),
+	}
+	if r.places() <= runtime.NumCPU() { // else polling would take the processor from another loop
+		l.early = usualWakeEarly
 	}
 	l.selfPossible = slices.ContainsFunc(own, func(s space) bool { return s.loop })
 	l.prepare()
@@ -206,7 +211,7 @@ func (l *loop) turn() error {
 	if l.over() { // the last attempts failed at once: there is nothing to wait for
 		return nil
 	}
-	wake := min(next-wakeEarly, l.wheel.Next(), l.nextMark())
+	wake := min(next-l.early, l.wheel.Next(), l.nextMark())
 	l.clock()
 	if l.worked {
 		l.busy += l.now - l.woke

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -17,7 +18,7 @@ func manualLoop(t testing.TB, cfg Config) (*loop, chan loopEvent) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{Config: cfg, events: make(chan loopEvent, 64), base: time.Now()}
+	r := &run{Config: cfg, events: make(chan loopEvent, 64), base: time.Now(), upperHalf: new(atomic.Bool)}
 	r.stopAt.Store(never)
 	r.abandonAt.Store(never)
 	if cfg.Duration > 0 {

@@ -33,6 +33,7 @@ func (l *loop) arrive(due int64, measured bool) {
 func (l *loop) connect(slot int32) {
 	c := &l.conns[slot]
 	s := l.nextSpace()
+	l.tried = s
 	fd, errno := socket(s.target.family, l.protocol)
 	if errno != 0 {
 		l.fail(slot, metrics.StageSocket, errno)
@@ -59,8 +60,12 @@ func (l *loop) connect(slot int32) {
 	}
 	l.syns++
 	l.gate.open(returned)
+	l.endSpell(returned)
 	if c.measured {
 		l.hist.connectCall.Record(returned - c.began)
+		if l.upperHalf.Load() {
+			l.hist.connectCallUpper.Record(returned - c.began)
+		}
 		l.hist.scheduleLag.Record(c.began - c.due)
 	}
 	if l.Process == Bursts {

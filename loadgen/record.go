@@ -13,6 +13,7 @@ type recorders struct {
 	closeTime, lifetime, lifetimeUncorrected *metrics.Recorder
 	scheduleLag, loopLag                     *metrics.Recorder
 	heartbeat, detect                        *metrics.Recorder
+	connectCallUpper, tcpRTT, exhausted      *metrics.Recorder
 }
 
 func newRecorders() recorders {
@@ -23,6 +24,7 @@ func newRecorders() recorders {
 		closeTime: metrics.NewRecorder(), lifetime: metrics.NewRecorder(),
 		lifetimeUncorrected: metrics.NewRecorder(), scheduleLag: metrics.NewRecorder(),
 		loopLag: metrics.NewRecorder(), heartbeat: metrics.NewRecorder(), detect: metrics.NewRecorder(),
+		connectCallUpper: metrics.NewRecorder(), tcpRTT: metrics.NewRecorder(), exhausted: metrics.NewRecorder(),
 	}
 }
 
@@ -42,6 +44,9 @@ func (r *recorders) named() map[string]*metrics.Recorder {
 		metrics.LoopLag:             r.loopLag,
 		metrics.Heartbeat:           r.heartbeat,
 		metrics.Detect:              r.detect,
+		metrics.ConnectCallUpper:    r.connectCallUpper,
+		metrics.TCPRTT:              r.tcpRTT,
+		metrics.Exhausted:           r.exhausted,
 	}
 }
 

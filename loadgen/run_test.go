@@ -326,7 +326,7 @@ func TestCount(t *testing.T) {
 func TestHandshakeRTTIsSampled(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
-	got := load(context.Background(), t, Config{Targets: to(h.addr), Count: 3 * rttSample, Loops: 1, Lifecycle: echo(1, wire.Client, wire.RST)})
+	got := load(context.Background(), t, Config{Targets: to(h.addr), Count: 3 * infoSample, Loops: 1, Lifecycle: echo(1, wire.Client, wire.RST)})
 	if rtt := got.Histograms[metrics.HandshakeRTT]; rtt.Count != 3 || rtt.Min <= 0 || rtt.Clamped != 0 {
 		t.Errorf("%+v", rtt)
 	}

@@ -84,14 +84,13 @@ func pendingError(fd int) unix.Errno {
 	return unix.Errno(value)
 }
 
-// roundTrip returns the kernel's smoothed RTT in nanoseconds (tcp_info, tcpi_rtt): right
-// after the handshake, the time from SYN to SYN-ACK.
-func roundTrip(fd int) (int64, unix.Errno) {
-	var info unix.TCPInfo
-	size := uint32(unsafe.Sizeof(info))
+// tcpInfo asks the kernel for its view of a connection (tcp_get_info). Tcpi_rtt is
+// smoothed, in microseconds: right after the handshake, the time from SYN to SYN-ACK.
+func tcpInfo(fd int, info *unix.TCPInfo) unix.Errno {
+	size := uint32(unsafe.Sizeof(*info))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return int64(info.Rtt) * 1000, errno
+		uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
+	return errno
 }
 
 func read(fd int, b []byte) (int, unix.Errno) {

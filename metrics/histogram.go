@@ -19,9 +19,13 @@ const (
 // two instants each one measures.
 const (
 	ConnectCall         = "connect_call"
+	ConnectCallUpper    = "connect_call_upper"
 	Connect             = "connect"
 	ConnectUncorrected  = "connect_uncorrected"
 	HandshakeRTT        = "handshake_rtt"
+	AcceptDelay         = "accept_delay"
+	TCPRTT              = "tcp_rtt"
+	Exhausted           = "exhausted"
 	FirstByte           = "first_byte"
 	ExchangeTime        = "exchange"
 	CloseTime           = "close"
@@ -38,8 +42,8 @@ const (
 // views that print them all.
 func HistogramOrder() []string {
 	return []string{
-		ScheduleLag, ConnectCall, Connect, ConnectUncorrected, HandshakeRTT,
-		FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
+		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, AcceptDelay,
+		Exhausted, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
 	}
 }
 

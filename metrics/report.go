@@ -26,6 +26,10 @@ type ClientReport struct {
 	// ExhaustedNS is the time for which arrivals were held back because no
 	// four-tuple was free.
 	ExhaustedNS int64 `json:"exhausted_ns"`
+	// Exhaustion is the first connect() that found no free four-tuple.
+	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
+	// TCP is what the kernel said of a sample of the connections (TCP_INFO).
+	TCP TCPSample `json:"tcp"`
 	// RampNS is the time until all of a held population had had their first
 	// exchange; zero if that never came to be.
 	RampNS int64 `json:"ramp_ns,omitempty"`
@@ -40,6 +44,53 @@ type ClientReport struct {
 	UserNS     int64                `json:"user_ns"`
 	SystemNS   int64                `json:"system_ns"`
 	MaxRSS     uint64               `json:"max_rss"`
+}
+
+// Exhaustion is a moment at which a connect() found no free four-tuple (EADDRNOTAVAIL).
+type Exhaustion struct {
+	// AtNS is nanoseconds since the start of the measured time.
+	AtNS int64 `json:"at_ns"`
+	// Source and Target name the four-tuple space; Source is empty where the kernel
+	// chose the address.
+	Source string `json:"source,omitempty"`
+	Target string `json:"target"`
+}
+
+// Earlier is the first of two moments; nil is none.
+func Earlier(a, b *Exhaustion) *Exhaustion {
+	if a == nil || b != nil && b.AtNS < a.AtNS {
+		return b
+	}
+	return a
+}
+
+// TCPSample sums up TCP_INFO of a sample of connections: when they were established,
+// those among them that took as long as a retransmission takes, all of them; and before
+// they were closed.
+type TCPSample struct {
+	Established    uint64 `json:"established"`     // asked when established
+	SYNRetransmits uint64 `json:"syn_retransmits"` // SYNs that these had sent again
+	Closed         uint64 `json:"closed"`          // asked before their close
+	Retransmits    uint64 `json:"retransmits"`     // segments that these had sent again, SYNs included
+	Retransmitted  uint64 `json:"retransmitted"`   // how many of these had sent any again
+	MSS            uint32 `json:"mss"`             // the smallest that was seen, in bytes
+}
+
+// Add adds another sample.
+func (s *TCPSample) Add(other TCPSample) {
+	s.Established += other.Established
+	s.SYNRetransmits += other.SYNRetransmits
+	s.Closed += other.Closed
+	s.Retransmits += other.Retransmits
+	s.Retransmitted += other.Retransmitted
+	s.Seen(other.MSS)
+}
+
+// Seen notes the maximum segment size of a connection.
+func (s *TCPSample) Seen(mss uint32) {
+	if s.MSS == 0 || mss > 0 && mss < s.MSS {
+		s.MSS = mss
+	}
 }
 
 // LoopReport tells how busy one event loop was in the measured time.
@@ -107,6 +158,8 @@ func (r *ClientReport) Merge(other ClientReport) error {
 	r.SYNs += other.SYNs
 	r.Established += other.Established
 	r.ExhaustedNS += other.ExhaustedNS
+	r.Exhaustion = Earlier(r.Exhaustion, other.Exhaustion)
+	r.TCP.Add(other.TCP)
 	r.RampNS = max(r.RampNS, other.RampNS)
 	r.Held += other.Held
 	r.Beats.Add(other.Beats)

@@ -45,6 +45,17 @@ type Result struct {
 	Server *ServerReport `json:"server,omitempty"`
 	Checks []Check       `json:"checks"`
 	Flags  []Flag        `json:"flags"`
+	// Expectations are present where the scenario or the command line has some.
+	Expectations []Expectation `json:"expectations,omitempty"`
+	// Phases are present where a scenario has several: each is a result of its own, and
+	// the one around them is their sum.
+	Phases []Phase `json:"phases,omitempty"`
+}
+
+// Phase is one of several runs, one after the other.
+type Phase struct {
+	Name string `json:"phase"`
+	Result
 }
 
 // Tool is the program that made a result.

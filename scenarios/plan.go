@@ -214,7 +214,7 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	settings := map[string]string{}
 	w.flags.VisitAll(func(f *pflag.Flag) {
 		switch text := f.Value.String(); {
-		case f.Annotations[Presentation] != nil, f.Name == "help", f.Name == "target":
+		case f.Name == "target":
 		case text == "" || text == "0s" || text == "false" || text == "0":
 		default:
 			settings[f.Name] = text
@@ -235,9 +235,6 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	}
 	return settings
 }
-
-// Presentation annotates the flags that decide what is shown and not what is run.
-const Presentation = "presentation"
 
 // tooMany tells whether a number does not fit the header.
 func tooMany(n int) bool { return n < 1 || n > math.MaxUint16 }

@@ -23,16 +23,26 @@ func TestMain(m *testing.M) {
 // planned reads a workload from the words of a command line.
 func planned(t *testing.T, name, args string) (Plan, error) {
 	t.Helper()
-	w, ok := NewWorkload(name)
+	s, ok := Find(name)
 	if !ok {
-		t.Fatalf("no workload %s", name)
+		t.Fatalf("no scenario %s", name)
 	}
-	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
-	w.Register(f)
+	stages, err := s.Stages(t.Context(), overrides(t, s, args))
+	if err != nil {
+		return Plan{}, err
+	}
+	return stages[0].Plan, nil
+}
+
+// overrides reads the words of a command line.
+func overrides(t *testing.T, s *Scenario, args string) []Override {
+	t.Helper()
+	f := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+	s.Preset(f)
 	if err := f.Parse(strings.Fields(args)); err != nil {
 		t.Fatal(err)
 	}
-	return w.Plan(t.Context())
+	return Overrides(f)
 }
 
 // staged runs it, and checks what must hold of every run.

@@ -35,6 +35,8 @@ type Plan struct {
 
 // Observer is told of a run while it goes on; nil functions are not called.
 type Observer struct {
+	// Stage is called before each run of a scenario.
+	Stage func(*Stage)
 	// Phase is called when the client enters a phase.
 	Phase func(loadgen.Phase)
 	// Row is called with each second of the run.

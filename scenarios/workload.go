@@ -1,9 +1,9 @@
 package scenarios
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,6 +20,8 @@ import (
 type Workload struct {
 	name  string
 	flags *pflag.FlagSet
+	// presets are the flags that the scenario has set, and not the command line.
+	presets map[string]bool
 
 	target      string
 	duration    time.Duration
@@ -67,46 +69,16 @@ type Workload struct {
 	serverOptions server.Options
 }
 
-// NewWorkload returns the built-in workload of that name, with its defaults, and whether
-// there is one.
-func NewWorkload(name string) (*Workload, bool) {
-	w := &Workload{
+// newWorkload returns a workload with the defaults of the flags.
+func newWorkload(name string) *Workload {
+	return &Workload{
 		name:     name,
 		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
 		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
 		exchanges: 1, missed: 3, design: loadgen.ClientPings,
 		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
 		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(),
-	}
-	switch name {
-	case Short:
-	case Long:
-		w.connections, w.openRate, w.warmup = 1000, 5000*1000, 0
-		w.hold, w.heartbeat = 30*time.Second, 5*time.Second
-	case SYNBurst:
-		w.burst, w.every, w.warmup = 1000, 5*time.Second, 0
-	default:
-		return nil, false
-	}
-	return w, true
-}
-
-// The built-in workloads.
-const (
-	Short    = "short"
-	Long     = "long"
-	SYNBurst = "syn-burst"
-)
-
-// Builtin is a workload that comes with the program.
-type Builtin struct{ Name, Summary string }
-
-// Builtins lists them.
-func Builtins() []Builtin {
-	return []Builtin{
-		{Short, "connect, one request, one response, close"},
-		{Long, "a population of connections, held, with heartbeats"},
-		{SYNBurst, "many connects in one instant, again and again"},
+		presets: map[string]bool{},
 	}
 }
 
@@ -127,7 +99,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.DurationVar(&w.every, "every", w.every, "with --burst: again after this time, 0s for once")
 	f.DurationVar(&w.hold, "hold", w.hold, "open --connections once and keep them for this time, counted from when all are there")
 	f.BoolVar(&w.replace, "replace", false, "with --hold: open a new connection for one that is lost")
-	f.Var(values.New(&w.openRate, rateText(w.openRate), "RATE", loadgen.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
+	f.Var(values.New(&w.openRate, "", "RATE", loadgen.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
 	f.Var(values.New(&w.exchangeRate, "", "RATE", loadgen.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
 	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
 	f.Uint64Var(&w.seed, "seed", 0, "of random distances and gaps (default a new one, kept in the result)")
@@ -196,14 +168,70 @@ func Words() map[string][]string {
 	}
 }
 
-// set tells whether one of the flags was set.
-func (w *Workload) set(names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return w.flags.Changed(name) })
+// preset sets a flag as the scenario has it.
+func (w *Workload) preset(name, value string) error {
+	f := w.flags.Lookup(name)
+	if f == nil {
+		return fmt.Errorf("no such flag")
+	}
+	if value == "" && f.Value.Type() != "string" {
+		return fmt.Errorf("no value: want one, or leave the flag out")
+	}
+	w.presets[name] = true
+	return f.Value.Set(value)
 }
 
-func rateText(r loadgen.Rate) string {
-	if r == 0 {
-		return ""
+// displaced are the flags of a scenario that one of the command line takes the place of,
+// for both together would contradict each other or mean something else. What else
+// contradicts is an error.
+var displaced = map[string][]string{
+	"rate":         {"connections", "burst", "every", "hold", "replace", "open-rate"},
+	"burst":        {"connections", "rate", "arrival", "hold", "replace", "open-rate"},
+	"hold":         {"rate", "arrival", "burst", "every", "duration", "count"},
+	"payload":      {"payload-file", "request-size", "response-size"},
+	"payload-file": {"payload", "request-size", "response-size"},
+	"target":       {"ports", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout"},
+}
+
+// displace takes back what the command line has taken the place of.
+func (w *Workload) displace() {
+	fresh := newWorkload(w.name)
+	restore := map[string]func(){
+		"connections": func() { w.connections = fresh.connections },
+		"rate":        func() { w.rate = fresh.rate },
+		"arrival":     func() { w.arrival = fresh.arrival },
+		"burst":       func() { w.burst = fresh.burst },
+		"every":       func() { w.every = fresh.every },
+		"hold":        func() { w.hold = fresh.hold },
+		"replace":     func() { w.replace = fresh.replace },
+		"open-rate":   func() { w.openRate = fresh.openRate },
+		"duration":    func() { w.duration = fresh.duration },
+		"count":       func() { w.count = fresh.count },
+
+		"payload":       func() { w.payload = fresh.payload },
+		"payload-file":  func() { w.payloadFile = fresh.payloadFile },
+		"request-size":  func() { w.requestSize = fresh.requestSize },
+		"response-size": func() { w.responseSize = fresh.responseSize },
+
+		"ports":               func() { w.ports = fresh.ports },
+		"ipv6":                func() { w.ipv6 = fresh.ipv6 },
+		"server-loops":        func() { w.serverLoops = fresh.serverLoops },
+		"backlog":             func() { w.backlog = fresh.backlog },
+		"defer-accept":        func() { w.serverOptions.DeferAccept = 0 },
+		"server-keepalive":    func() { w.serverOptions.KeepAlive = 0 },
+		"server-user-timeout": func() { w.serverOptions.UserTimeout = 0 },
 	}
-	return strings.TrimSuffix(r.String(), "000") + "k"
+	w.flags.Visit(func(f *pflag.Flag) {
+		for _, name := range displaced[f.Name] {
+			if w.presets[name] && !w.flags.Changed(name) {
+				delete(w.presets, name)
+				restore[name]()
+			}
+		}
+	})
+}
+
+// set tells whether the scenario or the command line has set one of the flags.
+func (w *Workload) set(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return w.presets[name] || w.flags.Changed(name) })
 }

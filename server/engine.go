@@ -124,7 +124,11 @@ func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	cn := e.slab.take()
 	cn.socket = c
 	c.SetContext(cn)
-	e.counters.accepted.Add(1)
+	if e.counters.accepted.Add(1)%acceptSample == 0 {
+		if waited, ok := sinceArrival(c.Fd()); ok {
+			e.times.record(&e.times.accept, waited)
+		}
+	}
 	if e.loop.Load() == nil {
 		loop := c.EventLoop()
 		e.loop.Store(&loop)
@@ -141,6 +145,9 @@ func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	}
 	return nil, gnet.None
 }
+
+// acceptSample is how many connections there are to each that the kernel is asked about.
+const acceptSample = 64
 
 // scarce reports whether the limit of descriptors is near: the kernel hands out
 // the lowest free one, so all below fd are in use, whoever uses them. gnet ends

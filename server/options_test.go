@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/wire"
+	"tcpbench/metrics"
 )
 
 func TestOptionsReachListenersAndConnections(t *testing.T) {
@@ -98,5 +100,46 @@ func TestOptionsOutOfRange(t *testing.T) {
 		if _, err := Start(Config{Addrs: loopback(1), Options: o}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", o, err, want)
 		}
+	}
+}
+
+// A connection waits in the accept queue, and the kernel knows for how long.
+func TestAcceptDelayIsTheWait(t *testing.T) {
+	held, addrs, err := claimAll(loopback(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.release()
+	if err := unix.Listen(held[0], 8); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", addrs[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const wait = 60 * time.Millisecond
+	began := time.Now()
+	time.Sleep(wait)
+	fd, _, err := unix.Accept(held[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	// The kernel's ticks are 10 ms at most.
+	got, ok := sinceArrival(fd)
+	if most := time.Since(began) + 20*time.Millisecond; !ok || got < int64(wait-20*time.Millisecond) || got > int64(most) {
+		t.Errorf("%v, want %v to %v", time.Duration(got), wait, most)
+	}
+}
+
+func TestAcceptDelayIsSampled(t *testing.T) {
+	s := start(t, Config{Loops: 1})
+	for range 2 * acceptSample {
+		hangUp(t, dial(t, s), wire.FIN)
+	}
+	awaitClosed(t, s, Unused, 2*acceptSample)
+	if h := histogram(t, s, metrics.AcceptDelay); h.Count != 2 {
+		t.Errorf("%d samples of %d connections, want 2", h.Count, 2*acceptSample)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +65,18 @@ func unsent(fd int) int {
 		return 0
 	}
 	return n
+}
+
+// sinceArrival is how long ago, in nanoseconds, the kernel took the last segment that
+// brought a connection forward: its first data, or else the end of its handshake. Of a
+// connection that was just accepted that is how long it has waited for it, a little less
+// where data came later. The kernel counts in ticks (tcp_get_info, tcpi_last_data_recv).
+func sinceArrival(fd int) (int64, bool) {
+	var info unix.TCPInfo
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return max(1, int64(info.Last_data_recv)*int64(time.Millisecond)), errno == 0
 }
 
 // pending returns the error that a socket in EPOLLHUP or EPOLLERR holds. While

@@ -7,15 +7,16 @@ import (
 	"tcpbench/metrics"
 )
 
-// times are what one loop has measured of its own pings. The lock is the loop's alone
+// times are what one loop has measured. The lock is the loop's alone
 // but for the moments in which somebody asks for the histograms.
 type times struct {
 	mu     sync.Mutex
 	rtt    *metrics.Recorder
 	detect *metrics.Recorder
+	accept *metrics.Recorder
 }
 
-// record adds a duration to one of the two, which is made on its first sample: most
+// record adds a duration to one of them, which is made on its first sample: most
 // servers never ping.
 func (t *times) record(to **metrics.Recorder, ns int64) {
 	t.mu.Lock()
@@ -26,14 +27,14 @@ func (t *times) record(to **metrics.Recorder, ns int64) {
 	(*to).Record(ns)
 }
 
-// Histograms are what the server has measured since it started, by name: the round
-// trips of its own pings, and how long it took to notice that a peer with a heartbeat
+// Histograms are what the server has measured since it started, by name: how long a
+// sample of its connections had waited for accept(), the round trips of its own pings, and how long it took to notice that a peer with a heartbeat
 // was gone, from its last sign of life on. One without a sample is left out.
 func (s *Server) Histograms() (map[string]metrics.Histogram, error) {
 	merged := map[string]*metrics.Recorder{}
 	for _, e := range s.engines {
 		e.times.mu.Lock()
-		for name, r := range map[string]*metrics.Recorder{metrics.Heartbeat: e.times.rtt, metrics.ServerDetect: e.times.detect} {
+		for name, r := range map[string]*metrics.Recorder{metrics.Heartbeat: e.times.rtt, metrics.ServerDetect: e.times.detect, metrics.AcceptDelay: e.times.accept} {
 			if r == nil {
 				continue
 			}

@@ -25,6 +25,7 @@ const (
 	exitFailed      = 1 // the run could not be made, or its result cannot be believed
 	exitUsage       = 2
 	exitNothing     = 3 // it was made, and no connection succeeded
+	exitUnmet       = 4 // it was made, and an expectation did not hold
 	exitInterrupted = 130
 	exitTerminated  = 143
 )
@@ -97,14 +98,14 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 		Version:       tool().Version,
 	}
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
-	root.AddCommand(newRun(), newServe())
+	root.AddCommand(newRun(), newList(), newShow(), newCheck(), newServe())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w%s; %s --help lists the flags", values.Wanted(err), nearest(c, err), c.CommandPath())
 	})
 	root.SetVersionTemplate("tcpbench {{.Version}}\n")
 	root.SetUsageTemplate(root.UsageTemplate() + `
 Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded,
-130 interrupted, 143 terminated.
+4 an expectation did not hold, 130 interrupted, 143 terminated.
 `)
 	return root
 }

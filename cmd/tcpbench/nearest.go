@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"tcpbench/internal/values"
 )
 
 // nearest suggests the flag that an unknown one may have meant, as " (did you mean
@@ -14,34 +16,14 @@ func nearest(c *cobra.Command, err error) string {
 	if !ok {
 		return ""
 	}
-	best, distance := "", 3
+	var known []string
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if d := editDistance(name, f.Name); d < distance && !f.Hidden {
-			best, distance = f.Name, d
+		if !f.Hidden {
+			known = append(known, f.Name)
 		}
 	})
-	if best == "" {
-		return ""
+	if best := values.Nearest(name, known); best != "" {
+		return " (did you mean --" + best + "?)"
 	}
-	return " (did you mean --" + best + "?)"
-}
-
-// editDistance is the number of letters to insert, delete or replace (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

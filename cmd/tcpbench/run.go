@@ -22,14 +22,21 @@ type runOptions struct {
 	out    string
 	format string
 	quiet  bool
+	expect []string
 }
 
 func newRun() *cobra.Command {
+	blank := scenarios.Blank()
+	o := &runOptions{format: "text"}
 	c := &cobra.Command{
-		Use:     "run SCENARIO",
-		Short:   "Run a workload and report what became of every connection",
+		Use:     "run SCENARIO|FILE.yaml",
+		Short:   "Run a scenario and report what became of every connection",
 		GroupID: "main",
-		Long: `Run a workload against a server and report what became of every connection.
+		Long: `Run a scenario against a server and report what became of every connection.
+
+A scenario is one of those that come with the program (tcpbench list) or a file of your own
+(docs/scenario-files.md; tcpbench show prints one to start from, - is stdin). Flags of the
+command line count more than the file's.
 
 Without --target the run starts a tcpbench server of its own on a free loopback port,
 as a child process whose CPU time is accounted apart. With --target it loads that: a
@@ -40,58 +47,68 @@ progress and warnings go to stderr. Ctrl-C ends the run in order and keeps what 
 measured; a second one ends it at once.`,
 		Example: `  tcpbench run short
   tcpbench run long --connections 10000 --heartbeat 5s --hold 30s
-  tcpbench run syn-burst --burst 5000 --every 5s --backlog 128`,
+  tcpbench run syn-burst --burst 5000 --every 5s --backlog 128
+  tcpbench run short --expect 'connect.p99 < 5ms' --expect 'failed == 0'
+  tcpbench run release-gate.yaml --target server.example:9000`,
 		Args: func(c *cobra.Command, args []string) error {
-			var names []string
-			for _, b := range scenarios.Builtins() {
-				names = append(names, b.Name)
+			switch len(args) {
+			case 0:
+				return usage("run: which scenario? There are: %s; or name a file", strings.Join(builtinNames(), ", "))
+			case 1:
+				return nil
 			}
-			if len(args) == 0 {
-				return usage("run: which scenario? There are: %s", strings.Join(names, ", "))
-			}
-			return usage("run: no scenario %q; there are: %s", args[0], strings.Join(names, ", "))
+			return usage("run: one scenario at a time, not %q as well", args[1])
 		},
-		RunE: func(*cobra.Command, []string) error { return nil }, // Args has refused
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := loadScenario(c, args[0])
+			if err != nil {
+				return err
+			}
+			return o.execute(c, s)
+		},
+		ValidArgsFunction: completeScenario,
 	}
-	for _, b := range scenarios.Builtins() {
-		c.AddCommand(newScenario(b))
+	o.register(c, blank)
+	for _, s := range scenarios.Builtins() {
+		c.AddCommand(newScenario(s))
 	}
 	return c
 }
 
-// newScenario is the command of one built-in workload.
-func newScenario(b scenarios.Builtin) *cobra.Command {
-	w, _ := scenarios.NewWorkload(b.Name)
+// newScenario is the command of one built-in scenario.
+func newScenario(s *scenarios.Scenario) *cobra.Command {
 	o := &runOptions{format: "text"}
 	c := &cobra.Command{
-		Use:     b.Name,
-		Short:   b.Summary,
-		Long:    "Run the workload " + b.Name + ": " + b.Summary + ".\n\nSee tcpbench run --help for what all runs have in common.",
-		Example: examples[b.Name],
+		Use:     s.Name,
+		Short:   s.Summary,
+		Long:    "Run the scenario " + s.Name + ": " + s.Summary + ".\n\nSee tcpbench run --help for what all runs have in common, tcpbench show " + s.Name + " for its file.",
+		Example: examples[s.Name],
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("run: one scenario at a time, not %q as well", args[0])
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return o.execute(c, w) },
+		RunE: func(c *cobra.Command, _ []string) error { return o.execute(c, s) },
 	}
+	o.register(c, s)
+	return c
+}
+
+// register makes the flags of a run, with what the scenario sets as defaults.
+func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f := c.Flags()
 	f.SortFlags = false
-	w.Register(f)
+	s.Preset(f)
+	f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	f.StringVar(&o.out, "out", "", "save the result document to `FILE`")
 	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress; with --out no summary either")
-	for _, name := range []string{"out", "format", "quiet"} {
-		// The only error is a flag that does not exist.
-		_ = f.SetAnnotation(name, scenarios.Presentation, []string{""})
-	}
 	words := scenarios.Words()
 	words["format"] = []string{"text", "json"}
 	for flag, list := range words {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
 	}
-	return c
 }
 
 var examples = map[string]string{
@@ -118,26 +135,36 @@ func parseFormat(text string) (string, error) {
 	return text, nil
 }
 
-// execute makes the run that the flags describe and shows its result.
-func (o *runOptions) execute(c *cobra.Command, w *scenarios.Workload) error {
+// execute runs the scenario as the flags change it and shows its result.
+func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	if c.Flags().Changed("out") && o.out == "" {
 		return usage("--out is empty: give it a value, or leave it out")
 	}
-	plan, err := w.Plan(ctx)
+	expect := s.Expectations()
+	for _, text := range o.expect {
+		e, err := scenarios.ParseExpectation(text)
+		if err != nil {
+			return usage("--expect %q: %w", text, err)
+		}
+		expect = append(expect, e)
+	}
+	stages, err := s.Stages(ctx, scenarios.Overrides(c.Flags()))
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	plan.Tool, plan.Command = tool(), os.Args
+	for i := range stages {
+		stages[i].Plan.Tool, stages[i].Plan.Command = tool(), os.Args
+	}
 	out, err := openOutput(o.out)
 	if err != nil {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
 	defer onSignals(stop)()
 
-	view := newProgress(c.ErrOrStderr(), plan.Client.Warmup, max(plan.Client.Duration, plan.Client.HoldFor), o.quiet)
-	result, err := scenarios.Run(ctx, plan, view.observer())
+	view := newProgress(c.ErrOrStderr(), o.quiet)
+	result, err := scenarios.RunStages(ctx, stages, expect, view.observer())
 	view.end()
 	if err != nil {
 		return exit{exitFailed, err}
@@ -173,10 +200,12 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 	switch {
 	case asSignalled(ctx, &caught):
 		return exit{caught.code(), nil}
-	case r.Succeeded == 0:
-		return exit{exitNothing, nil}
-	case r.Flagged("invalid"), r.Flagged("server-lost"):
+	case r.Flagged("invalid") && r.Succeeded > 0, r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
+	case !r.Met():
+		return exit{exitUnmet, nil}
+	case r.Succeeded == 0 && !r.Expects(): // who expects failures has said so
+		return exit{exitNothing, nil}
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ type progress struct {
 	mu                sync.Mutex
 	warmup, planned   time.Duration
 	started           time.Time // of the phase
+	stage             string    // of a scenario with several
 	phase             loadgen.Phase
 	succeeded, failed uint64
 	last              metrics.Row
@@ -61,8 +62,8 @@ type progress struct {
 }
 
 // newProgress returns a line that stays empty when w is no terminal that can redraw one.
-func newProgress(w io.Writer, warmup, planned time.Duration, quiet bool) *progress {
-	p := &progress{w: w, warmup: warmup, planned: planned, done: make(chan struct{}), started: time.Now()}
+func newProgress(w io.Writer, quiet bool) *progress {
+	p := &progress{w: w, done: make(chan struct{}), started: time.Now()}
 	if _, ok := terminal(w); !ok || quiet || os.Getenv("TERM") == "dumb" {
 		p.w = nil
 		return p
@@ -74,6 +75,13 @@ func newProgress(w io.Writer, warmup, planned time.Duration, quiet bool) *progre
 
 func (p *progress) observer() scenarios.Observer {
 	return scenarios.Observer{
+		Stage: func(s *scenarios.Stage) {
+			p.mu.Lock()
+			c := &s.Plan.Client
+			p.stage, p.warmup, p.planned = s.Name, c.Warmup, max(c.Duration, c.HoldFor)
+			p.succeeded, p.failed = 0, 0
+			p.mu.Unlock()
+		},
 		Phase: func(phase loadgen.Phase) {
 			p.mu.Lock()
 			p.phase, p.started = phase, time.Now()
@@ -119,7 +127,7 @@ func (p *progress) draw() {
 		planned = 0
 	}
 	fmt.Fprintf(p.w, "\r\x1b[K%s", report.ProgressLine(report.Progress{
-		Phase: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
+		Stage: p.stage, Phase: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
 		Rate: float64(p.last.Succeeded), InFlight: p.last.InFlight,
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
 	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it

@@ -157,6 +157,7 @@ var badRuns = []bad{
 	{"--backlog x", "--backlog", "whole number"},
 	{"--backlog -1", "--backlog", "somaxconn"},
 
+	{"--expect 'rte > 1'", "--expect", "did you mean rate"},
 	{"--out ''", "--out", "leave it out"},
 	{"--out $DIR", "--out", "directory that can be written"},
 	{"--out $DIR/nothing/result.json", "--out", "directory that can be written"},

@@ -8,6 +8,7 @@ import (
 
 // Progress is a run at one moment.
 type Progress struct {
+	Stage     string // of a scenario with several phases
 	Phase     string // warm-up, measuring, draining
 	Elapsed   time.Duration
 	Planned   time.Duration // zero where the run is not bound by time
@@ -30,8 +31,12 @@ func ProgressLine(p Progress, width int) string {
 	if p.ConnectP99 > 0 {
 		p99 = Duration(p.ConnectP99)
 	}
+	stage := ""
+	if p.Stage != "" {
+		stage = clean(p.Stage) + " "
+	}
 	cells := []string{
-		pad(clean(p.Phase), len("measuring")) + " " + clock(p.Elapsed, p.Planned),
+		stage + pad(clean(p.Phase), len("measuring")) + " " + clock(p.Elapsed, p.Planned),
 		padLeft(Rate(p.Rate), len("25,132/s")),
 		padLeft(Count(p.InFlight), len("1,024")) + " in flight",
 		"connect p99 " + padLeft(p99, len("1.23 ms")),

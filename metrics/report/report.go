@@ -39,6 +39,24 @@ func Text(w io.Writer, r *metrics.Result, style Style) error {
 		width = usualWidth
 	}
 	p := &page{width: max(width, leastWidth), color: style.Color}
+	for i := range r.Phases {
+		phase := &r.Phases[i]
+		p.rule("phase " + clean(phase.Name))
+		p.whole(&phase.Result)
+		p.line("")
+	}
+	if len(r.Phases) > 0 {
+		p.rule("all phases")
+	}
+	p.whole(r)
+	if _, err := io.WriteString(w, p.String()); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// whole draws one result.
+func (p *page) whole(r *metrics.Result) {
 	p.headline(r)
 	p.tally(r)
 	p.rate(r)
@@ -46,8 +64,5 @@ func Text(w io.Writer, r *metrics.Result, style Style) error {
 	p.latencies(r)
 	p.processors(r)
 	p.verdict(r)
-	if _, err := io.WriteString(w, p.String()); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	return nil
+	p.expectations(r.Expectations)
 }

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/values"
+	"tcpbench/scenarios"
+)
+
+func builtinNames() []string {
+	var names []string
+	for _, s := range scenarios.Builtins() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// findBuiltin returns a scenario of the catalogue, or says which may have been meant.
+func findBuiltin(verb, name string) (*scenarios.Scenario, error) {
+	if s, ok := scenarios.Find(name); ok {
+		return s, nil
+	}
+	if near := values.Nearest(name, builtinNames()); near != "" {
+		return nil, usage("%s: no scenario %q: did you mean %s?", verb, name, near)
+	}
+	return nil, usage("%s: no scenario %q; there are: %s", verb, name, strings.Join(builtinNames(), ", "))
+}
+
+// loadScenario reads a scenario from the catalogue, a file, or stdin.
+func loadScenario(c *cobra.Command, name string) (*scenarios.Scenario, error) {
+	if name == "-" {
+		return readScenario("stdin", c)
+	}
+	if !strings.ContainsAny(name, "/.") {
+		return findBuiltin("run", name)
+	}
+	return readScenario(name, c)
+}
+
+func readScenario(name string, c *cobra.Command) (*scenarios.Scenario, error) {
+	in := c.InOrStdin()
+	if name != "stdin" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, usage("%s: %w: name a scenario file that can be read", name, cause(err))
+		}
+		defer f.Close()
+		in = f
+	}
+	s, err := scenarios.ReadScenario(name, in)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	return s, nil
+}
+
+// completeScenario offers the catalogue's names; the shell adds files.
+func completeScenario(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+func newList() *cobra.Command {
+	format := "text"
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List the scenarios that come with the program",
+		GroupID: "main",
+		Example: `  tcpbench list
+  tcpbench list --format json | jq -r '.[].name'`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			type line struct {
+				Name    string `json:"name"`
+				Summary string `json:"summary"`
+			}
+			lines := []line{}
+			for _, s := range scenarios.Builtins() {
+				lines = append(lines, line{s.Name, s.Summary})
+			}
+			if format == "json" {
+				e := json.NewEncoder(c.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(lines)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
+			for _, l := range lines {
+				fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Summary)
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func newShow() *cobra.Command {
+	return &cobra.Command{
+		Use:     "show SCENARIO",
+		Short:   "Print the file of a scenario that comes with the program",
+		GroupID: "main",
+		Long: `Print the file of a scenario that comes with the program, to start one of your own from.
+
+docs/scenario-files.md tells what may stand in it.`,
+		Example: `  tcpbench show long
+  tcpbench show long > mine.yaml && tcpbench run mine.yaml`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("show: which scenario? There are: %s", strings.Join(builtinNames(), ", "))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := findBuiltin("show", args[0])
+			if err != nil {
+				return err
+			}
+			_, err = c.OutOrStdout().Write(s.Text)
+			return err
+		},
+		ValidArgsFunction: cobra.FixedCompletions(builtinNames(), cobra.ShellCompDirectiveNoFileComp),
+	}
+}
+
+func newCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check FILE...",
+		Short:   "Check scenario files without running them",
+		GroupID: "main",
+		Long: `Check scenario files without running them. A mistake is named with its line and column,
+and makes exit code 2; - is stdin.`,
+		Example: `  tcpbench check release-gate.yaml
+  tcpbench show short | tcpbench check -`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("check: which file? Name one or more, or - for stdin")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			wrong := 0
+			for _, name := range args {
+				if name == "-" {
+					name = "stdin"
+				}
+				s, err := readScenario(name, c)
+				if err == nil {
+					_, err = s.Stages(c.Context(), nil)
+				}
+				if err != nil {
+					wrong++
+					fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %v\n", err)
+					continue
+				}
+				fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", name, plural(s.Phases(), "phase"), plural(s.Expected(), "expectation"))
+			}
+			if wrong > 0 {
+				return exit{exitUsage, nil}
+			}
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,94 @@
+package loadgen
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
+)
+
+// infoSample is how many connections there are to each that the kernel is asked about. A
+// getsockopt() takes as long as a tenth of a short connection's whole life.
+const infoSample = 64
+
+// slowConnect is a little less than the time after which the kernel sends a SYN again:
+// of connections that took so long each is asked.
+const slowConnect = int64(900 * time.Millisecond)
+
+// sampleEstablished asks the kernel about a connection that is established.
+func (l *loop) sampleEstablished(c *conn) {
+	l.sampled++
+	regular := l.sampled%infoSample == 0
+	if !regular && l.now-c.began < slowConnect || tcpInfo(int(c.fd), &l.info) != 0 {
+		return
+	}
+	if regular {
+		l.hist.handshakeRTT.Record(int64(l.info.Rtt) * 1000)
+	}
+	l.tcp.Established++
+	l.tcp.SYNRetransmits += uint64(l.info.Total_retrans)
+}
+
+// sampleClosing asks the kernel about a connection that has played its script.
+func (l *loop) sampleClosing(c *conn) {
+	if l.sampledEnds++; l.sampledEnds%infoSample != 0 || tcpInfo(int(c.fd), &l.info) != 0 {
+		return
+	}
+	l.tcp.Closed++
+	l.tcp.Seen(l.info.Snd_mss)
+	if l.info.Rtt > 0 {
+		l.hist.tcpRTT.Record(int64(l.info.Rtt) * 1000)
+	}
+	if n := l.info.Total_retrans; n > 0 {
+		l.tcp.Retransmits += uint64(n)
+		l.tcp.Retransmitted++
+	}
+}
+
+// evidence is what a loop notes about the kernel's doings.
+type evidence struct {
+	info        unix.TCPInfo // as last asked
+	sampled     uint64       // connections established
+	sampledEnds uint64       // connections that played their script
+	tcp         metrics.TCPSample
+	exhausted   *space // of the first connect() that found no free four-tuple
+	exhaustedAt int64
+	spell       int64 // since when there is none; zero while there is
+}
+
+// noteExhaustion: the last space that was tried had no free four-tuple.
+func (l *loop) noteExhaustion() {
+	if l.exhausted == nil {
+		l.exhausted, l.exhaustedAt = l.tried, l.now
+	}
+	if l.spell == 0 {
+		l.spell = l.now
+	}
+}
+
+// exhaustion says when and where a four-tuple was first missed.
+func (l *loop) exhaustion() *metrics.Exhaustion {
+	if l.exhausted == nil {
+		return nil
+	}
+	e := &metrics.Exhaustion{AtNS: l.exhaustedAt - l.measureFrom, Target: l.exhausted.target.String()}
+	if s := l.exhausted.source; s != nil {
+		e.Source = s.addr.String()
+	}
+	return e
+}
+
+// endSpell: a connect() has found a port again.
+func (l *loop) endSpell(now int64) {
+	if l.spell != 0 {
+		l.hist.exhausted.Record(now - l.spell)
+		l.spell = 0
+	}
+}
+
+func (s *sockaddr) String() string {
+	port := s.storage.Port
+	return netip.AddrPortFrom(s.addr, port<<8|port>>8).String()
+}

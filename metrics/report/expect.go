@@ -1,0 +1,50 @@
+package report
+
+import (
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+const success ink = "\x1b[32m" // green: what was to hold does
+
+// rule is a line across the page with a title.
+func (p *page) rule(title string) {
+	head := "── " + title + " "
+	p.line(p.paint(label, head+strings.Repeat("─", max(0, p.width-columns(head)))))
+}
+
+// expectations tells of each expression whether it held, and what was measured.
+func (p *page) expectations(all []metrics.Expectation) {
+	if len(all) == 0 {
+		return
+	}
+	p.line("")
+	for _, e := range all {
+		head, i := "PASS", success
+		if !e.Pass {
+			head, i = "FAIL", failure
+		}
+		items := []string{clean(e.Expression)}
+		for _, v := range e.Values {
+			items = append(items, clean(v.Name)+" = "+value(v))
+		}
+		if e.Reason != "" {
+			items = append(items, clean(e.Reason))
+		}
+		p.entry(head, i, listed(items, " ·"))
+	}
+}
+
+// value writes a measured value in its unit.
+func value(v metrics.Value) string {
+	switch v.Unit {
+	case "ns":
+		return duration(v.Value)
+	case "1/s":
+		return Rate(v.Value)
+	case "share":
+		return Percent(v.Value, 1)
+	}
+	return Count(uint64(max(0, v.Value)))
+}

@@ -1,0 +1,80 @@
+package scenarios
+
+import (
+	"bytes"
+	"embed"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+//go:embed catalogue/*.yaml
+var catalogue embed.FS
+
+// The built-in scenarios that others start from.
+const (
+	Short    = "short"
+	Long     = "long"
+	SYNBurst = "syn-burst"
+)
+
+// Builtins returns the scenarios that come with the program, in the order in which they
+// are best read.
+func Builtins() []*Scenario {
+	var all []*Scenario
+	for _, name := range []string{Short, Long, SYNBurst} {
+		all = append(all, builtin(name))
+	}
+	return all
+}
+
+// Find returns the built-in scenario of that name, and whether there is one.
+func Find(name string) (*Scenario, bool) {
+	if _, err := fs.Stat(catalogue, fileOf(name)); err != nil || strings.ContainsAny(name, "/.") {
+		return nil, false
+	}
+	return builtin(name), true
+}
+
+// Blank is a scenario that sets nothing.
+func Blank() *Scenario { return &Scenario{Name: "run", file: "run"} }
+
+func fileOf(name string) string { return path.Join("catalogue", name+".yaml") }
+
+// builtin reads a file of the catalogue, which a test has found to be sound.
+func builtin(name string) *Scenario {
+	text, err := catalogue.ReadFile(fileOf(name))
+	if err != nil {
+		panic(err)
+	}
+	s, err := ReadScenario(name+".yaml", bytes.NewReader(text))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// noted is the value of a flag that remembers the word it was set by: what the command
+// line says is said again to every phase of a scenario.
+type noted struct {
+	pflag.Value
+	word string
+}
+
+func (n *noted) Set(word string) error {
+	n.word = word
+	return n.Value.Set(word)
+}
+
+// Overrides are the flags of a command line that a set made by Preset has read.
+func Overrides(f *pflag.FlagSet) []Override {
+	var all []Override
+	f.Visit(func(flag *pflag.Flag) {
+		if n, ok := flag.Value.(*noted); ok {
+			all = append(all, Override{flag.Name, n.word})
+		}
+	})
+	return all
+}

@@ -1,0 +1,249 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"tcpbench/metrics"
+)
+
+// Expectation is an expression over a result that is to hold: arithmetic and comparisons
+// of what was measured, with units, as in connect.p99 < 5ms && rate > 10k.
+type Expectation struct {
+	text      string
+	program   *vm.Program
+	variables []variable
+	constants map[string]any // durations, by the name that stands for each
+}
+
+// An ExpressionError says what is wrong with an expression, and where.
+type ExpressionError struct {
+	Column int // from 1, in characters
+	text   string
+}
+
+func (e ExpressionError) Error() string { return e.text }
+
+const (
+	longestExpression = 1000
+	mostNodes         = 200
+)
+
+// ParseExpectation compiles an expression. Its names and units are checked here, so that
+// a mistake is found before a run and not behind it.
+func ParseExpectation(text string) (*Expectation, error) {
+	if len(text) > longestExpression {
+		return nil, ExpressionError{1, fmt.Sprintf("%d bytes long: want %d at most", len(text), longestExpression)}
+	}
+	e := &Expectation{text: text, constants: map[string]any{}}
+	s := scanner{expectation: e, names: map[string]string{}}
+	if err := s.scan(text); err != nil {
+		return nil, err
+	}
+	environment := map[string]any{flaggedFunction: func(string) bool { return false }}
+	for i := range e.variables {
+		environment[variableName(i)] = float64(0)
+	}
+	for name, value := range e.constants {
+		environment[name] = value
+	}
+	program, err := compile(s.out.String(), environment)
+	if err != nil {
+		var at *file.Error
+		if errors.As(err, &at) {
+			return nil, ExpressionError{s.original(at.Column), s.readable(at.Message)}
+		}
+		return nil, ExpressionError{1, s.readable(err.Error())}
+	}
+	c := checker{expectation: e, original: s.original}
+	if _, err := c.check(program.Node()); err != nil {
+		return nil, err
+	}
+	e.program = program
+	return e, nil
+}
+
+// compile turns a panic of the compiler into an error: an expression is input.
+func compile(text string, environment map[string]any) (p *vm.Program, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("cannot be understood: %v", r)
+		}
+	}()
+	return expr.Compile(text, expr.Env(environment), expr.AsBool(), expr.Optimize(false),
+		expr.DisableAllBuiltins(), expr.EnableBuiltin("min"), expr.EnableBuiltin("max"), expr.EnableBuiltin("abs"),
+		expr.MaxNodes(mostNodes))
+}
+
+// String is the expression as it was written.
+func (e *Expectation) String() string { return e.text }
+
+// Judge evaluates the expression. One that names what has no sample fails.
+func (e *Expectation) Judge(r *metrics.Result) metrics.Expectation {
+	verdict := metrics.Expectation{Expression: e.text, Values: []metrics.Value{}}
+	environment := map[string]any{flaggedFunction: r.Flagged}
+	for name, value := range e.constants {
+		environment[name] = value
+	}
+	var absent []string
+	for i, v := range e.variables {
+		value, ok := v.read(r)
+		if !ok {
+			absent = append(absent, v.name)
+			continue
+		}
+		environment[variableName(i)] = value
+		verdict.Values = append(verdict.Values, metrics.Value{Name: v.name, Value: value, Unit: v.unit})
+	}
+	if len(absent) > 0 {
+		verdict.Reason = "no sample: " + strings.Join(absent, ", ")
+		return verdict
+	}
+	result, err := expr.Run(e.program, environment)
+	if err != nil {
+		verdict.Reason = err.Error()
+		return verdict
+	}
+	verdict.Pass, _ = result.(bool)
+	return verdict
+}
+
+// kind is what a part of an expression is.
+type kind string
+
+const (
+	truth    kind = "a truth value"
+	number   kind = "a number"
+	duration kind = "a duration"
+	literal  kind = "a number without a unit" // which is right for a count and wrong for a time
+	words    kind = "a text"
+)
+
+// checker allows arithmetic and comparisons, and finds times compared with counts.
+type checker struct {
+	expectation *Expectation
+	original    func(column int) int
+}
+
+func (c *checker) refuse(n ast.Node, format string, args ...any) error {
+	return ExpressionError{c.original(n.Location().From), fmt.Sprintf(format, args...)}
+}
+
+func (c *checker) check(n ast.Node) (kind, error) {
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		return truth, nil
+	case *ast.IntegerNode:
+		if n.Value == 0 {
+			return number, nil
+		}
+		return literal, nil
+	case *ast.FloatNode:
+		return literal, nil
+	case *ast.StringNode:
+		return words, nil
+	case *ast.IdentifierNode:
+		return c.kindOf(n)
+	case *ast.UnaryNode:
+		if n.Operator == "+" || n.Operator == "-" || n.Operator == "!" || n.Operator == "not" {
+			return c.check(n.Node)
+		}
+	case *ast.BinaryNode:
+		return c.binary(n)
+	case *ast.ConditionalNode:
+		if _, err := c.check(n.Cond); err != nil {
+			return "", err
+		}
+		return c.same(n, n.Exp1, n.Exp2)
+	case *ast.BuiltinNode:
+		if len(n.Arguments) == 1 {
+			return c.check(n.Arguments[0])
+		}
+		return c.same(n, n.Arguments...)
+	case *ast.CallNode:
+		if callee, ok := n.Callee.(*ast.IdentifierNode); ok && callee.Value == flaggedFunction {
+			return truth, nil
+		}
+	}
+	return "", c.refuse(n, "an expectation is arithmetic and comparisons of what was measured, as in connect.p99 < 5ms, or flagged(\"client-limited\")")
+}
+
+func (c *checker) kindOf(n *ast.IdentifierNode) (kind, error) {
+	if _, ok := c.expectation.constants[n.Value]; ok {
+		return duration, nil
+	}
+	var i int
+	if _, err := fmt.Sscanf(n.Value, variablePrefix+"%d", &i); err != nil || i >= len(c.expectation.variables) {
+		return "", c.refuse(n, "unknown name %q", n.Value)
+	}
+	if c.expectation.variables[i].unit == nanoseconds {
+		return duration, nil
+	}
+	return number, nil
+}
+
+func (c *checker) binary(n *ast.BinaryNode) (kind, error) {
+	switch n.Operator {
+	case "and", "or", "&&", "||":
+		_, err := c.same(n, n.Left, n.Right)
+		return truth, err
+	case "==", "!=", "<", "<=", ">", ">=":
+		_, err := c.same(n, n.Left, n.Right)
+		return truth, err
+	case "+", "-":
+		return c.same(n, n.Left, n.Right)
+	case "*", "/":
+		left, err := c.check(n.Left)
+		if err != nil {
+			return "", err
+		}
+		right, err := c.check(n.Right)
+		switch {
+		case err != nil:
+			return "", err
+		case left == duration && right == duration:
+			return number, nil
+		case left == duration || right == duration:
+			return duration, nil
+		}
+		return number, nil
+	}
+	return "", c.refuse(n, "operator %s: want + - * / == != < <= > >= and or not", n.Operator)
+}
+
+// same checks that all operands are of one kind, and returns it.
+func (c *checker) same(n ast.Node, operands ...ast.Node) (kind, error) {
+	var first kind
+	for _, operand := range operands {
+		k, err := c.check(operand)
+		switch {
+		case err != nil:
+			return "", err
+		case first == "" || first == k:
+			first = k
+		case first == literal && k == number || first == number && k == literal:
+			first = number
+		case (first == number || k == number) && (isZero(operand) || isZero(operands[0])):
+			if first == number {
+				first = k
+			}
+		case first == duration && k == literal || first == literal && k == duration:
+			return "", c.refuse(operand, "a time has a unit, as in 5ms, 200us or 1.5s")
+		default:
+			return "", c.refuse(operand, "%s and %s cannot be compared", first, k)
+		}
+	}
+	return first, nil
+}
+
+// isZero tells whether a node is 0, which is the same in every unit.
+func isZero(n ast.Node) bool {
+	i, ok := n.(*ast.IntegerNode)
+	return ok && i.Value == 0
+}

@@ -1,0 +1,303 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"tcpbench/internal/values"
+)
+
+// Scenario is a scenario file that was read: workloads in the words of their flags, one
+// after the other, and what is to hold of the result.
+type Scenario struct {
+	Name    string
+	Summary string
+	Why     string
+	// Text is the file itself.
+	Text []byte
+
+	file   string // as errors name it
+	run    []setting
+	phases []phase
+	expect []*Expectation
+}
+
+// phase is one run of several.
+type phase struct {
+	name   string
+	run    []setting // what differs from the scenario's
+	expect []*Expectation
+}
+
+// setting is a flag that a file sets.
+type setting struct {
+	name, value string
+	key, at     position // where the name stands, and the value
+}
+
+// An Override is a flag of the command line. It counts more than the file's.
+type Override struct{ Name, Value string }
+
+// A Stage is one run of a scenario: the plan, and what is to hold of its result.
+type Stage struct {
+	Name   string // of the phase; empty where the scenario is one run
+	Plan   Plan
+	Expect []*Expectation
+}
+
+// Expectations are those of the whole scenario.
+func (s *Scenario) Expectations() []*Expectation { return slices.Clone(s.expect) }
+
+// Expected is the number of all expectations, those of the phases included.
+func (s *Scenario) Expected() int {
+	n := len(s.expect)
+	for _, p := range s.phases {
+		n += len(p.expect)
+	}
+	return n
+}
+
+// Phases is the number of runs.
+func (s *Scenario) Phases() int { return max(1, len(s.phases)) }
+
+// largestFile is more than anybody writes by hand.
+const largestFile = 64 << 10
+
+// ReadScenario reads a scenario file; name is what errors call it. Every mistake in it
+// is an error with its line and column, but for those that only show together with the
+// flags of a command line, which Stages finds.
+func ReadScenario(name string, r io.Reader) (*Scenario, error) {
+	text, err := io.ReadAll(io.LimitReader(r, largestFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case len(text) > largestFile:
+		return nil, fmt.Errorf("%s: a scenario has %d bytes at most: is it another kind of file?", name, largestFile)
+	}
+	s := &Scenario{Text: text, file: name}
+	root, err := parseYAML(name, text)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.read(root); err != nil {
+		return nil, err
+	}
+	// What is wrong with the file alone is found now.
+	for i := range s.Phases() {
+		w, err := s.workload(i, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.check(); err != nil {
+			return nil, s.locate(i, err)
+		}
+	}
+	return s, nil
+}
+
+// read takes the keys of the file.
+func (s *Scenario) read(root mapping) error {
+	if err := root.only("name", "summary", "why", "run", "phases", "expect"); err != nil {
+		return err
+	}
+	for key, to := range map[string]*string{"name": &s.Name, "summary": &s.Summary, "why": &s.Why} {
+		text, err := root.text(key)
+		if err != nil {
+			return err
+		}
+		*to = strings.TrimSpace(text)
+	}
+	if s.Name == "" {
+		return root.errorf("no name: add one, as in name: my-scenario")
+	}
+	if strings.ContainsFunc(s.Name, func(r rune) bool { return r < '!' || r == 0x7f }) {
+		return root.errorAt("name", "%q: want one word without spaces", s.Name)
+	}
+	var err error
+	if s.run, err = settings(root, "run"); err != nil {
+		return err
+	}
+	if s.expect, err = expectations(root); err != nil {
+		return err
+	}
+	phases, err := root.list("phases")
+	if err != nil {
+		return err
+	}
+	for _, item := range phases {
+		p, err := s.readPhase(item)
+		if err != nil {
+			return err
+		}
+		s.phases = append(s.phases, p)
+	}
+	return nil
+}
+
+// onceForAll are the flags of the server, which is the same in all phases.
+var onceForAll = []string{"target", "ports", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
+
+func (s *Scenario) readPhase(n node) (phase, error) {
+	var p phase
+	m, err := n.mapping("a phase has a name and what differs from run, as in - name: peak")
+	if err != nil {
+		return p, err
+	}
+	if p.name, err = m.text("name"); err != nil {
+		return p, err
+	}
+	switch {
+	case p.name == "":
+		return p, m.errorf("a phase has a name: add one, as in name: peak")
+	case slices.ContainsFunc(s.phases, func(other phase) bool { return other.name == p.name }):
+		return p, m.errorAt("name", "a second phase is called %q: give it another name", p.name)
+	}
+	if p.run, err = m.settings("name", "expect"); err != nil {
+		return p, err
+	}
+	for _, set := range p.run {
+		if slices.Contains(onceForAll, set.name) {
+			return p, s.errorf(set.key, "%s belongs to the server, which is the same in all phases: put it under run", set.name)
+		}
+	}
+	p.expect, err = expectations(m)
+	return p, err
+}
+
+// settings reads a mapping of flags.
+func settings(m mapping, key string) ([]setting, error) {
+	n, ok := m.find(key)
+	if !ok {
+		return nil, nil
+	}
+	inner, err := n.mapping("flags by name, as in rate: 1k")
+	if err != nil {
+		return nil, err
+	}
+	return inner.settings()
+}
+
+// expectations reads the list of expressions.
+func expectations(m mapping) ([]*Expectation, error) {
+	items, err := m.list("expect")
+	if err != nil {
+		return nil, err
+	}
+	var all []*Expectation
+	for _, item := range items {
+		text, err := item.text()
+		if err != nil {
+			return nil, err
+		}
+		e, err := ParseExpectation(text)
+		if err != nil {
+			var at ExpressionError
+			errors.As(err, &at)
+			where := item.at
+			if item.plain { // else quotes and escapes stand between
+				where.column += at.Column - 1
+			}
+			return nil, item.errorfAt(where, "%s", at)
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+func (s *Scenario) errorf(at position, format string, args ...any) error {
+	return fmt.Errorf("%s:%d:%d: "+format, append([]any{s.file, at.line, at.column}, args...)...)
+}
+
+// locate adds to what is wrong with a phase's flags where the file sets them.
+func (s *Scenario) locate(i int, err error) error {
+	var m Misuse
+	if !errors.As(err, &m) {
+		return err
+	}
+	for _, set := range slices.Backward(s.settings(i)) {
+		if set.name == m.Flag {
+			return s.errorf(set.at, "%w", err)
+		}
+	}
+	return err
+}
+
+// settings are all flags that the file sets for a phase, the phase's own last.
+func (s *Scenario) settings(i int) []setting {
+	if len(s.phases) == 0 {
+		return s.run
+	}
+	return slices.Concat(s.run, s.phases[i].run)
+}
+
+// workload makes the workload of a phase: the file's flags, and then the command line's.
+func (s *Scenario) workload(i int, overrides []Override) (*Workload, error) {
+	w := newWorkload(s.Name)
+	f := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
+	w.Register(f)
+	for _, set := range s.settings(i) {
+		if err := w.preset(set.name, set.value); err != nil {
+			return nil, s.errorf(set.at, "%s: %w", set.name, values.Wanted(err))
+		}
+	}
+	for _, o := range overrides {
+		if f.Lookup(o.Name) == nil {
+			continue // it decides what is shown
+		}
+		if err := f.Set(o.Name, o.Value); err != nil {
+			return nil, fmt.Errorf("--%s: %w", o.Name, err)
+		}
+	}
+	w.displace()
+	return w, nil
+}
+
+// Preset makes the flags that a command line may set over those of the scenario. Their
+// defaults are what its first phase sets. What is read is told by Overrides.
+func (s *Scenario) Preset(f *pflag.FlagSet) {
+	w := newWorkload(s.Name)
+	w.Register(f)
+	for _, set := range s.settings(0) {
+		_ = w.preset(set.name, set.value) // ReadScenario has done it before
+		if flag := f.Lookup(set.name); flag != nil {
+			flag.DefValue = flag.Value.String()
+		}
+	}
+	f.VisitAll(func(flag *pflag.Flag) { flag.Value = &noted{Value: flag.Value} })
+}
+
+// Stages plans the runs of the scenario.
+func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, error) {
+	var stages []Stage
+	for i := range s.Phases() {
+		w, err := s.workload(i, overrides)
+		if err != nil {
+			return nil, err
+		}
+		plan, err := w.Plan(ctx)
+		if err != nil {
+			return nil, s.locateUnless(i, err, overrides)
+		}
+		stage := Stage{Plan: plan}
+		if len(s.phases) > 0 {
+			stage.Name, stage.Expect = s.phases[i].name, s.phases[i].expect
+		}
+		stages = append(stages, stage)
+	}
+	return stages, nil
+}
+
+// locateUnless is locate for a mistake that is the file's and not the command line's.
+func (s *Scenario) locateUnless(i int, err error, overrides []Override) error {
+	var m Misuse
+	if errors.As(err, &m) && slices.ContainsFunc(overrides, func(o Override) bool { return o.Name == m.Flag }) {
+		return err
+	}
+	return s.locate(i, err)
+}

@@ -1,0 +1,72 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"tcpbench/metrics"
+)
+
+// RunStages runs the stages of a scenario, one after the other, and judges what was
+// expected of each and of all. The run's own server has the same addresses throughout.
+// When ctx ends, what was measured so far is the result.
+func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs Observer) (*metrics.Result, error) {
+	var phases []metrics.Phase
+	var held []netip.AddrPort
+	for i := range stages {
+		s := &stages[i]
+		if len(phases) > 0 && ctx.Err() != nil {
+			break
+		}
+		if s.Plan.Server != nil && len(held) == crewSize(s.Plan.Client.Connections)*len(s.Plan.Server.Addrs) {
+			s.Plan.Server.Addrs = held
+		}
+		if obs.Stage != nil {
+			obs.Stage(s)
+		}
+		r, err := Run(ctx, s.Plan, obs)
+		if err != nil {
+			if len(stages) > 1 {
+				err = fmt.Errorf("phase %s: %w", s.Name, err)
+			}
+			return nil, err
+		}
+		r.Expectations = judgeAll(s.Expect, r)
+		if s.Plan.Server != nil {
+			held = addresses(r.Scenario.Target)
+		}
+		phases = append(phases, metrics.Phase{Name: s.Name, Result: *r})
+	}
+	r := &phases[0].Result
+	if len(stages) > 1 {
+		var err error
+		if r, err = metrics.Combine(phases); err != nil {
+			return nil, err
+		}
+		for _, s := range stages[len(phases):] {
+			r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: fmt.Sprintf("The phase %s did not run.", s.Name)})
+		}
+	}
+	r.Expectations = append(r.Expectations, judgeAll(expect, r)...)
+	return r, nil
+}
+
+func judgeAll(all []*Expectation, r *metrics.Result) []metrics.Expectation {
+	var verdicts []metrics.Expectation
+	for _, e := range all {
+		verdicts = append(verdicts, e.Judge(r))
+	}
+	return verdicts
+}
+
+// addresses reads the targets of a result.
+func addresses(targets []string) []netip.AddrPort {
+	var all []netip.AddrPort
+	for _, t := range targets {
+		if a, err := netip.ParseAddrPort(t); err == nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}

@@ -1,0 +1,224 @@
+package scenarios
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"tcpbench/internal/values"
+	"tcpbench/metrics"
+)
+
+// variable is a name in an expectation, and how to read it from a result. It is not ok
+// where the result has no sample of it.
+type variable struct {
+	name string
+	unit string // as metrics.Value.Unit
+	read func(*metrics.Result) (value float64, ok bool)
+}
+
+const (
+	nanoseconds = "ns"
+	perSecond   = "1/s"
+	ofOne       = "share"
+)
+
+func count(read func(*metrics.Result) uint64) func(*metrics.Result) (float64, bool) {
+	return func(r *metrics.Result) (float64, bool) { return float64(read(r)), true }
+}
+
+// plain are the variables without a dot.
+var plain = []variable{
+	{"attempted", "", count(func(r *metrics.Result) uint64 { return r.Attempted })},
+	{"succeeded", "", count(func(r *metrics.Result) uint64 { return r.Succeeded })},
+	{"failed", "", count(func(r *metrics.Result) uint64 { return r.TotalFailed() })},
+	{"open", "", count(func(r *metrics.Result) uint64 { return r.Open })},
+	{"missed", "", count(func(r *metrics.Result) uint64 { return r.Missed })},
+	{"rate", perSecond, func(r *metrics.Result) (float64, bool) { return r.Rate, r.ElapsedS > 0 }},
+	{"rate_offered", perSecond, func(r *metrics.Result) (float64, bool) { return r.RateOffered, r.ElapsedS > 0 }},
+	{"rate_intended", perSecond, func(r *metrics.Result) (float64, bool) {
+		if r.RateIntended == nil {
+			return 0, false
+		}
+		return *r.RateIntended, true
+	}},
+	{"elapsed", nanoseconds, func(r *metrics.Result) (float64, bool) { return r.ElapsedS * 1e9, true }},
+	{"held", "", func(r *metrics.Result) (float64, bool) {
+		if r.Population == nil {
+			return 0, false
+		}
+		return float64(r.Population.Held), true
+	}},
+	{"ramp", nanoseconds, func(r *metrics.Result) (float64, bool) {
+		if r.Population == nil {
+			return 0, false
+		}
+		return r.Population.RampS * 1e9, r.Population.RampS > 0
+	}},
+}
+
+// dotted are the variables of a group that have names of their own.
+var dotted = map[string]map[string]variable{
+	"beats": {
+		"sent":     beats("sent", func(b *metrics.Beats) uint64 { return b.Sent }),
+		"answered": beats("answered", func(b *metrics.Beats) uint64 { return b.Answered }),
+		"missed":   beats("missed", func(b *metrics.Beats) uint64 { return b.Missed }),
+	},
+	"cpu": {
+		"client": usage("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
+		"server": usage("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
+		"busy":   {"cpu.busy", ofOne, func(r *metrics.Result) (float64, bool) { return r.CPU.HostBusy, true }},
+		"steal":  {"cpu.steal", ofOne, func(r *metrics.Result) (float64, bool) { return r.CPU.HostSteal, true }},
+	},
+	"server": {
+		"accepted":  served("accepted", func(s *metrics.ServerReport) uint64 { return s.Accepted }),
+		"open":      served("open", func(s *metrics.ServerReport) uint64 { return s.Open }),
+		"exchanges": served("exchanges", func(s *metrics.ServerReport) uint64 { return s.Exchanges }),
+	},
+}
+
+func beats(name string, read func(*metrics.Beats) uint64) variable {
+	return variable{"beats." + name, "", func(r *metrics.Result) (float64, bool) {
+		if r.Beats == nil {
+			return 0, false
+		}
+		return float64(read(r.Beats)), true
+	}}
+}
+
+// usage is processor time per connection.
+func usage(side string, of func(*metrics.Result) *metrics.Usage) variable {
+	return variable{"cpu." + side, nanoseconds, func(r *metrics.Result) (float64, bool) {
+		u := of(r)
+		if u == nil || u.PerConnection == 0 {
+			return 0, false
+		}
+		return u.PerConnection * 1e3, true
+	}}
+}
+
+func served(name string, read func(*metrics.ServerReport) uint64) variable {
+	return variable{"server." + name, "", func(r *metrics.Result) (float64, bool) {
+		if r.Server == nil {
+			return 0, false
+		}
+		return float64(read(r.Server)), true
+	}}
+}
+
+// failureNames are what may stand behind "failed.": an outcome in any stage, or in one.
+func failureNames() []string {
+	var names []string
+	for o := metrics.Succeeded + 1; o < metrics.Outcomes; o++ {
+		names = append(names, "failed."+o.String())
+		for s := range metrics.Stages {
+			names = append(names, "failed."+metrics.FailureName(s, o))
+		}
+	}
+	return names
+}
+
+// failures counts those of an outcome, in one stage where the name says which.
+func failures(name string) variable {
+	what := strings.TrimPrefix(name, "failed.")
+	return variable{name, "", count(func(r *metrics.Result) (n uint64) {
+		for key, k := range r.Failed {
+			if key == what || !strings.Contains(what, ".") && strings.HasSuffix(key, "."+what) {
+				n += k
+			}
+		}
+		return n
+	})}
+}
+
+// quantities are what may stand behind the name of a histogram, besides other quantiles.
+var quantities = []string{"count", "min", "mean", "p50", "p90", "p99", "p999", "p9999", "max"}
+
+func histogramVariable(histogram, quantity string) (variable, bool) {
+	v := variable{name: histogram + "." + quantity, unit: nanoseconds}
+	of := func(read func(metrics.Histogram) float64) variable {
+		v.read = func(r *metrics.Result) (float64, bool) {
+			h := r.Histograms[histogram]
+			if h.Count == 0 {
+				return 0, false
+			}
+			return read(h), true
+		}
+		return v
+	}
+	switch quantity {
+	case "count": // none is a count, too
+		v.unit, v.read = "", count(func(r *metrics.Result) uint64 { return uint64(r.Histograms[histogram].Count) })
+		return v, true
+	case "min":
+		return of(func(h metrics.Histogram) float64 { return float64(h.Min) }), true
+	case "mean":
+		return of(func(h metrics.Histogram) float64 { return h.Mean }), true
+	case "max":
+		return of(func(h metrics.Histogram) float64 { return float64(h.Max) }), true
+	}
+	digits, ok := strings.CutPrefix(quantity, "p")
+	q, err := strconv.ParseFloat("0."+digits, 64)
+	if !ok || err != nil || len(digits) < 2 || len(digits) > 6 || strings.Trim(digits, "0123456789") != "" {
+		return v, false
+	}
+	return of(func(h metrics.Histogram) float64 {
+		r, err := h.Recorder()
+		if err != nil {
+			return 0 // one of this run's own: it is checked where results are read
+		}
+		return float64(r.Quantile(q))
+	}), true
+}
+
+// findVariable returns the variable of a name, or says which may have been meant.
+func findVariable(name string) (variable, error) {
+	for _, v := range plain {
+		if v.name == name {
+			return v, nil
+		}
+	}
+	group, rest, _ := strings.Cut(name, ".")
+	if v, ok := dotted[group][rest]; ok {
+		return v, nil
+	}
+	for _, known := range failureNames() {
+		if known == name {
+			return failures(name), nil
+		}
+	}
+	for _, h := range metrics.HistogramOrder() {
+		if h != group {
+			continue
+		}
+		if v, ok := histogramVariable(h, rest); ok {
+			return v, nil
+		}
+		return variable{}, fmt.Errorf("%q: behind a histogram stands one of %s, or another quantile, as in p95", name, strings.Join(quantities, ", "))
+	}
+	if near := values.Nearest(name, VariableNames()); near != "" {
+		return variable{}, fmt.Errorf("unknown name %q: did you mean %s?", name, near)
+	}
+	return variable{}, fmt.Errorf("unknown name %q: docs/scenario-files.md lists what a result has", name)
+}
+
+// VariableNames lists the names that expectations know; each histogram has other
+// quantiles, too.
+func VariableNames() []string {
+	var names []string
+	for _, v := range plain {
+		names = append(names, v.name)
+	}
+	for group := range dotted {
+		for name := range dotted[group] {
+			names = append(names, group+"."+name)
+		}
+	}
+	names = append(names, failureNames()...)
+	for _, h := range metrics.HistogramOrder() {
+		for _, q := range quantities {
+			names = append(names, h+"."+q)
+		}
+	}
+	return names
+}
