@@ -149,6 +149,9 @@ func (c *Config) validate() error {
 		if c.Burst < 1 || c.Every < 0 {
 			return errors.New("a burst needs one connection or more, again after a time that is not negative")
 		}
+		if c.Every == 0 && c.Duration == 0 && c.Count > uint64(c.Burst) {
+			return errors.New("one burst has fewer connections than the count that bounds the run")
+		}
 	case Constant, Poisson:
 		if err := c.Profile.validate(); err != nil {
 			return err

@@ -13,6 +13,7 @@ func Combine(phases []Phase) (*Result, error) {
 	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
 	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
 	sum.Population, sum.Beats, sum.Server, sum.CPU = nil, nil, nil, CPU{}
+	sum.Exhaustion, sum.TCP = nil, nil
 	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil
 	sum.Phases = phases
 	for i := range phases {
@@ -44,6 +45,18 @@ func (r *Result) add(p *Phase) error {
 	for _, b := range p.Bursts {
 		b.DueS += r.ElapsedS
 		r.Bursts = append(r.Bursts, b)
+	}
+	if e := p.Exhaustion; e != nil && r.Exhaustion == nil {
+		later := *e
+		later.AtNS += int64(r.ElapsedS * 1e9)
+		r.Exhaustion = &later
+	}
+	if p.TCP != nil {
+		sample := *p.TCP
+		if r.TCP != nil {
+			sample.Add(*r.TCP)
+		}
+		r.TCP = &sample
 	}
 	r.ElapsedS += p.ElapsedS
 	r.Rate += p.Rate * p.ElapsedS

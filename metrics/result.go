@@ -40,7 +40,11 @@ type Result struct {
 	// Beats is present where there were heartbeats.
 	Beats *Beats `json:"heartbeats,omitempty"`
 	// Bursts are the instants of a burst run, in order.
-	Bursts []BurstRow    `json:"bursts,omitempty"`
+	Bursts []BurstRow `json:"bursts,omitempty"`
+	// Exhaustion is the first connect() that found no free four-tuple, if one did.
+	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
+	// TCP is what the client's kernel said of a sample of the connections.
+	TCP    *TCPSample    `json:"tcp_info,omitempty"`
 	CPU    CPU           `json:"cpu"`
 	Server *ServerReport `json:"server,omitempty"`
 	Checks []Check       `json:"checks"`

@@ -120,6 +120,8 @@ func (w *Workload) checkArrival() error {
 		return misuse("hold", " bounds the run: leave --duration and --count out")
 	case w.set("every") && w.burst == 0:
 		return misuse("every", " is the distance of bursts: add --burst, as in --burst 1000")
+	case w.burst > 0 && w.every == 0 && w.set("count") && w.count > uint64(w.burst):
+		return misuse("count", " %d is more than one burst of %d: add --every, as in --every 5s, or leave --count out", w.count, w.burst)
 	case w.replace && w.hold == 0:
 		return misuse("replace", " keeps a held population whole: add --hold, as in --hold 30s")
 	case w.openRate > 0 && w.set("open-rate") && (w.rate != nil || w.burst > 0):

@@ -16,7 +16,7 @@ const (
 	hostFull     = 0.95 // share of all processors in use
 	foreignShare = 0.15 // share of all processors used by neither side
 	stealShare   = 0.02
-	lagLimit     = time.Millisecond // p99 of an open loop's lateness
+	lagLimit     = 150 * time.Microsecond // p99 of an open loop's lateness
 	rateReached  = 0.99
 	// otherOpens is the share of connections by others on this host that goes unsaid.
 	otherOpens = 0.01

@@ -55,6 +55,10 @@ func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 		beats := report.Beats
 		r.Beats = &beats
 	}
+	r.Exhaustion = report.Exhaustion
+	if t := report.TCP; t != (metrics.TCPSample{}) {
+		r.TCP = &t
+	}
 	for _, b := range report.Bursts {
 		r.Bursts = append(r.Bursts, metrics.BurstRow{
 			DueS: float64(b.Due-int64(c.Warmup)) / 1e9, Issued: b.Count,

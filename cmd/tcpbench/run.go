@@ -200,12 +200,12 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 	switch {
 	case asSignalled(ctx, &caught):
 		return exit{caught.code(), nil}
-	case r.Flagged("invalid") && r.Succeeded > 0, r.Flagged("server-lost"):
+	case r.Succeeded == 0 && !r.Expects(): // who expects failures has said so
+		return exit{exitNothing, nil}
+	case r.Flagged("invalid"), r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
 	case !r.Met():
 		return exit{exitUnmet, nil}
-	case r.Succeeded == 0 && !r.Expects(): // who expects failures has said so
-		return exit{exitNothing, nil}
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func newShow() *cobra.Command {
 
 docs/scenario-files.md tells what may stand in it.`,
 		Example: `  tcpbench show long
-  tcpbench show long > mine.yaml && tcpbench run mine.yaml`,
+  tcpbench show long | tcpbench run - --connections 100`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("show: which scenario? There are: %s", strings.Join(builtinNames(), ", "))

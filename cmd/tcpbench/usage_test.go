@@ -195,6 +195,7 @@ var contradictions = []bad{
 	{"--hold 1s --duration 1s", "--hold", "leave --duration"},
 	{"--every 1s", "--every", "add --burst"},
 	{"--replace", "--replace", "add --hold"},
+	{"--burst 5 --count 6", "--count", "add --every"},
 	{"--open-rate 1k --rate 1k", "--open-rate", "leave it out"},
 	{"--exchanges 2 --request-size 0", "--exchanges", "--request-size 1 or more"},
 	{"--exchanges 2 --connect-only", "--connect-only", "leave"},

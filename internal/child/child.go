@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ import (
 
 // Invoked tells whether this process was started by Spawn. A program that spawns
 // children asks it first of all, and then calls Main.
-func Invoked() bool { return len(os.Args) == 3 && os.Args[1] == argument }
+func Invoked() bool { return len(os.Args) == 2 && strings.HasPrefix(os.Args[1], argument+" ") }
 
 // inherited is the descriptor of a child's socket: the first behind stderr.
 const inherited = 3

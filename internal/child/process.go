@@ -49,7 +49,7 @@ func Spawn(name string) (*Process, error) {
 	ours, theirs := os.NewFile(uintptr(fds[0]), "child"), os.NewFile(uintptr(fds[1]), "coordinator")
 	defer theirs.Close()
 	p := &Process{Conn: NewConn(ours), name: name, socket: ours, exited: make(chan struct{})}
-	p.cmd = exec.Command("/proc/self/exe", argument, name) // the name is for who looks at ps
+	p.cmd = exec.Command("/proc/self/exe", argument+" "+name) // the name is for who looks at ps
 	p.cmd.Args[0] = os.Args[0]
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	p.cmd.Stderr = &p.stderr
