@@ -26,6 +26,8 @@ const (
 	AcceptDelay         = "accept_delay"
 	TCPRTT              = "tcp_rtt"
 	Exhausted           = "exhausted"
+	TimeWaitSockets     = "time_wait"
+	PortsInUse          = "ports_in_use"
 	FirstByte           = "first_byte"
 	ExchangeTime        = "exchange"
 	CloseTime           = "close"
@@ -43,7 +45,7 @@ const (
 func HistogramOrder() []string {
 	return []string{
 		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, AcceptDelay,
-		Exhausted, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
+		Exhausted, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag, TimeWaitSockets, PortsInUse,
 	}
 }
 
@@ -53,16 +55,32 @@ func HistogramOrder() []string {
 // kept beside the histogram, whose own are rounded to a bucket.
 type Recorder struct {
 	hdr      *hdrhistogram.Histogram
+	unit     string
+	lowest   int64 // what is below counts as this
 	clamped  int64
 	min, max int64
 }
 
 // NewRecorder returns an empty recorder. It takes about 220 KB.
 func NewRecorder() *Recorder {
-	r := &Recorder{hdr: hdrhistogram.New(1, HighestLatency, significantDigits)}
+	r := &Recorder{hdr: hdrhistogram.New(1, HighestLatency, significantDigits), unit: Nanoseconds, lowest: 1}
 	r.min, r.max = noExtremes()
 	return r
 }
+
+// NewCountRecorder returns an empty recorder of numbers of something, zero among them.
+func NewCountRecorder(unit string) *Recorder {
+	r := NewRecorder()
+	r.unit, r.lowest = unit, 0
+	return r
+}
+
+// The units of a histogram.
+const (
+	Nanoseconds = "ns"
+	SocketsUnit = "sockets"
+	PortsUnit   = "ports"
+)
 
 // noExtremes are the bounds of no value at all: whatever comes is below and above.
 func noExtremes() (lowest, highest int64) { return math.MaxInt64, math.MinInt64 }
@@ -72,8 +90,8 @@ func (r *Recorder) Record(ns int64) {
 	r.min = min(r.min, ns)
 	r.max = max(r.max, ns)
 	// RecordValue takes 160 ns to refuse a value, and 3.5 ns to take one.
-	if ns < 1 || ns > HighestLatency {
-		ns = min(max(ns, 1), HighestLatency)
+	if ns < r.lowest || ns > HighestLatency {
+		ns = min(max(ns, r.lowest), HighestLatency)
 		r.clamped++
 	}
 	_ = r.hdr.RecordValue(ns) // in range by the line above
@@ -131,7 +149,7 @@ func (r *Recorder) Reset() {
 // Histogram is a recorder as it stands in a result. HDR holds all of it (HdrHistogram V2,
 // compressed, base64); the quantiles are drawn out for readers without a library.
 type Histogram struct {
-	Unit    string  `json:"unit"` // always "ns"
+	Unit    string  `json:"unit"` // ns, sockets or ports
 	Count   int64   `json:"count"`
 	Clamped int64   `json:"clamped"` // values outside of 1 ns … 100 s, counted at the nearest end
 	Min     int64   `json:"min"`
@@ -151,7 +169,7 @@ func (r *Recorder) Export() (Histogram, error) {
 		return Histogram{}, fmt.Errorf("encode histogram: %w", err)
 	}
 	h := Histogram{
-		Unit:    "ns",
+		Unit:    r.unit,
 		Count:   r.Count(),
 		Clamped: r.clamped,
 		HDR:     string(encoded),
@@ -165,9 +183,14 @@ func (r *Recorder) Export() (Histogram, error) {
 
 // Recorder reads a histogram back, so that results can be merged without loss.
 func (h Histogram) Recorder() (*Recorder, error) {
-	r := NewRecorder()
-	if h.Unit != "ns" {
-		return nil, fmt.Errorf("histogram in %q, want ns", h.Unit)
+	var r *Recorder
+	switch h.Unit {
+	case Nanoseconds:
+		r = NewRecorder()
+	case SocketsUnit, PortsUnit:
+		r = NewCountRecorder(h.Unit)
+	default:
+		return nil, fmt.Errorf("histogram in %q, want %s, %s or %s", h.Unit, Nanoseconds, SocketsUnit, PortsUnit)
 	}
 	decoded, err := decodeHDR(h.HDR)
 	if err != nil {
@@ -212,9 +235,12 @@ func MergeHistograms(parts ...map[string]Histogram) (map[string]Histogram, error
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			if merged[name] == nil {
+			switch {
+			case merged[name] == nil:
 				merged[name] = r
-			} else {
+			case merged[name].unit != r.unit:
+				return nil, fmt.Errorf("%s: one in %s and one in %s cannot be merged", name, merged[name].unit, r.unit)
+			default:
 				merged[name].Merge(r)
 			}
 		}

@@ -13,7 +13,7 @@ func Combine(phases []Phase) (*Result, error) {
 	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
 	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
 	sum.Population, sum.Beats, sum.Server, sum.CPU = nil, nil, nil, CPU{}
-	sum.Exhaustion, sum.TCP = nil, nil
+	sum.Exhaustion, sum.TCP, sum.Kernel = nil, nil, nil // views stay with their phases
 	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil
 	sum.Phases = phases
 	for i := range phases {

@@ -41,6 +41,8 @@ type Result struct {
 	Beats *Beats `json:"heartbeats,omitempty"`
 	// Bursts are the instants of a burst run, in order.
 	Bursts []BurstRow `json:"bursts,omitempty"`
+	// Kernel is what the kernel showed, a view for each network namespace of the run.
+	Kernel []View `json:"kernel,omitempty"`
 	// Exhaustion is the first connect() that found no free four-tuple, if one did.
 	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
 	// TCP is what the client's kernel said of a sample of the connections.

@@ -78,7 +78,7 @@ func full() []Message {
 			UserNS: 7, SystemNS: 8, MaxRSS: 9, RampNS: 10, Held: 11, Beats: metrics.Beats{Sent: 1, Answered: 2, Missed: 3},
 			Exhaustion: &metrics.Exhaustion{AtNS: 1, Source: "127.0.0.1", Target: "127.0.0.2:3"},
 			TCP:        metrics.TCPSample{Established: 1, SYNRetransmits: 2, Closed: 3, Retransmits: 4, Retransmitted: 5, MSS: 6},
-			Bursts: []metrics.Burst{{Due: 1, First: 2, Last: 3, Count: 4}},
+			Bursts:     []metrics.Burst{{Due: 1, First: 2, Last: 3, Count: 4}},
 		}},
 		{Type: Failed, Error: "first line\nsecond \"line\" \x1b"},
 	}

@@ -1,0 +1,292 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Census counts the TCP sockets of a network namespace by state, through sock_diag(7):
+// the kernel walks its tables and sends only what a filter takes, in binary. It is for
+// one goroutine at a time, and sees the namespace of the thread that has opened it.
+type Census struct {
+	fd      int
+	seq     uint32
+	request []byte
+	buffer  []byte
+}
+
+// State is a TCP state as the kernel numbers them (net/tcp_states.h).
+type State uint8
+
+// States is one more than the highest State.
+const States = 13
+
+// stateNames are those of the kernel. A connection that is not yet established on the
+// server's side is SYN_RECV, be it a request or a socket.
+var stateNames = [States]string{
+	"", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT",
+	"CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "SYN_RECV",
+}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) && s > 0 {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
+
+// The states that have a meaning of their own here.
+const (
+	Established State = 1
+	FinWait2    State = 5
+	TimeWait    State = 6
+	CloseWait   State = 8
+	Listen      State = 10
+	newSynRecv  State = 12 // a request: it is reported as SYN_RECV
+)
+
+// Side is an end of the connections of a run.
+type Side uint8
+
+// The sides. A socket is the server's when its local port is one of the run's.
+const (
+	Client Side = iota
+	Server
+	Sides
+)
+
+// Population is how many sockets there are of each side in each state.
+type Population [Sides][States]int
+
+// Space is a source address and a destination: the four-tuples that differ in nothing
+// but the source port.
+type Space struct {
+	Source netip.Addr
+	Target netip.AddrPort
+}
+
+// Use is how many source ports of a space are taken.
+type Use struct {
+	TimeWait int // by sockets in TIME_WAIT
+	Other    int // by all others
+}
+
+// Total is the number of ports that are taken.
+func (u Use) Total() int { return u.TimeWait + u.Other }
+
+// MostSpaces bounds the spaces that a census tells apart.
+const MostSpaces = 1 << 14
+
+// Listener is a listening socket.
+type Listener struct {
+	Addr  netip.AddrPort
+	Queue int // connections that wait for accept()
+	Limit int // of the accept queue: one more fit in
+}
+
+const (
+	sockDiagByFamily = 20
+	inetDiagBytecode = 1
+	requestSize      = 56 // struct inet_diag_req_v2
+	messageSize      = 72 // struct inet_diag_msg
+	allStates        = 1<<States - 2
+	bufferSize       = 256 << 10
+)
+
+// OpenCensus opens a socket to the kernel.
+func OpenCensus() (*Census, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, fmt.Errorf("open a census: %w", os.NewSyscallError("socket", err))
+	}
+	// A kernel that is slow to answer must not hang a run.
+	patience := unix.Timeval{Sec: 5}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
+		_ = unix.Close(fd) // err is the news
+		return nil, fmt.Errorf("open a census: %w", os.NewSyscallError("setsockopt", err))
+	}
+	return &Census{fd: fd, buffer: make([]byte, bufferSize)}, nil
+}
+
+// Close closes the socket.
+func (c *Census) Close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
+
+// Count counts the sockets with one of the ports at either end, both families together.
+// Where uses is not nil it is filled with the ports that the client's side takes of each
+// space; spaces beyond MostSpaces are left out, and whole tells that none was.
+func (c *Census) Count(ports []Ports, uses map[Space]Use) (p Population, whole bool, err error) {
+	if len(ports) == 0 || len(ports) > mostRanges {
+		return p, false, fmt.Errorf("census: %d ranges of ports: want 1 to %d", len(ports), mostRanges)
+	}
+	clear(uses)
+	t := tally{ports: ports, uses: uses, whole: true}
+	filter := portFilter(ports)
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if err := c.dump(family, allStates, filter, &t); err != nil {
+			return p, false, err
+		}
+	}
+	return t.population, t.whole, nil
+}
+
+// Listeners lists the listening sockets on the ports; nil ports are all.
+func (c *Census) Listeners(ports []Ports) ([]Listener, error) {
+	var filter []byte
+	if ports != nil {
+		filter = portFilter(ports)
+	}
+	t := tally{ports: ports, listeners: []Listener{}}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if err := c.dump(family, 1<<Listen, filter, &t); err != nil {
+			return nil, err
+		}
+	}
+	return t.listeners, nil
+}
+
+// dump asks for all sockets of a family, and has each told to t.
+func (c *Census) dump(family uint8, states uint32, filter []byte, t *tally) error {
+	c.seq++
+	c.request = appendRequest(c.request[:0], c.seq, family, states, filter)
+	if err := unix.Sendto(c.fd, c.request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("census: %w", os.NewSyscallError("sendto", err))
+	}
+	for {
+		n, _, err := unix.Recvfrom(c.fd, c.buffer, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("census: %w", os.NewSyscallError("recvfrom", err))
+		}
+		done, err := t.read(c.buffer[:n], c.seq)
+		switch {
+		case errors.Is(err, unix.ENOENT) && family == unix.AF_INET6:
+			return nil // a kernel without IPv6
+		case err != nil:
+			return fmt.Errorf("census: %w", err)
+		case done:
+			return nil
+		}
+	}
+}
+
+// appendRequest appends the message that asks for a dump (struct inet_diag_req_v2).
+func appendRequest(b []byte, seq uint32, family uint8, states uint32, filter []byte) []byte {
+	length := unix.SizeofNlMsghdr + requestSize
+	if len(filter) > 0 {
+		length += unix.SizeofNlAttr + len(filter)
+	}
+	b = binary.NativeEndian.AppendUint32(b, uint32(length))
+	b = binary.NativeEndian.AppendUint16(b, sockDiagByFamily)
+	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	b = binary.NativeEndian.AppendUint32(b, seq)
+	b = binary.NativeEndian.AppendUint32(b, 0)
+	b = append(b, family, unix.IPPROTO_TCP, 0, 0)
+	b = binary.NativeEndian.AppendUint32(b, states)
+	b = append(b, make([]byte, requestSize-8)...)
+	if len(filter) > 0 {
+		b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(filter)))
+		b = binary.NativeEndian.AppendUint16(b, inetDiagBytecode)
+		b = append(b, filter...)
+	}
+	return b
+}
+
+// tally adds up what a dump tells.
+type tally struct {
+	ports      []Ports
+	population Population
+	uses       map[Space]Use
+	whole      bool
+	listeners  []Listener
+}
+
+// read takes the messages of one datagram, and tells whether the dump is over.
+func (t *tally) read(b []byte, seq uint32) (done bool, err error) {
+	for len(b) >= unix.SizeofNlMsghdr {
+		length := int(binary.NativeEndian.Uint32(b))
+		kind := binary.NativeEndian.Uint16(b[4:])
+		if length < unix.SizeofNlMsghdr || length > len(b) {
+			return false, fmt.Errorf("a message of %d bytes in %d", length, len(b))
+		}
+		body := b[unix.SizeofNlMsghdr:length]
+		if binary.NativeEndian.Uint32(b[8:]) == seq { // else it answers an earlier question
+			switch kind {
+			case unix.NLMSG_DONE:
+				return true, nil
+			case unix.NLMSG_ERROR:
+				if len(body) < 4 {
+					return false, errors.New("an error message without an error")
+				}
+				if errno := int32(binary.NativeEndian.Uint32(body)); errno != 0 {
+					return false, os.NewSyscallError("sock_diag", unix.Errno(-errno))
+				}
+				return true, nil
+			case sockDiagByFamily:
+				if len(body) < messageSize {
+					return false, fmt.Errorf("a socket of %d bytes, want %d", len(body), messageSize)
+				}
+				t.add(body)
+			}
+		}
+		b = b[min((length+3)&^3, len(b)):]
+	}
+	return false, nil
+}
+
+// add counts one socket (struct inet_diag_msg).
+func (t *tally) add(b []byte) {
+	state := State(b[1])
+	if state == newSynRecv {
+		state = 3
+	}
+	if state == 0 || state >= States {
+		return
+	}
+	local := binary.BigEndian.Uint16(b[4:])
+	if t.listeners != nil {
+		t.listeners = append(t.listeners, Listener{
+			Addr:  netip.AddrPortFrom(addressOf(b[0], b[8:]), local),
+			Queue: int(binary.NativeEndian.Uint32(b[56:])), Limit: int(binary.NativeEndian.Uint32(b[60:])),
+		})
+		return
+	}
+	side := Client
+	for _, r := range t.ports {
+		if local >= r.Low && local <= r.High {
+			side = Server
+			break
+		}
+	}
+	t.population[side][state]++
+	if side == Server || t.uses == nil || state == Listen {
+		return
+	}
+	s := Space{addressOf(b[0], b[8:]), netip.AddrPortFrom(addressOf(b[0], b[24:]), binary.BigEndian.Uint16(b[6:]))}
+	u, known := t.uses[s]
+	if !known && len(t.uses) >= MostSpaces {
+		t.whole = false
+		return
+	}
+	if state == TimeWait {
+		u.TimeWait++
+	} else {
+		u.Other++
+	}
+	t.uses[s] = u
+}
+
+// addressOf reads one of the addresses of a socket. An IPv4 address may stand in an IPv6
+// socket.
+func addressOf(family uint8, b []byte) netip.Addr {
+	if family == unix.AF_INET {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16([16]byte(b[:16])).Unmap()
+}

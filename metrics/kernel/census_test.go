@@ -1,0 +1,414 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"tcpbench/internal/alone"
+)
+
+// runs plays a filter as the kernel does (inet_diag_bc_run).
+func runs(code []byte, source, dest uint16) bool {
+	length := len(code)
+	for at := 0; length > 0; {
+		op, yes := code[at], int(code[at+1])
+		no := int(binary.NativeEndian.Uint16(code[at+2:]))
+		holds := true
+		switch op {
+		case bcJump:
+			holds = false
+		case bcSourceGE, bcSourceLE, bcDestGE, bcDestLE:
+			port := binary.NativeEndian.Uint16(code[at+bcSize+2:])
+			switch op {
+			case bcSourceGE:
+				holds = source >= port
+			case bcSourceLE:
+				holds = source <= port
+			case bcDestGE:
+				holds = dest >= port
+			case bcDestLE:
+				holds = dest <= port
+			}
+		default:
+			panic(fmt.Sprintf("no such instruction %d", op))
+		}
+		step := no
+		if holds {
+			step = yes
+		}
+		length -= step
+		at += step
+		if length < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func TestFilterTakesThePortsAndNoOthers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ports := rapid.SliceOfNDistinct(rapid.Uint16(), 1, 40, rapid.ID).Draw(t, "ports")
+		ranges := RangesOf(ports)
+		code := portFilter(ranges)
+		near := rapid.OneOf(rapid.Uint16(), rapid.SampledFrom(ports),
+			rapid.Map(rapid.SampledFrom(ports), func(p uint16) uint16 { return p + 1 }))
+		source, dest := near.Draw(t, "source"), near.Draw(t, "dest")
+		want := false
+		for _, p := range ports {
+			want = want || p == source || p == dest
+		}
+		if got := runs(code, source, dest); got != want {
+			t.Fatalf("%v: from %d to %d: taken %v, want %v", ranges, source, dest, got, want)
+		}
+	})
+}
+
+func TestRangesOf(t *testing.T) {
+	got := fmt.Sprint(RangesOf([]uint16{9, 7, 8, 65535, 0, 1, 8}))
+	if got != "[{0 1} {7 9} {65535 65535}]" {
+		t.Error(got)
+	}
+}
+
+// states holds sockets in every state that a program can bring about on one host.
+type states struct {
+	t      *testing.T
+	listen *net.TCPListener
+}
+
+func listenOn(t *testing.T, network, addr string, backlog int) *net.TCPListener {
+	t.Helper()
+	lc := net.ListenConfig{Control: nil}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if backlog > 0 {
+		raw, err := l.(*net.TCPListener).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l.(*net.TCPListener)
+}
+
+func dialTo(t *testing.T, l net.Listener) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{}
+	d.SetMultipathTCP(false)
+	c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+func (s *states) pair() (client, server *net.TCPConn) {
+	s.t.Helper()
+	client = dialTo(s.t, s.listen)
+	accepted, err := s.listen.Accept()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { accepted.Close() })
+	return client, accepted.(*net.TCPConn)
+}
+
+// ssNames are the states as ss(8) calls them.
+var ssNames = map[string]string{
+	"ESTAB": "ESTABLISHED", "SYN-SENT": "SYN_SENT", "SYN-RECV": "SYN_RECV", "FIN-WAIT-1": "FIN_WAIT1",
+	"FIN-WAIT-2": "FIN_WAIT2", "TIME-WAIT": "TIME_WAIT", "UNCONN": "CLOSE", "CLOSE-WAIT": "CLOSE_WAIT",
+	"LAST-ACK": "LAST_ACK", "LISTEN": "LISTEN", "CLOSING": "CLOSING",
+}
+
+func bySS(t *testing.T) map[string]int {
+	t.Helper()
+	counts := map[string]int{}
+	for line := range strings.Lines(alone.Tool(t, "ss", "-Htan")) {
+		name, ok := ssNames[strings.Fields(line)[0]]
+		if !ok {
+			t.Fatalf("ss prints %s", line)
+		}
+		counts[name]++
+	}
+	return counts
+}
+
+// The census, ss and sockstat see the same sockets, in a namespace where nothing else runs.
+func TestCensusAgreesWithOthers(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.tcp_rfc1337=1", "net.ipv4.tcp_tw_reuse=0") {
+		return
+	}
+	for _, network := range []string{"127.0.0.1:0", "[::1]:0"} {
+		s := &states{t, listenOn(t, "tcp", network, 0)}
+		for range 3 { // ESTABLISHED
+			s.pair()
+		}
+		for range 4 { // FIN_WAIT2 and CLOSE_WAIT
+			client, server := s.pair()
+			client.CloseWrite()
+			if _, err := io.ReadAll(server); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 5 { // TIME_WAIT of the client
+			client, server := s.pair()
+			client.CloseWrite()
+			io.ReadAll(server)
+			server.Close()
+			io.ReadAll(client)
+			client.Close()
+		}
+	}
+	full := listenOn(t, "tcp", "127.0.0.1:0", 2)
+	for range 3 { // a full accept queue
+		dialTo(t, full)
+	}
+	// SYN_RECV and SYN_SENT: the end of a handshake is lost.
+	half := listenOn(t, "tcp", "127.0.0.1:0", 0)
+	_, port, _ := net.SplitHostPort(half.Addr().String())
+	alone.Tool(t, "nft", "table inet lose { chain in { type filter hook input priority 0; tcp sport "+port+" tcp flags & (syn|ack) == syn|ack drop; }; }")
+	for range 2 {
+		go net.Dial("tcp", half.Addr().String())
+	}
+	census, err := OpenCensus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer census.Close()
+	all := []Ports{{0, 65535}}
+	await := func(state string, n int) {
+		for began := time.Now(); bySS(t)[state] < n; time.Sleep(5 * time.Millisecond) {
+			if time.Since(began) > 5*time.Second {
+				t.Fatalf("no %d of %s: %v", n, state, bySS(t))
+			}
+		}
+	}
+	await("SYN_SENT", 2)
+	await("TIME_WAIT", 10)
+	population, _, err := census.Count(all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bySS(t)
+	got := map[string]int{}
+	for side := range population {
+		for state, n := range population[side] {
+			if n > 0 {
+				got[State(state).String()] += n
+			}
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the census counts %v, ss %v", got, want)
+	}
+	for _, name := range []string{"ESTABLISHED", "FIN_WAIT2", "CLOSE_WAIT", "TIME_WAIT", "LISTEN", "SYN_SENT", "SYN_RECV"} {
+		if got[name] == 0 {
+			t.Errorf("no socket in %s", name)
+		}
+	}
+	sockstat, err := Sockstat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// No orphan is in FIN_WAIT2, which sockstat would count: all that sent a FIN are open.
+	if int(sockstat.TimeWait) != got["TIME_WAIT"] {
+		t.Errorf("sockstat has %d TIME_WAIT, the census %d", sockstat.TimeWait, got["TIME_WAIT"])
+	}
+	if m := regexp.MustCompile(`timewait (\d+)`).FindStringSubmatch(alone.Tool(t, "ss", "-s")); m == nil || m[1] != strconv.Itoa(int(sockstat.TimeWait)) {
+		t.Errorf("ss -s has %v TIME_WAIT, sockstat %d", m, sockstat.TimeWait)
+	}
+	listeners, err := census.Listeners(nil)
+	if err != nil || len(listeners) != 4 {
+		t.Fatalf("%+v, %v", listeners, err)
+	}
+	for _, l := range listeners {
+		fields := strings.Fields(alone.Tool(t, "ss", "-Htln", "sport", "=", fmt.Sprint(l.Addr.Port())))
+		if len(fields) < 3 || fields[1] != strconv.Itoa(l.Queue) || fields[2] != strconv.Itoa(l.Limit) {
+			t.Errorf("%+v, and ss has %v", l, fields)
+		}
+		if l.Addr.String() == full.Addr().String() && (l.Queue != 3 || l.Limit != 2) {
+			t.Errorf("%d wait and the limit is %d, want 3 and 2", l.Queue, l.Limit)
+		}
+	}
+}
+
+// Only what has one of the ports is counted, each side as itself, and the client's ports by
+// their space.
+func TestCensusIsFiltered(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	mine, other := &states{t, listenOn(t, "tcp", "127.0.0.1:0", 0)}, &states{t, listenOn(t, "tcp", "127.0.0.1:0", 0)}
+	for range 3 {
+		mine.pair()
+	}
+	other.pair()
+	census, err := OpenCensus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer census.Close()
+	addr := netip.MustParseAddrPort(mine.listen.Addr().String())
+	uses := map[Space]Use{{}: {}} // of an earlier census
+	p, whole, err := census.Count([]Ports{{addr.Port(), addr.Port()}}, uses)
+	if err != nil || !whole {
+		t.Fatal(whole, err)
+	}
+	var want Population
+	want[Client][Established], want[Server][Established], want[Server][Listen] = 3, 3, 1
+	if p != want {
+		t.Errorf("%v, want %v", p, want)
+	}
+	space := Space{netip.MustParseAddr("127.0.0.1"), addr}
+	if len(uses) != 1 || uses[space] != (Use{Other: 3}) {
+		t.Errorf("%v, want 3 ports of %v", uses, space)
+	}
+	if _, _, err := census.Count(nil, nil); err == nil {
+		t.Error("a census of no ports was accepted")
+	}
+	// As many ranges as there may be.
+	many := make([]uint16, mostRanges)
+	for i := range many {
+		many[i] = uint16(2*i + 1)
+	}
+	if _, _, err := census.Count(RangesOf(many), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCensusReadsOnlyWhatIsSound(t *testing.T) {
+	message := func(kind uint16, seq uint32, body []byte) []byte {
+		b := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body)))
+		b = binary.NativeEndian.AppendUint16(b, kind)
+		b = binary.NativeEndian.AppendUint16(b, 0)
+		b = binary.NativeEndian.AppendUint32(b, seq)
+		return append(binary.NativeEndian.AppendUint32(b, 0), body...)
+	}
+	errno := func(e unix.Errno) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(-int32(e))) }
+	for _, tt := range []struct {
+		name string
+		in   []byte
+		done bool
+		want string
+	}{
+		{"nothing", nil, false, ""},
+		{"end", message(unix.NLMSG_DONE, 1, nil), true, ""},
+		{"end of another", message(unix.NLMSG_DONE, 2, nil), false, ""},
+		{"refused", message(unix.NLMSG_ERROR, 1, errno(unix.EPERM)), false, "operation not permitted"},
+		{"acknowledged", message(unix.NLMSG_ERROR, 1, errno(0)), true, ""},
+		{"half an error", message(unix.NLMSG_ERROR, 1, []byte{1}), false, "without an error"},
+		{"half a socket", message(sockDiagByFamily, 1, make([]byte, 71)), false, "71 bytes"},
+		{"too long", message(unix.NLMSG_DONE, 1, nil)[:15], false, ""},
+		{"lies", []byte{255, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, false, "255 bytes in 16"},
+		{"shorter than itself", []byte{3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, false, "3 bytes in 16"},
+	} {
+		done, err := (&tally{}).read(tt.in, 1)
+		if done != tt.done || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, %v", tt.name, done, err)
+		}
+	}
+}
+
+func FuzzCensus(f *testing.F) {
+	f.Add(make([]byte, 100), true)
+	b := binary.NativeEndian.AppendUint32(nil, 88)
+	b = append(binary.NativeEndian.AppendUint16(b, sockDiagByFamily), 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, unix.AF_INET, 1)
+	f.Add(append(b, make([]byte, 70)...), false)
+	f.Fuzz(func(t *testing.T, b []byte, listeners bool) {
+		c := tally{ports: []Ports{{0, 100}}, uses: map[Space]Use{}}
+		if listeners {
+			c.listeners = []Listener{}
+		}
+		_, _ = c.read(b, 1)
+		if len(c.uses) > MostSpaces {
+			t.Error("too many spaces")
+		}
+	})
+}
+
+// BenchmarkCensus counts the sockets of a namespace with 100,000 in TIME_WAIT.
+func BenchmarkCensus(b *testing.B) {
+	if os.Getenv("TCPBENCH_CENSUS_CHILD") == "" {
+		cmd := exec.Command("unshare", "--net", "--user", "--map-root-user", os.Args[0],
+			"-test.run=^$", "-test.bench=^BenchmarkCensus$", "-test.benchtime=20x")
+		cmd.Env = append(os.Environ(), "TCPBENCH_CENSUS_CHILD=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			b.Skipf("NOT MEASURED: %v\n%s", err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "BenchmarkCensus") {
+				b.Log(strings.TrimSpace(line))
+			}
+		}
+		return
+	}
+	exec.Command("ip", "link", "set", "lo", "up").Run()
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(io.Discard, c); c.Close() }()
+		}
+	}()
+	const n = 100_000
+	for i := range n {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}}
+		c, err := d.Dial("tcp4", listener.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	census, err := OpenCensus()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer census.Close()
+	port := netip.MustParseAddrPort(listener.Addr().String()).Port()
+	uses := map[Space]Use{}
+	b.ReportAllocs()
+	b.ResetTimer()
+	counted := 0
+	for range b.N {
+		p, _, err := census.Count([]Ports{{port, port}}, uses)
+		if err != nil {
+			b.Fatal(err)
+		}
+		counted = p[Client][TimeWait]
+	}
+	b.ReportMetric(float64(counted), "sockets")
+	if counted == 0 || errors.Is(err, io.EOF) {
+		b.Error("nothing was counted")
+	}
+}

@@ -1,0 +1,308 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
+)
+
+// Observer watches the network namespace of the thread that has made it, for the length
+// of a run: counters and sockstat with every sample, a census of the run's own sockets as
+// often as that is cheap. One goroutine uses it, locked to its thread, for the cost that
+// it states is that thread's.
+type Observer struct {
+	net       *Net
+	census    *Census
+	ports     []Ports
+	rangeSize int
+
+	began    time.Duration // of the first sample, by the caller's clock
+	first    Counters
+	previous Counters
+	now      Counters
+	softnet  metrics.Softnet
+
+	samples  []sample
+	every    int // of so many samples one is kept
+	skipped  int
+	queues   map[string]*metrics.Queue
+	spaces   metrics.Spaces
+	uses     map[Space]Use
+	seen     map[Space]struct{}
+	timeWait *metrics.Recorder
+	inUse    *metrics.Recorder
+	halfFull bool
+
+	taken      int
+	censuses   int
+	censusCPU  time.Duration
+	cpu        time.Duration
+	last       time.Duration
+	nextCensus time.Duration
+}
+
+// sample is a row of the timeline.
+type sample struct {
+	at         time.Duration
+	sockets    Sockets
+	population Population
+	fullest    Use
+	counted    bool
+	moved      Moved
+}
+
+const (
+	// Fastest is the distance of samples.
+	Fastest = 100 * time.Millisecond
+	// censusShare is the share of a processor that censuses may take.
+	censusShare = 0.02
+	// mostSamples bounds the timeline: beyond it every second one is left out.
+	mostSamples = 3000
+)
+
+// NewObserver returns an observer of sockets with one of the ports; rangeSize is the
+// number of local ports that a four-tuple space has.
+func NewObserver(ports []Ports, rangeSize int) (*Observer, error) {
+	n, err := OpenNet()
+	if err != nil {
+		return nil, fmt.Errorf("observe the kernel: %w", err)
+	}
+	c, err := OpenCensus()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("observe the kernel: %w", err), n.Close())
+	}
+	return &Observer{
+		net: n, census: c, ports: ports, rangeSize: rangeSize, every: 1,
+		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
+		timeWait: metrics.NewCountRecorder(metrics.SocketsUnit), inUse: metrics.NewCountRecorder(metrics.PortsUnit),
+		spaces: metrics.Spaces{Ports: rangeSize},
+	}, nil
+}
+
+// Close closes the files of the observer.
+func (o *Observer) Close() error { return errors.Join(o.net.Close(), o.census.Close()) }
+
+// Sample looks at the kernel; at is the time by the caller's clock.
+func (o *Observer) Sample(at time.Duration) error {
+	began := threadTime()
+	defer func() { o.cpu += threadTime() - began }()
+	if err := o.net.Counters(&o.now); err != nil {
+		return fmt.Errorf("observe the kernel: %w", err)
+	}
+	sockets, err := o.net.Sockstat()
+	if err != nil {
+		return fmt.Errorf("observe the kernel: %w", err)
+	}
+	if o.taken == 0 {
+		o.began = at
+		if o.softnet, err = ReadSoftnet(); err != nil {
+			return fmt.Errorf("observe the kernel: %w", err)
+		}
+		o.first = o.now.clone()
+		o.previous = o.now.clone()
+	}
+	o.taken++
+	o.last = at
+	o.timeWait.Record(sockets.TimeWait)
+	s := sample{at: at, sockets: sockets}
+	if at >= o.nextCensus {
+		if err := o.count(&s); err != nil {
+			return err
+		}
+	}
+	o.keep(s)
+	return nil
+}
+
+// count makes a census, and plans the next so that they stay cheap.
+func (o *Observer) count(s *sample) error {
+	began := threadTime()
+	population, _, err := o.census.Count(o.ports, o.uses)
+	if err != nil {
+		return err
+	}
+	listeners, err := o.census.Listeners(o.ports)
+	if err != nil {
+		return err
+	}
+	s.population, s.counted = population, true
+	for space, use := range o.uses {
+		o.seen[space] = struct{}{}
+		o.inUse.Record(int64(use.Total()))
+		if use.Total() > s.fullest.Total() {
+			s.fullest = use
+		}
+		if use.Total() > o.spaces.Peak {
+			o.spaces.Peak = use.Total()
+			o.spaces.Fullest = space.Source.String() + " to " + space.Target.String()
+		}
+	}
+	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
+	for _, l := range listeners {
+		name := l.Addr.String()
+		q := o.queues[name]
+		if q == nil {
+			q = &metrics.Queue{Addr: name}
+			o.queues[name] = q
+		}
+		q.Peak, q.Limit = max(q.Peak, l.Queue), l.Limit
+	}
+	cost := threadTime() - began
+	o.censuses++
+	o.censusCPU += cost
+	o.nextCensus = s.at + Pace(cost)
+	return nil
+}
+
+// Pace is the time from the start of one census to that of the next, so that their cost
+// stays below a fiftieth of a processor.
+func Pace(cost time.Duration) time.Duration {
+	return max(Fastest, time.Duration(float64(cost)/censusShare))
+}
+
+// keep adds a row to the timeline. A long run has fewer rows for each second.
+func (o *Observer) keep(s sample) {
+	if o.skipped++; o.skipped < o.every {
+		return
+	}
+	o.skipped = 0
+	s.moved = o.now.Sub(o.previous)
+	o.previous.copy(o.now)
+	o.samples = append(o.samples, s)
+	if len(o.samples) < mostSamples {
+		return
+	}
+	kept := o.samples[:0]
+	for i := 1; i < len(o.samples); i += 2 {
+		later := o.samples[i]
+		for group, names := range o.samples[i-1].moved {
+			for name, n := range names {
+				if later.moved[group] == nil {
+					later.moved[group] = map[string]int64{}
+				}
+				later.moved[group][name] += n
+			}
+		}
+		if !later.counted {
+			earlier := o.samples[i-1]
+			later.population, later.fullest, later.counted = earlier.population, earlier.fullest, earlier.counted
+		}
+		kept = append(kept, later)
+	}
+	clear(o.samples[len(kept):])
+	o.samples = kept
+	o.every *= 2
+}
+
+// HalfFull tells whether half of the ports of some space were ever taken.
+func (o *Observer) HalfFull() bool { return o.halfFull }
+
+// View is all that was seen. Times count from zero, by the caller's clock.
+func (o *Observer) View(of string, zero time.Duration) (metrics.View, error) {
+	softnet, err := ReadSoftnet()
+	if err != nil {
+		return metrics.View{}, fmt.Errorf("observe the kernel: %w", err)
+	}
+	v := metrics.View{
+		Of: of, Counters: o.now.Sub(o.first), Softnet: since(softnet, o.softnet),
+		Timeline: o.timeline(zero),
+		Cost:     metrics.ObserverCost{Samples: o.taken, Censuses: o.censuses},
+	}
+	if o.censuses > 0 {
+		v.Cost.CensusNS = int64(o.censusCPU) / int64(o.censuses)
+	}
+	if took := o.last - o.began; took > 0 {
+		v.Cost.CPUShare = float64(o.cpu) / float64(took)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.queues)) {
+		v.Listeners = append(v.Listeners, *o.queues[name])
+	}
+	if len(o.seen) > 0 {
+		spaces := o.spaces
+		spaces.Count = len(o.seen)
+		v.Spaces = &spaces
+	}
+	return v, nil
+}
+
+func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
+	t := metrics.Timeline{T: []float64{}, Sockets: map[string][]int64{}, Counters: map[string][]int64{}}
+	n := len(o.samples)
+	put := func(columns map[string][]int64, name string, row int, value int64) {
+		if columns[name] == nil {
+			columns[name] = make([]int64, n)
+		}
+		columns[name][row] = value
+	}
+	var population Population
+	var fullest Use
+	for row, s := range o.samples {
+		t.T = append(t.T, (s.at - zero).Seconds())
+		put(t.Sockets, "tw", row, s.sockets.TimeWait)
+		put(t.Sockets, "inuse", row, s.sockets.InUse+s.sockets.InUse6)
+		put(t.Sockets, "orphan", row, s.sockets.Orphan)
+		put(t.Sockets, "mem_pages", row, s.sockets.Mem)
+		if s.counted { // between two censuses the last one stands
+			population, fullest = s.population, s.fullest
+		}
+		for side, name := range []string{Client: "client.", Server: "server."} {
+			for state, k := range population[side] {
+				column := name + State(state).String()
+				if k > 0 || t.Sockets[column] != nil {
+					put(t.Sockets, column, row, int64(k))
+				}
+			}
+		}
+		put(t.Sockets, "fullest.TIME_WAIT", row, int64(fullest.TimeWait))
+		put(t.Sockets, "fullest.other", row, int64(fullest.Other))
+		for group, names := range s.moved {
+			for name, k := range names {
+				put(t.Counters, group+"."+name, row, k)
+			}
+		}
+	}
+	return t
+}
+
+// Histograms are the numbers of sockets in TIME_WAIT at each sample, and of ports taken
+// in each space at each census.
+func (o *Observer) Histograms() (map[string]metrics.Histogram, error) {
+	named := map[string]metrics.Histogram{}
+	for name, r := range map[string]*metrics.Recorder{metrics.TimeWaitSockets: o.timeWait, metrics.PortsInUse: o.inUse} {
+		if r.Count() == 0 {
+			continue
+		}
+		h, err := r.Export()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		named[name] = h
+	}
+	return named, nil
+}
+
+// clone copies a reading, whose memory the next one takes.
+func (c Counters) clone() Counters {
+	return Counters{layout: c.layout, values: slices.Clone(c.values)}
+}
+
+// copy takes over a reading into memory of its own.
+func (c *Counters) copy(from Counters) {
+	c.layout = from.layout
+	c.values = append(c.values[:0], from.values...)
+}
+
+// threadTime is the processor time of the calling thread.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}

@@ -1,0 +1,74 @@
+package metrics
+
+// View is what the kernel of one network namespace showed during a run, warm-up and drain
+// included. Who was there makes it, on this machine or on another.
+type View struct {
+	// Of says whose namespace it is: client, server, or both where they share one.
+	Of string `json:"of"`
+	// Counters is by how much each counter of /proc/net/snmp and /proc/net/netstat moved,
+	// by group and name, as the kernel names them. Those that stood still are left out.
+	Counters map[string]map[string]int64 `json:"counters"`
+	// Listeners are the listening sockets of the run's ports.
+	Listeners []Queue `json:"listeners,omitempty"`
+	// Spaces tells how full the ranges of local ports were.
+	Spaces   *Spaces      `json:"spaces,omitempty"`
+	Softnet  Softnet      `json:"softnet"`
+	Timeline Timeline     `json:"timeline"`
+	Cost     ObserverCost `json:"observer"`
+}
+
+// Queue is the accept queue of one address, over all sockets that listen there.
+type Queue struct {
+	Addr string `json:"addr"`
+	// Peak is the largest number of connections that was seen to wait in one socket.
+	Peak int `json:"peak"`
+	// Limit is that of one socket. One connection more than it fits in.
+	Limit int `json:"limit"`
+}
+
+// Spaces is how full the four-tuple spaces of a run were: pairs of a source address and a
+// destination, of which each has the whole range of local ports.
+type Spaces struct {
+	// Count is the number of spaces that were seen in use.
+	Count int `json:"count"`
+	// Ports is the size of the range.
+	Ports int `json:"ports"`
+	// Fullest is the one with the most ports taken, Peak how many those were.
+	Fullest string `json:"fullest"`
+	Peak    int    `json:"peak"`
+}
+
+// Softnet is by how much /proc/net/softnet_stat moved, all processors together. It is of
+// the machine, not of a namespace.
+type Softnet struct {
+	Processed int64 `json:"processed"` // packets
+	Dropped   int64 `json:"dropped"`   // because netdev_max_backlog was full
+	Squeezed  int64 `json:"squeezed"`  // times that work was left when netdev_budget was used up
+}
+
+// Timeline is a table of samples. Every column is as long as T.
+type Timeline struct {
+	T []float64 `json:"t_s"` // since the start of the measured time
+	// Sockets are numbers at that time: client.ESTABLISHED, server.SYN_RECV, tw, …
+	Sockets map[string][]int64 `json:"sockets"`
+	// Counters are growths since the sample before: TcpExt.ListenOverflows, …
+	Counters map[string][]int64 `json:"counters"`
+}
+
+// ObserverCost is what the observation itself took.
+type ObserverCost struct {
+	Samples  int   `json:"samples"`
+	Censuses int   `json:"censuses"`
+	CensusNS int64 `json:"census_ns"` // processor time of one, on average
+	// CPUShare is the share of one processor, 0 to 1.
+	CPUShare float64 `json:"cpu_share"`
+}
+
+// Counter returns by how much a counter of the views moved, over all of them, by the
+// kernel's names: Counter("TcpExt", "ListenOverflows").
+func (r *Result) Counter(group, name string) (n int64) {
+	for _, v := range r.Kernel {
+		n += v.Counters[group][name]
+	}
+	return n
+}
