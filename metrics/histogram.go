@@ -8,10 +8,10 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// The range and precision of every latency histogram: 1 ns to 100 s at three
+// The range and precision of every latency histogram: 1 ns to 24 h at three
 // significant digits, so a reported quantile is within 0.1 % of the true one.
 const (
-	HighestLatency    = int64(100e9)
+	HighestLatency    = int64(24 * 3600e9)
 	significantDigits = 3
 )
 
@@ -50,7 +50,7 @@ func HistogramOrder() []string {
 }
 
 // Recorder collects durations in an HDR histogram. It allocates only when it is
-// made; one goroutine uses it at a time. Values outside of 1 ns … 100 s count at
+// made; one goroutine uses it at a time. Values outside of 1 ns … 24 h count at
 // the nearest end of the range and are counted as clamped; the exact extremes are
 // kept beside the histogram, whose own are rounded to a bucket.
 type Recorder struct {
@@ -61,7 +61,7 @@ type Recorder struct {
 	min, max int64
 }
 
-// NewRecorder returns an empty recorder. It takes about 220 KB.
+// NewRecorder returns an empty recorder. It takes about 300 KB.
 func NewRecorder() *Recorder {
 	r := &Recorder{hdr: hdrhistogram.New(1, HighestLatency, significantDigits), unit: Nanoseconds, lowest: 1}
 	r.min, r.max = noExtremes()
@@ -151,7 +151,7 @@ func (r *Recorder) Reset() {
 type Histogram struct {
 	Unit    string  `json:"unit"` // ns, sockets or ports
 	Count   int64   `json:"count"`
-	Clamped int64   `json:"clamped"` // values outside of 1 ns … 100 s, counted at the nearest end
+	Clamped int64   `json:"clamped"` // values outside of 1 ns … 24 h, counted at the nearest end
 	Min     int64   `json:"min"`
 	Mean    float64 `json:"mean"`
 	P50     int64   `json:"p50"`

@@ -221,7 +221,6 @@ func TestClosesOfHeartbeats(t *testing.T) {
 func TestManyHeartbeats(t *testing.T) {
 	s := start(t, Config{})
 	const n = 300
-	var all []*net.TCPConn
 	for i := range n {
 		c := dial(t, s)
 		if i%2 == 0 {
@@ -237,7 +236,6 @@ func TestManyHeartbeats(t *testing.T) {
 				}
 			}()
 		}
-		all = append(all, c)
 	}
 	await(t, func() (bool, string) {
 		stats := s.Stats()

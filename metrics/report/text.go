@@ -106,7 +106,11 @@ func (p *page) latencies(r *metrics.Result) {
 			names = append(names, name)
 		}
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return r.Histograms[name].Count <= 0 })
+	// Numbers of something are told with the kernel's view.
+	names = slices.DeleteFunc(names, func(name string) bool {
+		h := r.Histograms[name]
+		return h.Count <= 0 || h.Unit != metrics.Nanoseconds
+	})
 	p.line("")
 	if len(names) == 0 {
 		p.entry("latency", label, []string{"no samples"})
@@ -120,7 +124,7 @@ func (p *page) latencies(r *metrics.Result) {
 	p.table(t)
 	for _, name := range names {
 		if n := r.Histograms[name].Clamped; n > 0 {
-			why := fmt.Sprintf("%s: %s outside of 1 ns … 100 s, counted at the nearest end", clean(name), Count(n))
+			why := fmt.Sprintf("%s: %s outside of 1 ns … 24 h, counted at the nearest end", clean(name), Count(n))
 			p.hang("  ", warning, strings.Fields(why), warning)
 		}
 	}
