@@ -139,6 +139,25 @@ func (r *Recorder) Merge(other *Recorder) {
 	r.max = max(r.max, other.max)
 }
 
+// Without returns the values that are not in part, whose values are all in r too.
+func (r *Recorder) Without(part *Recorder) *Recorder {
+	rest := NewRecorder()
+	rest.unit, rest.lowest = r.unit, r.lowest
+	minus := map[int64]int64{}
+	for _, bar := range part.hdr.Distribution() {
+		minus[bar.From] = bar.Count
+	}
+	for _, bar := range r.hdr.Distribution() {
+		n := bar.Count - minus[bar.From]
+		if n <= 0 {
+			continue
+		}
+		_ = rest.hdr.RecordValues(bar.From, n) // in range, for it came from such a histogram
+		rest.min, rest.max = min(rest.min, bar.From), max(rest.max, bar.To)
+	}
+	return rest
+}
+
 // Reset empties the recorder and keeps its memory.
 func (r *Recorder) Reset() {
 	r.hdr.Reset()

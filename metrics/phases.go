@@ -13,7 +13,8 @@ func Combine(phases []Phase) (*Result, error) {
 	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
 	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
 	sum.Population, sum.Beats, sum.Server, sum.CPU = nil, nil, nil, CPU{}
-	sum.Exhaustion, sum.TCP, sum.Kernel = nil, nil, nil // views stay with their phases
+	sum.Exhaustion, sum.TCP = nil, nil
+	sum.Kernel, sum.Forecast, sum.Findings = nil, nil, nil // what is seen in a phase stays with it
 	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil
 	sum.Phases = phases
 	for i := range phases {
@@ -26,6 +27,7 @@ func Combine(phases []Phase) (*Result, error) {
 		sum.RateOffered /= sum.ElapsedS
 		sum.CPU.HostBusy /= sum.ElapsedS
 		sum.CPU.HostSteal /= sum.ElapsedS
+		sum.CPU.HostSoftIRQ /= sum.ElapsedS
 	}
 	return &sum, nil
 }
@@ -62,6 +64,7 @@ func (r *Result) add(p *Phase) error {
 	r.Rate += p.Rate * p.ElapsedS
 	r.RateOffered += p.RateOffered * p.ElapsedS
 	r.CPU.HostBusy += p.CPU.HostBusy * p.ElapsedS
+	r.CPU.HostSoftIRQ += p.CPU.HostSoftIRQ * p.ElapsedS
 	r.CPU.HostSteal += p.CPU.HostSteal * p.ElapsedS
 	r.CPU.Client = r.CPU.Client.plus(p.CPU.Client)
 	r.CPU.Server = r.CPU.Server.plus(p.CPU.Server)

@@ -49,8 +49,12 @@ type Result struct {
 	TCP    *TCPSample    `json:"tcp_info,omitempty"`
 	CPU    CPU           `json:"cpu"`
 	Server *ServerReport `json:"server,omitempty"`
-	Checks []Check       `json:"checks"`
-	Flags  []Flag        `json:"flags"`
+	// Forecast is what the settings of the host let expect before the run.
+	Forecast []Finding `json:"forecast,omitempty"`
+	// Findings are what happened, as the rest of the document shows.
+	Findings []Finding `json:"findings,omitempty"`
+	Checks   []Check   `json:"checks"`
+	Flags    []Flag    `json:"flags"`
 	// Expectations are present where the scenario or the command line has some.
 	Expectations []Expectation `json:"expectations,omitempty"`
 	// Phases are present where a scenario has several: each is a result of its own, and
@@ -144,6 +148,8 @@ type CPU struct {
 	Server *Usage `json:"server,omitempty"` // absent for a foreign server
 	// HostBusy is the share of all processors that was not idle, 0 to 1.
 	HostBusy float64 `json:"host_busy"`
+	// HostSoftIRQ is the share that soft interrupts took on nobody's behalf, 0 to 1.
+	HostSoftIRQ float64 `json:"host_softirq"`
 	// HostSteal is the share that the hypervisor took away, 0 to 1.
 	HostSteal float64 `json:"host_steal"`
 }

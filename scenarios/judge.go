@@ -43,6 +43,9 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	if s.serverLost != nil {
 		flag("server-lost", "The server ended before the run did: %v.", s.serverLost)
 	}
+	if s.unobserved != nil {
+		flag("unobserved", "The kernel could not be watched: %v. The result has no view of it.", s.unobserved)
+	}
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)

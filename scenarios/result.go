@@ -29,7 +29,7 @@ func (s *stage) fill(r *metrics.Result, report *metrics.ClientReport) {
 	shares := s.to.cpu.Sub(s.from.cpu)
 	r.CPU = metrics.CPU{
 		Client:   perConnection(report.UserNS, report.SystemNS, report.MaxRSS, report.EndedInTime),
-		HostBusy: shares.Busy, HostSteal: shares.Steal,
+		HostBusy: shares.Busy, HostSoftIRQ: shares.SoftIRQ, HostSteal: shares.Steal,
 	}
 	if s.from.server != nil && s.to.server != nil {
 		r.CPU.Server = perConnection(s.to.server.UserNS-s.from.server.UserNS,

@@ -26,6 +26,8 @@ type Plan struct {
 	// Scripted tells that the target is a tcpbench server; one that is not our own is
 	// asked for its limits before the run.
 	Scripted bool
+	// Observe tells to watch the kernel meanwhile.
+	Observe bool
 	// Settings are the effective settings by flag name, for the result.
 	Settings map[string]string
 	// Tool and Command go into the result as they are.

@@ -40,6 +40,9 @@ type stage struct {
 	from    mark
 	to      mark
 	before  kernel.Counters
+	seen    *observation // nil where nobody watches
+	// unobserved is why nothing was seen, where somebody was to watch.
+	unobserved error
 	// serverLost is how a server ended, if one did before its time.
 	serverLost error
 }
@@ -59,12 +62,15 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.startClients(); err != nil {
 		return nil, err
 	}
+	s.startObserving(&host)
+	defer s.seen.end()
 	started := time.Now()
 	report, err := s.drive(ctx)
 	if err != nil {
 		return nil, err
 	}
 	served := s.settle(&report)
+	s.seen.end()
 	after, err := kernel.ReadCounters()
 	if err != nil {
 		return nil, err
@@ -76,6 +82,9 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	}
 	s.fill(r, &report)
 	if err := serve(r, served); err != nil {
+		return nil, err
+	}
+	if err := s.fillKernel(r); err != nil {
 		return nil, err
 	}
 	s.judge(r, &report, after.Sub(s.before))
@@ -175,6 +184,7 @@ func (s *stage) enter(p loadgen.Phase) error {
 	switch {
 	case p == loadgen.Measuring && first:
 		s.from = s.mark()
+		s.seen.begin()
 	case p == loadgen.Draining && last:
 		s.to = s.mark()
 	case p == loadgen.Holding && last:

@@ -61,6 +61,7 @@ type Workload struct {
 	connectOnly  bool
 
 	options loadgen.Options
+	observe bool
 
 	ports         []uint16
 	ipv6          bool
@@ -77,7 +78,7 @@ func newWorkload(name string) *Workload {
 		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
 		exchanges: 1, missed: 3, design: loadgen.ClientPings,
 		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
-		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(),
+		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(), observe: true,
 		presets: map[string]bool{},
 	}
 }
@@ -103,6 +104,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.Var(values.New(&w.exchangeRate, "", "RATE", loadgen.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
 	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
 	f.Uint64Var(&w.seed, "seed", 0, "of random distances and gaps (default a new one, kept in the result)")
+	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
 	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to loopback 127.0.1.1-127.0.1.254)")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")

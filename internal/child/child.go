@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +76,7 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	begin := make(chan func(), 1)
+	var upper atomic.Bool
 	go func() {
 		for {
 			switch m, err := conn.Receive(); {
@@ -86,6 +88,8 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 			case m.Type == Begin:
 				// Sent only after Phase has told that the population is there.
 				(<-begin)()
+			case m.Type == Upper:
+				upper.Store(true)
 			case m.Type == Sample:
 				_ = conn.Send(Message{Type: Sampled, Usage: usage()})
 			default:
@@ -95,8 +99,9 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 		}
 	}()
 	report, err := loadgen.Run(ctx, cfg, loadgen.Observer{
-		Phase:    func(p loadgen.Phase) { _ = conn.Send(Message{Type: Phase, Phase: p}) },
-		Interval: func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
+		UpperHalf: &upper,
+		Phase:     func(p loadgen.Phase) { _ = conn.Send(Message{Type: Phase, Phase: p}) },
+		Interval:  func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
 		Holds: func(hold func()) {
 			// What the ramp has left behind is not what a population costs.
 			debug.FreeOSMemory()

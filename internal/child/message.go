@@ -15,12 +15,13 @@ import (
 // Type says what a message is about.
 type Type string
 
-// The messages. A coordinator sends the first five, a child the others.
+// The messages. A coordinator sends the first six, a child the others.
 const (
 	Prepare Type = "prepare" // be a client or a server of this configuration
 	Start   Type = "start"   // a client: begin
 	Sample  Type = "sample"  // say what you have used and counted so far
 	Begin   Type = "begin"   // a client whose population is there: begin the hold
+	Upper   Type = "upper"   // a client: half of a range of local ports is taken from here on
 	Stop    Type = "stop"    // end in order, and send the result
 
 	Ready    Type = "ready"    // prepared; a server listens

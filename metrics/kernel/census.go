@@ -22,6 +22,7 @@ type Census struct {
 	seq     uint32
 	request []byte
 	buffer  []byte
+	uses    usage
 }
 
 // State is a TCP state as the kernel numbers them (net/tcp_states.h).
@@ -67,25 +68,6 @@ const (
 // Population is how many sockets there are of each side in each state.
 type Population [Sides][States]int
 
-// Space is a source address and a destination: the four-tuples that differ in nothing
-// but the source port.
-type Space struct {
-	Source netip.Addr
-	Target netip.AddrPort
-}
-
-// Use is how many source ports of a space are taken.
-type Use struct {
-	TimeWait int // by sockets in TIME_WAIT
-	Other    int // by all others
-}
-
-// Total is the number of ports that are taken.
-func (u Use) Total() int { return u.TimeWait + u.Other }
-
-// MostSpaces bounds the spaces that a census tells apart.
-const MostSpaces = 1 << 14
-
 // Listener is a listening socket.
 type Listener struct {
 	Addr  netip.AddrPort
@@ -127,12 +109,21 @@ func (c *Census) Count(ports []Ports, uses map[Space]Use) (p Population, whole b
 	if len(ports) == 0 || len(ports) > mostRanges {
 		return p, false, fmt.Errorf("census: %d ranges of ports: want 1 to %d", len(ports), mostRanges)
 	}
-	clear(uses)
-	t := tally{ports: ports, uses: uses, whole: true}
+	t := tally{ports: ports, whole: true}
+	if uses != nil {
+		c.uses.reset()
+		t.uses = &c.uses
+	}
 	filter := portFilter(ports)
 	for _, family := range c.families() {
 		if err := c.dump(family, allStates, filter, &t); err != nil {
 			return p, false, err
+		}
+	}
+	if uses != nil {
+		clear(uses)
+		for key, i := range c.uses.index {
+			uses[key.space()] = c.uses.counts[i]
 		}
 	}
 	return t.population, t.whole, nil
@@ -214,7 +205,7 @@ func appendRequest(b []byte, seq uint32, family uint8, states uint32, filter []b
 type tally struct {
 	ports      []Ports
 	population Population
-	uses       map[Space]Use
+	uses       *usage // nil where nobody asks
 	whole      bool
 	listeners  []Listener
 }
@@ -280,18 +271,15 @@ func (t *tally) add(b []byte) {
 	if side == Server || t.uses == nil || state == Listen {
 		return
 	}
-	s := Space{addressOf(b[0], b[8:]), netip.AddrPortFrom(addressOf(b[0], b[24:]), binary.BigEndian.Uint16(b[6:]))}
-	u, known := t.uses[s]
-	if !known && len(t.uses) >= MostSpaces {
+	u := t.uses.of(b)
+	switch {
+	case u == nil:
 		t.whole = false
-		return
-	}
-	if state == TimeWait {
+	case state == TimeWait:
 		u.TimeWait++
-	} else {
+	default:
 		u.Other++
 	}
-	t.uses[s] = u
 }
 
 // addressOf reads one of the addresses of a socket. An IPv4 address may stand in an IPv6

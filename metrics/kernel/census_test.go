@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -337,12 +336,13 @@ func FuzzCensus(f *testing.F) {
 	b = append(binary.NativeEndian.AppendUint16(b, sockDiagByFamily), 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, unix.AF_INET, 1)
 	f.Add(append(b, make([]byte, 70)...), false)
 	f.Fuzz(func(t *testing.T, b []byte, listeners bool) {
-		c := tally{ports: []Ports{{0, 100}}, uses: map[Space]Use{}}
+		c := tally{ports: []Ports{{0, 100}}, uses: new(usage)}
+		c.uses.reset()
 		if listeners {
 			c.listeners = []Listener{}
 		}
 		_, _ = c.read(b, 1)
-		if len(c.uses) > MostSpaces {
+		if len(c.uses.counts) > MostSpaces {
 			t.Error("too many spaces")
 		}
 	})
@@ -402,9 +402,8 @@ func BenchmarkCensus(b *testing.B) {
 	port := netip.MustParseAddrPort(listener.Addr().String()).Port()
 	uses := map[Space]Use{}
 	b.ReportAllocs()
-	b.ResetTimer()
 	counted := 0
-	for range b.N {
+	for b.Loop() { // with b.N the population would be made again for each trial
 		p, _, err := census.Count([]Ports{{port, port}}, uses)
 		if err != nil {
 			b.Fatal(err)
@@ -412,7 +411,7 @@ func BenchmarkCensus(b *testing.B) {
 		counted = p[Client][TimeWait]
 	}
 	b.ReportMetric(float64(counted), "sockets")
-	if counted == 0 || errors.Is(err, io.EOF) {
+	if counted == 0 {
 		b.Error("nothing was counted")
 	}
 }

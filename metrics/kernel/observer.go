@@ -66,9 +66,18 @@ const (
 	mostSamples = 3000
 )
 
-// NewObserver returns an observer of sockets with one of the ports; rangeSize is the
-// number of local ports that a four-tuple space has.
-func NewObserver(ports []Ports, rangeSize int) (*Observer, error) {
+// Watch says which sockets are a run's own.
+type Watch struct {
+	// Ports are those of the server: a socket with one of them at either end is watched.
+	Ports []Ports
+	// RangeSize is the number of local ports that a four-tuple space has.
+	RangeSize int
+	// IPv4 tells that there is no socket of IPv6 among them.
+	IPv4 bool
+}
+
+// NewObserver returns an observer of the sockets.
+func NewObserver(w Watch) (*Observer, error) {
 	n, err := OpenNet()
 	if err != nil {
 		return nil, fmt.Errorf("observe the kernel: %w", err)
@@ -77,11 +86,12 @@ func NewObserver(ports []Ports, rangeSize int) (*Observer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("observe the kernel: %w", err), n.Close())
 	}
+	c.IPv4 = w.IPv4
 	return &Observer{
-		net: n, census: c, ports: ports, rangeSize: rangeSize, every: 1,
+		net: n, census: c, ports: w.Ports, rangeSize: w.RangeSize, every: 1,
 		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
 		timeWait: metrics.NewCountRecorder(metrics.SocketsUnit), inUse: metrics.NewCountRecorder(metrics.PortsUnit),
-		spaces: metrics.Spaces{Ports: rangeSize},
+		spaces: metrics.Spaces{Ports: w.RangeSize},
 	}, nil
 }
 

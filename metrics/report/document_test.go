@@ -87,7 +87,7 @@ func failing(t *testing.T) *metrics.Result {
 	}
 	r.Rate = 25_127.9
 	lifetime := r.Histograms[metrics.Lifetime]
-	lifetime.Count, lifetime.Clamped, lifetime.Max = 251_320, 1, 25 * 3600e9
+	lifetime.Count, lifetime.Clamped, lifetime.Max = 251_320, 1, 25*3600e9
 	r.Histograms[metrics.Lifetime] = lifetime
 	r.CPU.HostSteal = 0.031
 	r.Server.Closed = map[string]uint64{"completed": 301_380, "reset": 9, "timeout": 11}

@@ -1,0 +1,191 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"tcpbench/metrics"
+)
+
+// Where a share of all processors stops being a matter of course.
+const (
+	stealShare   = 0.02
+	softirqShare = 0.30
+)
+
+// descriptorsExhausted: a process or the system had no file descriptor left.
+func descriptorsExhausted(r *metrics.Result) *metrics.Finding {
+	n := failed(r, metrics.DescriptorsExceeded)
+	if n == 0 {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      Descriptors,
+		What:      fmt.Sprintf("%s attempts found no free file descriptor; a process here may have %s.", number(n), r.Host.Limits["nofile_hard"]),
+		Evidence:  []metrics.Value{count("failed.descriptors", n)},
+		Mechanism: "socket() fails with EMFILE at the process's RLIMIT_NOFILE, and with ENFILE at the system's fs.file-max.",
+		Remedies:  descriptorRemedies(),
+	}
+}
+
+func descriptorRemedies() []metrics.Remedy {
+	return []metrics.Remedy{
+		{Do: "raise the hard limit: ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile of the container; and fs.file-max", Cost: "about 1 KB of kernel memory for each open one"},
+		{Do: "fewer --connections at once", Cost: "none"},
+	}
+}
+
+// memoryShort: the kernel was out of memory for sockets.
+func memoryShort(r *metrics.Result) *metrics.Finding {
+	n := failed(r, metrics.NoBuffers)
+	evidence := moved(r, "TcpExt TCPAbortOnMemory", "TcpExt TCPMemoryPressures", "TcpExt PruneCalled", "TcpExt TCPRcvQDrop")
+	if n == 0 && r.Counter("TcpExt", "TCPAbortOnMemory")+r.Counter("TcpExt", "TCPMemoryPressures") == 0 {
+		return nil
+	}
+	if n > 0 {
+		evidence = append(evidence, count("failed.no_buffers", n))
+	}
+	return &metrics.Finding{
+		Name:     Memory,
+		What:     "The kernel ran short of memory for TCP.",
+		Evidence: evidence,
+		Mechanism: "Beyond the second number of net.ipv4.tcp_mem (in pages, of all namespaces together) buffers are cut, beyond the third " +
+			"nothing is given and orphans are reset (tcp_check_oom); so are orphans beyond net.ipv4.tcp_max_orphans.",
+		Remedies: []metrics.Remedy{
+			{Do: "raise net.ipv4.tcp_mem and net.ipv4.tcp_max_orphans", Cost: "memory that nothing else can have"},
+			{Do: "smaller buffers: net.ipv4.tcp_rmem and tcp_wmem", Cost: "less throughput on long paths"},
+		},
+	}
+}
+
+// resets: connections were reset, and the kernel knows something about why.
+func resets(r *metrics.Result) *metrics.Finding {
+	n := failed(r, metrics.Reset)
+	if n == 0 {
+		return nil
+	}
+	f := &metrics.Finding{
+		Name: "resets",
+		What: fmt.Sprintf("%s connections were reset by the other side", number(n)),
+		Evidence: append([]metrics.Value{count("failed.reset", n)}, moved(r, "Tcp OutRsts", "Tcp EstabResets", "TcpExt TCPAbortOnData",
+			"TcpExt TCPAbortOnClose", "TcpExt TCPAbortOnOverflow", "TcpExt TCPAbortOnMemory", "TcpExt TCPAbortOnTimeout")...),
+		Mechanism: "A RST says that there is no such connection, or none any more: its application has closed with data unread or with " +
+			"SO_LINGER 0, its process has died, or its kernel gave it up.",
+	}
+	switch {
+	case r.Host.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" && r.Counter("TcpExt", "ListenOverflows") > 0:
+		f.What += ": by its kernel, whose accept queue was full (net.ipv4.tcp_abort_on_overflow=1)."
+		f.Remedies = []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0, and accept faster", Cost: "clients wait for their SYN or data to be sent again, instead of failing"}}
+	case r.Counter("TcpExt", "TCPAbortOnClose") > 0:
+		f.What += ": an application in this namespace has closed with data unread."
+		f.Remedies = []metrics.Remedy{{Do: "read to the end before close(), or shutdown() first and read until the peer's FIN", Cost: "the closing side waits"}}
+	case r.Flagged("server-lost"):
+		f.What += ": the server ended."
+		f.Remedies = []metrics.Remedy{{Do: "find out why the server ended", Cost: "none"}}
+	case r.Counter("Tcp", "OutRsts") == 0 && len(r.Kernel) > 0:
+		f.What += ", which is not in this network namespace: its kernel sent no RST."
+		f.Remedies = []metrics.Remedy{{Do: "look at the server, and at what stands on the way (proxies, packet filters)", Cost: "none"}}
+	default:
+		f.What += "."
+		f.Remedies = []metrics.Remedy{{Do: "does the server understand the request, and live? Its log, and TcpExt TCPAbortOn… there", Cost: "none"}}
+	}
+	return f
+}
+
+// clientLimited and serverLimited: one side was the bottleneck.
+func clientLimited(r *metrics.Result) *metrics.Finding {
+	if !r.Flagged("client-limited") {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      "client-limited",
+		What:      "The client set the rate: its threads were busy all the time, while processors were idle.",
+		Evidence:  busyEvidence(r),
+		Mechanism: "One thread drives one event loop; what a server could do beyond that many is not seen.",
+		Remedies: []metrics.Remedy{
+			{Do: "more --threads, up to the number of processors", Cost: "less of the machine for a server on it"},
+			{Do: "more client machines", Cost: "machines"},
+		},
+	}
+}
+
+func serverLimited(r *metrics.Result) *metrics.Finding {
+	if !r.Flagged("server-limited") {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      "server-limited",
+		What:      "The server set the rate: its loops used up their processors, while others were idle.",
+		Evidence:  busyEvidence(r),
+		Mechanism: "One loop accepts, reads and closes on one processor; the kernel's part of the connections that it causes runs there too.",
+		Remedies:  []metrics.Remedy{{Do: "more --server-loops, up to the number of processors", Cost: "less of the machine for a client on it"}},
+	}
+}
+
+func busyEvidence(r *metrics.Result) []metrics.Value {
+	evidence := []metrics.Value{{Name: "host_busy", Value: r.CPU.HostBusy, Unit: "share"}}
+	for name, u := range map[string]*metrics.Usage{"client": r.CPU.Client, "server": r.CPU.Server} {
+		if u != nil && r.ElapsedS > 0 && r.Flagged(name+"-limited") {
+			evidence = append(evidence, metrics.Value{Name: name + " processors", Value: (u.UserS + u.SystemS) / r.ElapsedS})
+		}
+	}
+	return evidence
+}
+
+// stolen: the hypervisor took processors away.
+func stolen(r *metrics.Result) *metrics.Finding {
+	if r.CPU.HostSteal < stealShare {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      "steal",
+		What:      fmt.Sprintf("The hypervisor took %.1f %% of the processors' time away.", 100*r.CPU.HostSteal),
+		Evidence:  []metrics.Value{{Name: "host_steal", Value: r.CPU.HostSteal, Unit: "share"}},
+		Mechanism: "Virtual processors that are ready to run wait for real ones, and every latency contains that.",
+		Remedies:  []metrics.Remedy{{Do: "a machine with processors of its own, or another hour; compare interleaved runs only", Cost: "money, or time"}},
+	}
+}
+
+// receivePath: the receive path could not keep up.
+func receivePath(r *metrics.Result) *metrics.Finding {
+	var dropped, squeezed int64
+	for _, v := range r.Kernel {
+		dropped += v.Softnet.Dropped
+		squeezed += v.Softnet.Squeezed
+	}
+	if dropped == 0 && r.CPU.HostSoftIRQ < softirqShare {
+		return nil
+	}
+	f := &metrics.Finding{
+		Name: "receive-path",
+		Evidence: []metrics.Value{
+			{Name: "softnet dropped", Value: float64(dropped)}, {Name: "softnet squeezed", Value: float64(squeezed)},
+			{Name: "host_softirq", Value: r.CPU.HostSoftIRQ, Unit: "share"},
+		},
+		Mechanism: "Packets wait in a queue of each processor until its soft interrupt takes them (net_rx_action), at most " +
+			"net.core.netdev_max_backlog of them; further ones are dropped (enqueue_to_backlog).",
+		Remedies: []metrics.Remedy{
+			{Do: "sysctl -w net.core.netdev_max_backlog=10000, of the whole machine", Cost: "packets wait longer"},
+			{Do: "spread the load: more queues of the network card (ethtool -L), or RPS", Cost: "caches miss more often"},
+		},
+	}
+	f.What = fmt.Sprintf("Soft interrupts took %.0f %% of all processors.", 100*r.CPU.HostSoftIRQ)
+	if dropped > 0 {
+		f.What = fmt.Sprintf("The receive path of this machine dropped %s packets, because a processor's backlog was full.", number(dropped))
+	}
+	return f
+}
+
+// noisy: others used the machine.
+func noisy(r *metrics.Result) *metrics.Finding {
+	for _, flag := range r.Flags {
+		if flag.Name == "noisy-host" && r.CPU.HostSteal < stealShare {
+			return &metrics.Finding{
+				Name: "noisy-host", What: flag.Why,
+				Evidence:  []metrics.Value{{Name: "host_busy", Value: r.CPU.HostBusy, Unit: "share"}},
+				Mechanism: "Others on the machine take processors and caches, which makes every number worse and none repeatable.",
+				Remedies:  []metrics.Remedy{{Do: "find them (top), and run again when they are quiet", Cost: "time"}},
+			}
+		}
+	}
+	return nil
+}

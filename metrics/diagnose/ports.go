@@ -1,0 +1,184 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"tcpbench/metrics"
+)
+
+// The names of findings that a forecast has too.
+const (
+	PortsExhausted = "ports-exhausted"
+	TimeWaitTable  = "time-wait-table-full"
+	AcceptQueue    = "accept-queue-overflow"
+	Descriptors    = "descriptors"
+	Memory         = "memory"
+)
+
+// timeToExhaustion is the evidence by which a forecast and what came of it are compared.
+const timeToExhaustion = "time_to_exhaustion"
+
+const portsMechanism = "A connection is four numbers, and between one source address and one destination only the local port " +
+	"can differ. The side that closes first keeps its port in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN; RFC 9293, section 3.6.1), " +
+	"so a space of P ports makes P/60 connections per second for ever, and no more; connect() then fails with EADDRNOTAVAIL " +
+	"(__inet_hash_connect)."
+
+func portsRemedies() []metrics.Remedy {
+	return []metrics.Remedy{
+		{Do: "let connections live longer (pools, keep-alive): fewer are opened", Cost: "a change of the application"},
+		{Do: "more source addresses or destination ports (--sources, --ports): each pair has the whole range", Cost: "addresses to configure, or a server that listens on several ports"},
+		{Do: `sysctl -w net.ipv4.ip_local_port_range="1024 65535"`, Cost: "2.3 times as many at best; a service that starts later may find its port taken (net.ipv4.ip_local_reserved_ports)"},
+		{Do: "sysctl -w net.ipv4.tcp_tw_reuse=1: connect() takes over a port whose TIME_WAIT is older than a second", Cost: "needs TCP timestamps on both sides, by which late segments are told apart (RFC 6191)"},
+		{Do: "let the server close first", Cost: "TIME_WAIT then fills the server's memory, 0.2 to 0.3 KB for each"},
+	}
+}
+
+// portsExhausted: connect() found no free four-tuple.
+func portsExhausted(r *metrics.Result) *metrics.Finding {
+	n := r.Failed[metrics.FailureName(metrics.StageConnect, metrics.PortsExhausted)] +
+		r.Failed[metrics.FailureName(metrics.StageSocket, metrics.PortsExhausted)]
+	if n == 0 && r.Exhaustion == nil {
+		return nil
+	}
+	f := &metrics.Finding{Name: PortsExhausted, Mechanism: portsMechanism, Remedies: portsRemedies()}
+	f.What = "The client ran out of ports"
+	if e := r.Exhaustion; e != nil {
+		at := float64(e.AtNS) / 1e9
+		f.Evidence = append(f.Evidence, metrics.Value{Name: timeToExhaustion, Value: at, Unit: "s"})
+		from := ""
+		if e.Source != "" {
+			from = " from " + e.Source
+		}
+		f.What += fmt.Sprintf("%s to %s, first %s after the start", from, e.Target, seconds(at))
+		if at < 0 {
+			f.What = fmt.Sprintf("The client ran out of ports%s to %s, first in the warm-up", from, e.Target)
+		}
+	}
+	if ports, waiting, other, ok := fullest(r); ok {
+		f.What += fmt.Sprintf(": of its %s ports %s were in TIME_WAIT and %s in use", number(ports), number(waiting), number(other))
+		f.Evidence = append(f.Evidence, count("ports", uint64(ports)), count("ports in TIME_WAIT", uint64(waiting)), count("ports in use", uint64(other)))
+	}
+	f.What += "."
+	f.Evidence = append(f.Evidence, count("failed.ports_exhausted", n))
+	if spells, ok := r.Histograms[metrics.Exhausted]; ok && spells.Count > 0 {
+		f.Evidence = append(f.Evidence, metrics.Value{Name: "longest spell without a port", Value: float64(spells.Max) / 1e9, Unit: "s"})
+		f.What += fmt.Sprintf(" The longest spell without a free one was %s.", seconds(float64(spells.Max)/1e9))
+	}
+	if p := r.Predicted(PortsExhausted); p != nil {
+		if at, ok := p.Of(timeToExhaustion); ok {
+			f.Evidence = append(f.Evidence, metrics.Value{Name: "predicted", Value: at, Unit: "s"})
+			f.What += fmt.Sprintf(" Predicted was %s.", seconds(at))
+		}
+	}
+	return f
+}
+
+// fullest is how the ports of the fullest space were used when it was fullest.
+func fullest(r *metrics.Result) (ports, waiting, other int64, ok bool) {
+	for _, v := range r.Kernel {
+		if v.Spaces == nil {
+			continue
+		}
+		tw, rest := v.Timeline.Sockets["fullest.TIME_WAIT"], v.Timeline.Sockets["fullest.other"]
+		for i := range min(len(tw), len(rest)) {
+			if tw[i]+rest[i] > waiting+other {
+				ports, waiting, other, ok = int64(v.Spaces.Ports), tw[i], rest[i], true
+			}
+		}
+	}
+	return ports, waiting, other, ok
+}
+
+// searchFactor is by how much the median of connect() must have grown to be called slow.
+const searchFactor = 5
+
+// portSearch: connect() got slow when half of the range was taken.
+func portSearch(r *metrics.Result) *metrics.Finding {
+	upper, ok := r.Histograms[metrics.ConnectCallUpper]
+	if !ok || upper.Count < 100 {
+		return nil
+	}
+	all, err1 := r.Histograms[metrics.ConnectCall].Recorder()
+	part, err2 := upper.Recorder()
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	lower := all.Without(part)
+	if lower.Count() < 100 || upper.P50 < searchFactor*lower.Quantile(.5) {
+		return nil
+	}
+	before, after := float64(lower.Quantile(.5)), float64(upper.P50)
+	f := &metrics.Finding{
+		Name: "port-search-cliff",
+		What: fmt.Sprintf("connect() took %.3g µs in the middle while less than half of the local ports were taken, and %.3g µs from then on.", before/1e3, after/1e3),
+		Evidence: []metrics.Value{
+			{Name: "connect_call.p50 below half", Value: before, Unit: "ns"},
+			{Name: "connect_call_upper.p50", Value: after, Unit: "ns"},
+			count("connects above half", uint64(upper.Count)),
+		},
+		Mechanism: "connect() tries every second port of the range from a random start, with a look into the table for each " +
+			"(__inet_hash_connect): ports of one parity are used up first, and behind half of the range most looks are in vain.",
+		Remedies: []metrics.Remedy{
+			{Do: "the socket option IP_LOCAL_PORT_RANGE (--local-ports), even with the same range", Cost: "Linux 6.3; the application sets it on each socket"},
+			{Do: "bind() each port explicitly (--local-ports with --explicit-ports)", Cost: "the application keeps its own table of ports"},
+			{Do: "more source addresses or destination ports, so that no space fills beyond half", Cost: "addresses to configure"},
+		},
+	}
+	return f
+}
+
+// timeWaitTable: TIME_WAIT was skipped, because its table is full.
+func timeWaitTable(r *metrics.Result) *metrics.Finding {
+	evidence := moved(r, "TcpExt TCPTimeWaitOverflow")
+	if evidence == nil {
+		return nil
+	}
+	limit := r.Host.Sysctls["net.ipv4.tcp_max_tw_buckets"]
+	return &metrics.Finding{
+		Name:     TimeWaitTable,
+		What:     fmt.Sprintf("%s sockets were closed without TIME_WAIT, because net.ipv4.tcp_max_tw_buckets (%s) was reached.", number(int64(evidence[0].Value)), limit),
+		Evidence: evidence,
+		Mechanism: "A socket that should enter TIME_WAIT is closed at once where the namespace has as many as that (tcp_time_wait). " +
+			"Whoever still sends to it is answered by RST, and a late segment may meet a new connection on the same ports (RFC 1337).",
+		Remedies: timeWaitTableRemedies(),
+	}
+}
+
+func timeWaitTableRemedies() []metrics.Remedy {
+	return []metrics.Remedy{
+		{Do: "raise net.ipv4.tcp_max_tw_buckets", Cost: "0.2 to 0.3 KB of kernel memory for each"},
+		{Do: "let connections live longer, or the other side close first", Cost: "a change of the application"},
+	}
+}
+
+// assassinated: TIME_WAIT that ended before its time. The kernel does not count these, so
+// they are what is missing: created, not taken over by connect(), and not there any more.
+func assassinated(r *metrics.Result) *metrics.Finding {
+	if r.Host.Sysctls["net.ipv4.tcp_rfc1337"] != "0" {
+		return nil
+	}
+	for _, v := range r.Kernel {
+		left := v.Timeline.Sockets["tw"]
+		n := len(left)
+		if n < 2 || len(v.Timeline.T) != n || v.Timeline.T[n-1]-v.Timeline.T[0] > 55 {
+			continue // some may have ended in order
+		}
+		created, reused := v.Counters["TcpExt"]["TW"], v.Counters["TcpExt"]["TWRecycled"]
+		missing := created - reused - left[n-1]
+		if missing < 10 || float64(missing) < 0.01*float64(created) {
+			continue
+		}
+		return &metrics.Finding{
+			Name: "time-wait-assassinated",
+			What: fmt.Sprintf("At least %s of %s sockets left TIME_WAIT before their time, by a RST.", number(missing), number(created)),
+			Evidence: []metrics.Value{
+				{Name: "TcpExt TW", Value: float64(created)}, {Name: "TcpExt TWRecycled", Value: float64(reused)},
+				{Name: "in TIME_WAIT at the end", Value: float64(left[n-1])},
+			},
+			Mechanism: "A RST that arrives in TIME_WAIT ends it (tcp_timewait_state_process), though it is there to outlive late segments: " +
+				"a late ACK is answered by ACK, and that one, meeting no socket, by RST (RFC 1337, section 2).",
+			Remedies: []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_rfc1337=1: RSTs in TIME_WAIT are ignored", Cost: "ports stay taken for the whole minute"}},
+		}
+	}
+	return nil
+}

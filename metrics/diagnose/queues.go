@@ -1,0 +1,134 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// acceptQueue: connections met a full accept queue.
+func acceptQueue(r *metrics.Result) *metrics.Finding {
+	n := r.Counter("TcpExt", "ListenOverflows")
+	if n == 0 {
+		return nil
+	}
+	f := &metrics.Finding{
+		Name:     AcceptQueue,
+		What:     fmt.Sprintf("The accept queue was full %s times", number(n)),
+		Evidence: moved(r, "TcpExt ListenOverflows", "TcpExt ListenDrops", "TcpExt TCPAbortOnOverflow"),
+		Mechanism: "A listening socket holds min(backlog, net.core.somaxconn) + 1 established connections that nobody has accepted " +
+			"(sk_acceptq_is_full). A SYN beyond is dropped, and the client sends it again after a second; so is the last ACK of a handshake, " +
+			"which leaves a client that believes itself connected.",
+	}
+	if q := longest(r); q != nil {
+		f.What += fmt.Sprintf("; that of %s holds %s, and up to %s were seen in it", q.Addr, number(q.Limit+1), number(q.Peak))
+		f.Evidence = append(f.Evidence, count("queue limit", uint64(q.Limit)), count("queue peak", uint64(q.Peak)))
+	}
+	f.What += "."
+	burst := len(r.Bursts) > 0
+	switch {
+	case burst:
+		f.What += " Bursts came faster than accept() could follow."
+		f.Evidence = append(f.Evidence, count("connects of the first burst", r.Bursts[0].Issued))
+	case r.Flagged("server-limited"):
+		f.What += " The server's processors were used up: it accepts too slowly."
+	case r.Flagged("shared-host"):
+		f.What += " Client and server shared processors that were used up, so the server came too late to accept."
+	}
+	if d, ok := r.Histograms[metrics.AcceptDelay]; ok && d.Count > 0 {
+		f.Evidence = append(f.Evidence, metrics.Value{Name: "accept_delay.p99", Value: float64(d.P99), Unit: "ns"})
+	}
+	f.Remedies = queueRemedies(r.Host.Sysctls["net.core.somaxconn"])
+	return f
+}
+
+func queueRemedies(somaxconn string) []metrics.Remedy {
+	return []metrics.Remedy{
+		{Do: "accept faster: more threads that do (SO_REUSEPORT), and nothing slow between two accept()", Cost: "a change of the application"},
+		{Do: fmt.Sprintf("a larger backlog in listen(), and net.core.somaxconn (now %s) with it", somaxconn), Cost: "memory for connections that wait, and they wait longer"},
+	}
+}
+
+// longest is the queue that was fullest, measured by its limit.
+func longest(r *metrics.Result) *metrics.Queue {
+	var q *metrics.Queue
+	for i := range r.Kernel {
+		for k := range r.Kernel[i].Listeners {
+			if l := &r.Kernel[i].Listeners[k]; q == nil || l.Peak > q.Peak {
+				q = l
+			}
+		}
+	}
+	return q
+}
+
+// synQueue: more handshakes were under way than the SYN queue holds.
+func synQueue(r *metrics.Result) *metrics.Finding {
+	evidence := moved(r, "TcpExt TCPReqQFullDoCookies", "TcpExt TCPReqQFullDrop", "TcpExt SyncookiesSent", "TcpExt SyncookiesRecv", "TcpExt SyncookiesFailed")
+	full := r.Counter("TcpExt", "TCPReqQFullDoCookies") + r.Counter("TcpExt", "TCPReqQFullDrop")
+	if full == 0 {
+		return nil
+	}
+	what := fmt.Sprintf("The SYN queue was full %s times; %s SYN cookies were sent, %s SYNs dropped.", number(full),
+		number(r.Counter("TcpExt", "SyncookiesSent")), number(r.Counter("TcpExt", "TCPReqQFullDrop")))
+	return &metrics.Finding{
+		Name: "syn-queue-full", What: what, Evidence: evidence,
+		Mechanism: "A listening socket keeps min(backlog, net.core.somaxconn) + 1 handshakes whose last ACK is missing (inet_csk_reqsk_queue_is_full). " +
+			"Beyond that the kernel answers with a SYN cookie and keeps nothing (RFC 4987, section 3.6), or with net.ipv4.tcp_syncookies=0 drops the SYN.",
+		Remedies: []metrics.Remedy{
+			{Do: "sysctl -w net.ipv4.tcp_syncookies=1 (the default): honest clients are served throughout", Cost: "without TCP timestamps a cookie has no room for window scaling and SACK"},
+			{Do: "a larger backlog in listen(), net.core.somaxconn and net.ipv4.tcp_max_syn_backlog", Cost: "0.3 KB for each half-open connection"},
+		},
+	}
+}
+
+// firstRTO is the time after which a SYN without an answer is sent again
+// (TCP_TIMEOUT_INIT; RFC 6298, section 2).
+const firstRTO = time.Second
+
+// SYNRetransmitted is the name of the finding that connect times stand in steps.
+const SYNRetransmitted = "syn-retransmitted"
+
+// synsLost names the steps in the connect histogram that come from SYNs sent again: a
+// connection that was established late by whole seconds waited for them.
+func synsLost(r *metrics.Result) *metrics.Finding {
+	// The uncorrected times where there are some: lateness of the client is no step.
+	h, ok := r.Histograms[metrics.ConnectUncorrected]
+	if !ok {
+		h = r.Histograms[metrics.Connect]
+	}
+	again := r.Counter("TcpExt", "TCPSynRetrans")
+	if h.Count == 0 || h.Max < int64(firstRTO) || again == 0 {
+		return nil
+	}
+	connect, err := h.Recorder()
+	if err != nil {
+		return nil // one of our own that cannot be read back fails its check elsewhere
+	}
+	f := &metrics.Finding{Name: SYNRetransmitted, Evidence: moved(r, "TcpExt TCPSynRetrans", "TcpExt ListenDrops", "TcpExt ListenOverflows")}
+	var steps []string
+	total := int64(0)
+	last := firstRTO
+	for ; last <= time.Duration(h.Max); last += time.Second {
+		if n := connect.CountBetween(int64(last), int64(last+time.Second)); n > 0 {
+			name := fmt.Sprintf("%d s", int(last.Seconds()))
+			steps = append(steps, fmt.Sprintf("%s at %s", number(n), name))
+			f.Evidence = append(f.Evidence, count("established at "+name, uint64(n)))
+			total += n
+		}
+	}
+	f.What = fmt.Sprintf("%s connections were established only by a SYN that was sent again, so their connect times stand in steps: %s. "+
+		"The kernel sent %s SYNs again.", number(total), strings.Join(steps, ", "), number(again))
+	f.Mechanism = "A SYN without an answer is sent again after 1 s (TCP_TIMEOUT_INIT; RFC 6298), then, by net.ipv4.tcp_syn_linear_timeouts, " +
+		"some more times a second apart, then after twice as long each time."
+	if r.Counter("TcpExt", "ListenDrops") > 0 {
+		f.What += " The listening side dropped SYNs, for want of room in its queues."
+		f.Remedies = queueRemedies(r.Host.Sysctls["net.core.somaxconn"])
+	} else {
+		f.What += " The listening side here dropped none: they, or their answers, were lost on the way, or at a server elsewhere."
+		f.Remedies = []metrics.Remedy{{Do: "find where they are lost: tcpdump on both ends, packet filters, TcpExt ListenDrops on the server", Cost: "none"}}
+	}
+	return f
+}

@@ -1,0 +1,67 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Space is a source address and a destination: the four-tuples that differ in nothing
+// but the source port.
+type Space struct {
+	Source netip.Addr
+	Target netip.AddrPort
+}
+
+// Use is how many source ports of a space are taken.
+type Use struct {
+	TimeWait int // by sockets in TIME_WAIT
+	Other    int // by all others
+}
+
+// Total is the number of ports that are taken.
+func (u Use) Total() int { return u.TimeWait + u.Other }
+
+// MostSpaces bounds the spaces that a census tells apart.
+const MostSpaces = 1 << 14
+
+// rawSpace is a space as the kernel writes it: ten times as fast to look up as a Space,
+// which is a sixth of a census.
+type rawSpace struct {
+	source, target [16]byte
+	port           uint16
+	family         uint8
+}
+
+func (r *rawSpace) space() Space {
+	return Space{addressOf(r.family, r.source[:]), netip.AddrPortFrom(addressOf(r.family, r.target[:]), r.port)}
+}
+
+// usage is the Use of each space, in memory that every census takes again.
+type usage struct {
+	index  map[rawSpace]int
+	counts []Use
+}
+
+func (u *usage) reset() {
+	if u.index == nil {
+		u.index = map[rawSpace]int{}
+	}
+	clear(u.index)
+	u.counts = u.counts[:0]
+}
+
+// of is the use of the space of a socket (struct inet_diag_msg), or nil where there are
+// too many.
+func (u *usage) of(b []byte) *Use {
+	key := rawSpace{[16]byte(b[8:]), [16]byte(b[24:]), binary.BigEndian.Uint16(b[6:]), b[0]}
+	i, known := u.index[key]
+	if !known {
+		if len(u.counts) >= MostSpaces {
+			return nil
+		}
+		i = len(u.counts)
+		u.index[key] = i
+		u.counts = append(u.counts, Use{})
+	}
+	return &u.counts[i]
+}
