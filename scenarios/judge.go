@@ -6,6 +6,7 @@ import (
 
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
+	"tcpbench/metrics/diagnose"
 	"tcpbench/metrics/kernel"
 )
 
@@ -50,8 +51,8 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
 	s.flagPace(r, flag)
-	flagRetransmissions(r, moved, flag)
 	s.flagNoise(r, report, moved, flag)
+	r.Findings = diagnose.Findings(r)
 }
 
 type flagger func(name, format string, args ...any)

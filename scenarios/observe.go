@@ -57,27 +57,33 @@ func (o *observation) run(of string, watch kernel.Watch, halfFull func(), sample
 	ticker := time.NewTicker(kernel.Fastest)
 	defer ticker.Stop()
 	for told := false; ; {
-		ended := false
 		select {
 		case <-ticker.C:
+			o.err = k.Sample(time.Since(o.began))
 		case <-o.stop:
-			ended = true
+			o.err = o.finish(k, of)
+			return
 		}
-		if o.err = k.Sample(time.Since(o.began)); o.err != nil {
+		if o.err != nil {
 			return
 		}
 		if !told && k.HalfFull() {
 			told = true
 			halfFull()
 		}
-		if !ended {
-			continue
-		}
-		if o.view, o.err = k.View(of, time.Duration(o.zero.Load())); o.err == nil {
-			o.histograms, o.err = k.Histograms()
-		}
-		return
 	}
+}
+
+func (o *observation) finish(k *kernel.Observer, of string) error {
+	if err := k.Finish(time.Since(o.began)); err != nil {
+		return err
+	}
+	var err error
+	if o.view, err = k.View(of, time.Duration(o.zero.Load())); err != nil {
+		return err
+	}
+	o.histograms, err = k.Histograms()
+	return err
 }
 
 // begin tells that the measured time begins now.

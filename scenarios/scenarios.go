@@ -39,6 +39,8 @@ type Plan struct {
 type Observer struct {
 	// Stage is called before each run of a scenario.
 	Stage func(*Stage)
+	// Forecast is called before a run with what is likely to go wrong, if anything is.
+	Forecast func([]metrics.Finding)
 	// Phase is called when the client enters a phase.
 	Phase func(loadgen.Phase)
 	// Row is called with each second of the run.

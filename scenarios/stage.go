@@ -52,6 +52,10 @@ type stage struct {
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
 	s := &stage{plan: &plan, obs: obs, phases: map[loadgen.Phase]int{}}
 	host := kernel.Host()
+	forecast := plan.Forecast(&host)
+	if obs.Forecast != nil && len(forecast) > 0 {
+		obs.Forecast(forecast)
+	}
 	defer s.close()
 	if err := s.startServers(); err != nil {
 		return nil, err
@@ -78,7 +82,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	r := &metrics.Result{
 		Schema: metrics.Schema, Tool: plan.Tool, Host: host,
 		Scenario: describe(&plan), Command: plan.Command, Started: started,
-		Series: s.rows,
+		Series: s.rows, Forecast: forecast,
 	}
 	s.fill(r, &report)
 	if err := serve(r, served); err != nil {

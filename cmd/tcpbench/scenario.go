@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -87,9 +86,7 @@ func newList() *cobra.Command {
 				lines = append(lines, line{s.Name, s.Summary})
 			}
 			if format == "json" {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(lines)
+				return writeJSON(c.OutOrStdout(), lines)
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
 			for _, l := range lines {

@@ -48,7 +48,8 @@ func columns(w io.Writer) int {
 
 // progress is the line that moves on a terminal while a run goes on.
 type progress struct {
-	w                 io.Writer
+	w                 io.Writer // nil where no line can move
+	warnings          io.Writer
 	mu                sync.Mutex
 	warmup, planned   time.Duration
 	started           time.Time // of the phase
@@ -63,7 +64,10 @@ type progress struct {
 
 // newProgress returns a line that stays empty when w is no terminal that can redraw one.
 func newProgress(w io.Writer, quiet bool) *progress {
-	p := &progress{w: w, done: make(chan struct{}), started: time.Now()}
+	p := &progress{w: w, warnings: w, done: make(chan struct{}), started: time.Now()}
+	if quiet {
+		p.warnings = io.Discard
+	}
 	if _, ok := terminal(w); !ok || quiet || os.Getenv("TERM") == "dumb" {
 		p.w = nil
 		return p
@@ -82,6 +86,7 @@ func (p *progress) observer() scenarios.Observer {
 			p.succeeded, p.failed = 0, 0
 			p.mu.Unlock()
 		},
+		Forecast: p.warn,
 		Phase: func(phase loadgen.Phase) {
 			p.mu.Lock()
 			p.phase, p.started = phase, time.Now()
@@ -95,6 +100,17 @@ func (p *progress) observer() scenarios.Observer {
 			p.mu.Unlock()
 		},
 	}
+}
+
+// warn tells what the host's settings let expect.
+func (p *progress) warn(forecast []metrics.Finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown { // the line of an earlier phase
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	// A terminal that is gone takes the progress with it, too.
+	_ = report.Warnings(p.warnings, forecast, report.Style{Color: colored(p.warnings), Width: columns(p.warnings)})
 }
 
 // tick draws the line a few times a second, so that the clock runs although a row comes

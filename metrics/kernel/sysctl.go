@@ -61,6 +61,7 @@ var sysctls = []string{
 
 	// Only where connections are tracked at all; its table bounds them too.
 	"net.netfilter.nf_conntrack_buckets",
+	"net.netfilter.nf_conntrack_count",
 	"net.netfilter.nf_conntrack_max",
 	"net.netfilter.nf_conntrack_tcp_timeout_syn_recv",
 	"net.netfilter.nf_conntrack_tcp_timeout_time_wait",

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"fmt"
+	"math"
 	"strings"
 
 	"tcpbench/metrics"
@@ -41,10 +43,15 @@ func value(v metrics.Value) string {
 	switch v.Unit {
 	case "ns":
 		return duration(v.Value)
+	case "s":
+		return duration(v.Value * 1e9)
 	case "1/s":
 		return Rate(v.Value)
 	case "share":
 		return Percent(v.Value, 1)
 	}
-	return Count(uint64(max(0, v.Value)))
+	if v.Value != math.Trunc(v.Value) {
+		return strings.TrimSpace(fmt.Sprintf("%.3g %s", v.Value, v.Unit))
+	}
+	return strings.TrimSpace(Count(int64(v.Value)) + " " + v.Unit)
 }

@@ -34,11 +34,7 @@ const (
 
 // Text writes the summary of a result for a terminal.
 func Text(w io.Writer, r *metrics.Result, style Style) error {
-	width := style.Width
-	if width <= 0 {
-		width = usualWidth
-	}
-	p := &page{width: max(width, leastWidth), color: style.Color}
+	p := style.page()
 	for i := range r.Phases {
 		phase := &r.Phases[i]
 		p.rule("phase " + clean(phase.Name))
@@ -49,6 +45,20 @@ func Text(w io.Writer, r *metrics.Result, style Style) error {
 		p.rule("all phases")
 	}
 	p.whole(r)
+	return p.flush(w)
+}
+
+// page is an empty one of the style.
+func (s Style) page() *page {
+	width := s.Width
+	if width <= 0 {
+		width = usualWidth
+	}
+	return &page{width: max(width, leastWidth), color: s.Color}
+}
+
+// flush writes the page out.
+func (p *page) flush(w io.Writer) error {
 	if _, err := io.WriteString(w, p.String()); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
@@ -63,6 +73,8 @@ func (p *page) whole(r *metrics.Result) {
 	p.special(r)
 	p.latencies(r)
 	p.processors(r)
+	p.kernel(r)
 	p.verdict(r)
+	p.findings(r.Findings)
 	p.expectations(r.Expectations)
 }

@@ -197,6 +197,9 @@ func (p *page) verdict(r *metrics.Result) {
 	flags := slices.Clone(r.Flags)
 	slices.SortStableFunc(flags, func(a, b metrics.Flag) int { return cmp.Compare(weight(a), weight(b)) })
 	for _, f := range flags {
+		if r.Finding(f.Name) != nil {
+			continue // it is told at length
+		}
 		if f.Name == invalid {
 			p.entry("INVALID", alarm, strings.Fields(clean(f.Why)))
 			continue

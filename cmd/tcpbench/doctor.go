@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/values"
+	"tcpbench/metrics"
+	"tcpbench/metrics/diagnose"
+	"tcpbench/metrics/kernel"
+	"tcpbench/metrics/report"
+	"tcpbench/scenarios"
+)
+
+// newDoctor tells what will go wrong before it does.
+func newDoctor() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "doctor [SCENARIO|FILE.yaml]",
+		Short:   "Tell from this host's settings what a run will meet",
+		GroupID: "main",
+		Long: `Tell what will go wrong, by arithmetic on this host's settings and before anything is sent.
+
+Alone it lists what the settings allow: connections per second from one address to one
+destination, room for TIME_WAIT, queues, descriptors, memory; and settings that make a
+measurement here mislead. With a scenario and its flags it tells what that run will meet:
+when ports run out, whether a burst fits the accept queues, and how to mend it.
+
+Exit code 4 says that something will go wrong.`,
+		Example: `  tcpbench doctor
+  tcpbench doctor short --rate 50k --sources 127.0.0.1
+  tcpbench doctor long --connections 2000000
+  tcpbench doctor release-gate.yaml --target server.example:9000`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("doctor: one scenario at a time, not %q as well", args[1])
+			}
+			return nil
+		},
+		ValidArgsFunction: completeScenario,
+	}
+	blank := scenarios.Blank()
+	format := doctorFlags(c, blank)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			if len(scenarios.Overrides(c.Flags())) > 0 {
+				return usage("doctor: flags of which scenario? There are: %v; or name a file", builtinNames())
+			}
+			return examineHost(c.OutOrStdout(), *format)
+		}
+		s, err := loadScenario(c, args[0])
+		if err != nil {
+			return err
+		}
+		return examine(c, s, *format)
+	}
+	for _, s := range scenarios.Builtins() {
+		sub := &cobra.Command{
+			Use:   s.Name,
+			Short: "What the scenario " + s.Name + " will meet on this host",
+			Args:  cobra.NoArgs,
+		}
+		format := doctorFlags(sub, s)
+		sub.RunE = func(c *cobra.Command, _ []string) error { return examine(c, s, *format) }
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+// doctorFlags makes the flags of the scenario's runs, and returns where --format will stand.
+func doctorFlags(c *cobra.Command, s *scenarios.Scenario) *string {
+	format := "text"
+	c.Flags().SortFlags = false
+	s.Preset(c.Flags())
+	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return &format
+}
+
+// prognosis is what a scenario will meet, as JSON.
+type prognosis struct {
+	Host     metrics.Host      `json:"host"`
+	Phase    string            `json:"phase,omitempty"`
+	Findings []metrics.Finding `json:"findings"`
+}
+
+// examine tells what a scenario will meet on this host.
+func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
+	stages, err := s.Stages(context.Background(), scenarios.Overrides(c.Flags()))
+	if err != nil {
+		return exit{exitUsage, err}
+	}
+	host := kernel.Host()
+	out := c.OutOrStdout()
+	var all []prognosis
+	ill := false
+	for i := range stages {
+		findings := append([]metrics.Finding{}, stages[i].Plan.Forecast(&host)...)
+		ill = ill || len(findings) > 0
+		all = append(all, prognosis{host, stages[i].Name, findings})
+	}
+	if format == "json" {
+		err = writeJSON(out, all)
+	} else {
+		err = writePrognoses(out, s.Name, all)
+	}
+	switch {
+	case err != nil:
+		return exit{exitFailed, err}
+	case ill:
+		return exit{exitUnmet, nil}
+	}
+	return nil
+}
+
+func writePrognoses(w io.Writer, scenario string, all []prognosis) error {
+	for _, p := range all {
+		name := scenario
+		if p.Phase != "" {
+			name += ", phase " + p.Phase
+		}
+		if len(p.Findings) == 0 {
+			if _, err := fmt.Fprintf(w, "%s: nothing in this host's settings stands in its way\n", name); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%s:\n", name); err != nil {
+			return err
+		}
+		if err := report.Findings(w, p.Findings, report.Style{Color: colored(w), Width: columns(w)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// examineHost tells what the settings allow.
+func examineHost(w io.Writer, format string) error {
+	host := kernel.Host()
+	capacities, traps := diagnose.Capacities(&host), diagnose.Traps(&host)
+	if format == "json" {
+		return writeJSON(w, struct {
+			Host       metrics.Host        `json:"host"`
+			Capacities []diagnose.Capacity `json:"capacities"`
+			Findings   []metrics.Finding   `json:"findings"`
+		}{host, capacities, append([]metrics.Finding{}, traps...)})
+	}
+	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, host.OS)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range capacities {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", amount(c), c.What, c.From)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return report.Findings(w, traps, report.Style{Color: colored(w), Width: columns(w)})
+}
+
+func amount(c diagnose.Capacity) string {
+	switch c.Unit {
+	case "1/s":
+		return report.Rate(c.Value)
+	case "B":
+		return fmt.Sprintf("%.3g GiB", c.Value/(1<<30))
+	}
+	return report.Count(int64(c.Value))
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

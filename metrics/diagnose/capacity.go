@@ -1,0 +1,102 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"tcpbench/metrics"
+)
+
+// Capacity is what a host's settings allow, by arithmetic.
+type Capacity struct {
+	What  string  `json:"what"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit,omitempty"`
+	// From names the settings and says how the value follows from them.
+	From string `json:"from"`
+}
+
+// Capacities tells what a host can do by its settings, those that are known.
+func Capacities(h *metrics.Host) []Capacity {
+	var all []Capacity
+	add := func(what string, value float64, unit, format string, args ...any) {
+		all = append(all, Capacity{what, value, unit, fmt.Sprintf(format, args...)})
+	}
+	if n := h.LocalPorts(); n > 0 {
+		add("connections at once from one address to one destination", float64(n), "", "net.ipv4.ip_local_port_range = %s", h.Sysctls["net.ipv4.ip_local_port_range"])
+		for _, loopback := range []bool{false, true} {
+			where := "to another host"
+			if loopback {
+				where = "over loopback"
+			}
+			wait, reuse := cycle(h, loopback)
+			if wait == 0 {
+				continue
+			}
+			why := "TIME_WAIT of 60 s"
+			if reuse {
+				why = fmt.Sprintf("net.ipv4.tcp_tw_reuse = %s, after %g s", h.Sysctls["net.ipv4.tcp_tw_reuse"], wait)
+			}
+			add("… opened and closed by the client "+where, float64(n)/wait, "1/s", "%s ports ÷ %s", number(n), why)
+		}
+	}
+	if n, ok := sysctl(h, "net.ipv4.tcp_max_tw_buckets", 0); ok {
+		add("sockets in TIME_WAIT", float64(n), "", "net.ipv4.tcp_max_tw_buckets")
+		add("closes whose TIME_WAIT is kept in full", float64(n)/timeWaitS, "1/s", "%s ÷ 60 s", number(n))
+	}
+	if n, ok := effectiveBacklog(h, 0); ok {
+		add("connections that wait for accept() in one listening socket", float64(n+1), "", "net.core.somaxconn = %d, where listen() asks for as many", n)
+	}
+	if cookies, ok := sysctl(h, "net.ipv4.tcp_syncookies", 0); ok && cookies == 0 {
+		if n, ok := sysctl(h, "net.ipv4.tcp_max_syn_backlog", 0); ok {
+			add("half-open connections of one listening socket, for new peers", float64(n-n>>2), "", "three quarters of net.ipv4.tcp_max_syn_backlog = %d, as net.ipv4.tcp_syncookies = 0", n)
+		}
+	}
+	if n, ok := sysctl(h, "fs.file-max", 0); ok && n < 1<<40 {
+		add("open files of the system", float64(n), "", "fs.file-max")
+	}
+	if h.MemoryByte > 0 {
+		add("idle connections, both ends here, in all memory", float64(h.MemoryByte)/pairMemory, "", "%.3g GiB ÷ 10.4 KB", float64(h.MemoryByte)/(1<<30))
+	}
+	if n, ok := sysctl(h, "net.ipv4.tcp_mem", 2); ok {
+		add("memory for TCP's buffers", float64(n)*4096, "B", "net.ipv4.tcp_mem, third number, in pages of 4 KiB")
+	}
+	if n, ok := sysctl(h, "net.netfilter.nf_conntrack_max", 0); ok {
+		add("tracked connections", float64(n), "", "net.netfilter.nf_conntrack_max")
+	}
+	return all
+}
+
+// Traps tells of settings that make a measurement on this host say something else than
+// on the host that it is meant for.
+func Traps(h *metrics.Host) []metrics.Finding {
+	var all []metrics.Finding
+	mode := h.Sysctls["net.ipv4.tcp_tw_reuse"]
+	if _, hides := cycle(h, true); mode == "2" && hides {
+		all = append(all, metrics.Finding{
+			Name:      "loopback-reuse",
+			What:      "Over loopback ports do not run out as they do between hosts: there connect() takes over a port after a second of TIME_WAIT.",
+			Evidence:  []metrics.Value{{Name: "net.ipv4.tcp_tw_reuse", Value: 2}},
+			Mechanism: "net.ipv4.tcp_tw_reuse=2, the default since Linux 4.19, allows that for loopback only (tcp_twsk_unique).",
+			Remedies:  []metrics.Remedy{{Do: "to see exhaustion over loopback: sysctl -w net.ipv4.tcp_tw_reuse=0, in a network namespace", Cost: "none there"}},
+		})
+	}
+	if h.Sysctls["net.ipv4.tcp_syncookies"] == "2" {
+		all = append(all, metrics.Finding{
+			Name:      "cookies-always",
+			What:      "Every SYN is answered by a cookie, so that no SYN queue ever fills.",
+			Evidence:  []metrics.Value{{Name: "net.ipv4.tcp_syncookies", Value: 2}},
+			Mechanism: "net.ipv4.tcp_syncookies=2 is meant for tests (tcp_conn_request).",
+			Remedies:  []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_syncookies=1", Cost: "none"}},
+		})
+	}
+	if h.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" {
+		all = append(all, metrics.Finding{
+			Name:      "abort-on-overflow",
+			What:      "A full accept queue resets connections instead of letting them try again.",
+			Evidence:  []metrics.Value{{Name: "net.ipv4.tcp_abort_on_overflow", Value: 1}},
+			Mechanism: "The last ACK of a handshake that meets a full queue is answered by RST (tcp_check_req).",
+			Remedies:  []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0", Cost: "clients wait instead of failing"}},
+		})
+	}
+	return all
+}

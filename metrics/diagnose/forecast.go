@@ -1,0 +1,300 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// Load is what a run asks of a host, as far as it can be known before.
+type Load struct {
+	// Rate is the connections per second that are to be opened, at the most; zero where
+	// only the run will tell.
+	Rate float64
+	// Open is how many connections are to be open at once; zero in an open loop, where only
+	// the run will tell.
+	Open int
+	// Count is how many are made at the most; zero where time bounds them.
+	Count uint64
+	// Duration bounds the run, warm-up included; zero where Count does.
+	Duration time.Duration
+	// Burst is how many are issued at one instant.
+	Burst int
+	// Spaces is the number of pairs of a source address and a destination; Ports is how many
+	// local ports each has.
+	Spaces, Ports int
+	// ClientWaits tells that TIME_WAIT stays with the client, ServerWaits that it does
+	// with a server on this host.
+	ClientWaits, ServerWaits bool
+	// Loopback tells that all targets are loopback addresses.
+	Loopback bool
+	// Own tells that the server is this run's own. Queues is then the number of its
+	// listening sockets and Backlog what listen() is told, zero for as much as possible.
+	Own             bool
+	Queues, Backlog int
+	// PerProcess is how many connections one process can have.
+	PerProcess int
+}
+
+const (
+	timeWaitS = 60 // TCP_TIMEWAIT_LEN, include/net/tcp.h
+	// pairMemory is what the kernel takes for an idle connection whose ends are both on
+	// this host; half of it for one end (docs/performance.md).
+	pairMemory = 10_400
+)
+
+// Forecast tells what will go wrong with a load on a host, by arithmetic on the host's
+// settings. It says nothing where all is well.
+func Forecast(h *metrics.Host, l Load) []metrics.Finding {
+	var all []metrics.Finding
+	for _, look := range []func(*metrics.Host, *Load) *metrics.Finding{
+		portsWillRunOut, descriptorsWillRunOut, memoryWillRunOut, timeWaitWillFill, queueWillOverflow,
+		backlogIsCut, trackingWillFill, hostIsBusy,
+	} {
+		if f := look(h, &l); f != nil {
+			all = append(all, *f)
+		}
+	}
+	return all
+}
+
+// sysctl reads the i-th number of a setting.
+func sysctl(h *metrics.Host, name string, i int) (n int64, ok bool) {
+	fields := strings.Fields(h.Sysctls[name])
+	if i >= len(fields) {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(fields[i], 10, 64)
+	return n, err == nil
+}
+
+// cycle is the time in seconds after which connect() can have a port again that the
+// client's TIME_WAIT keeps, and whether that is by reuse.
+func cycle(h *metrics.Host, loopback bool) (s float64, reuse bool) {
+	mode, _ := sysctl(h, "net.ipv4.tcp_tw_reuse", 0)
+	stamps, known := sysctl(h, "net.ipv4.tcp_timestamps", 0)
+	if known && stamps == 0 || mode != 1 && (mode != 2 || !loopback) {
+		return timeWaitS, false
+	}
+	if ms, ok := sysctl(h, "net.ipv4.tcp_tw_reuse_delay", 0); ok {
+		return float64(ms) / 1000, true
+	}
+	return 1, true // the constant of kernels without the setting
+}
+
+// fastLoop is a rate that a closed loop reaches on any machine.
+const fastLoop = 5000
+
+func portsWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
+	total := float64(l.Spaces) * float64(l.Ports)
+	if total == 0 {
+		return nil
+	}
+	f := &metrics.Finding{
+		Name: PortsExhausted, Mechanism: portsMechanism, Remedies: portsRemedies(),
+		Evidence: []metrics.Value{count("four-tuple spaces", uint64(l.Spaces)), count("ports of each", uint64(l.Ports))},
+	}
+	if float64(l.Open) > total {
+		f.What = fmt.Sprintf("%s connections at once need as many ports, and there are %s: %s with %s.",
+			number(l.Open), number(int64(total)), spaces(l.Spaces), ports(l.Ports))
+		return f
+	}
+	wait, reuse := cycle(h, l.Loopback)
+	if !l.ClientWaits || wait == 0 || float64(l.Count) > 0 && float64(l.Count) <= total {
+		return nil
+	}
+	sustained := total / wait
+	why := "TIME_WAIT"
+	if reuse {
+		why = "net.ipv4.tcp_tw_reuse"
+	}
+	how := fmt.Sprintf("%s with %s, each taken for %g s (%s), allow %s/s", spaces(l.Spaces), ports(l.Ports), wait, why, number(int64(sustained)))
+	f.Evidence = append(f.Evidence, metrics.Value{Name: "sustained rate", Value: sustained, Unit: "1/s"})
+	switch {
+	case l.Rate == 0 && sustained < fastLoop:
+		f.What = fmt.Sprintf("A closed loop that makes more than that runs out of ports, after %s connections: %s.", number(int64(total)), how)
+		return f
+	case l.Rate > sustained:
+		at := total / l.Rate
+		if l.Duration > 0 && at > l.Duration.Seconds() {
+			return nil
+		}
+		f.What = fmt.Sprintf("At %s/s the ports run out after %s: %s.", number(int64(l.Rate)), seconds(at), how)
+		f.Evidence = append(f.Evidence, metrics.Value{Name: timeToExhaustion, Value: at, Unit: "s"})
+		return f
+	}
+	return nil
+}
+
+func spaces(n int) string {
+	if n == 1 {
+		return "one pair of source and destination"
+	}
+	return number(n) + " pairs of source and destination"
+}
+
+func ports(n int) string {
+	if n == 1 {
+		return "1 port"
+	}
+	return number(n) + " ports"
+}
+
+// mostProcesses is how many processes of a side a run starts (scenarios refuses more).
+const mostProcesses = 64
+
+func descriptorsWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
+	system, ok := sysctl(h, "fs.file-max", 0)
+	both := int64(l.Open)
+	if l.Own {
+		both *= 2
+	}
+	f := &metrics.Finding{Name: Descriptors, Remedies: descriptorRemedies(),
+		Mechanism: "Every connection is a file descriptor: of a process (RLIMIT_NOFILE) and of the system (fs.file-max)."}
+	switch {
+	case l.PerProcess > 0 && l.Open > l.PerProcess*mostProcesses && !l.Own:
+		f.What = fmt.Sprintf("%s connections need more than %d processes of %s descriptors.", number(l.Open), mostProcesses, number(l.PerProcess))
+		f.Evidence = []metrics.Value{count("connections of a process", uint64(l.PerProcess))}
+	case ok && both > system:
+		f.What = fmt.Sprintf("%s connections take %s descriptors, and the system has %s (fs.file-max).", number(l.Open), number(both), number(system))
+		f.Evidence = []metrics.Value{count("fs.file-max", uint64(system))}
+	default:
+		return nil
+	}
+	return f
+}
+
+func memoryWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
+	need := float64(l.Open) * pairMemory
+	if !l.Own {
+		need /= 2
+	}
+	if h.MemoryByte == 0 || need < 0.9*float64(h.MemoryByte) {
+		return nil
+	}
+	return &metrics.Finding{
+		Name: Memory,
+		What: fmt.Sprintf("%s connections take about %.3g GiB of kernel memory, and this host has %.3g GiB.", number(l.Open), need/(1<<30), float64(h.MemoryByte)/(1<<30)),
+		Evidence: []metrics.Value{
+			count("memory", h.MemoryByte), {Name: "memory needed", Value: need},
+		},
+		Mechanism: "An idle connection is two or three kernel objects at each end, 5 KB together, without any data in its buffers.",
+		Remedies:  []metrics.Remedy{{Do: "fewer --connections, or a server on another machine", Cost: "none, or a machine"}},
+	}
+}
+
+func timeWaitWillFill(h *metrics.Host, l *Load) *metrics.Finding {
+	most, ok := sysctl(h, "net.ipv4.tcp_max_tw_buckets", 0)
+	if !ok || !l.ClientWaits && !l.ServerWaits || l.Rate == 0 {
+		return nil
+	}
+	// No more come to be than there are connections, nor stay than a minute's.
+	population := l.Rate * math.Min(timeWaitS, secondsOf(l))
+	if l.Count > 0 {
+		population = math.Min(population, float64(l.Count))
+	}
+	if l.ClientWaits && l.Spaces > 0 {
+		population = math.Min(population, float64(l.Spaces)*float64(l.Ports))
+	}
+	if population <= float64(most) {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:     TimeWaitTable,
+		What:     fmt.Sprintf("%s closes per second fill the table of TIME_WAIT (net.ipv4.tcp_max_tw_buckets = %s) after %s.", number(int64(l.Rate)), number(most), seconds(float64(most)/l.Rate)),
+		Evidence: []metrics.Value{count("net.ipv4.tcp_max_tw_buckets", uint64(most)), {Name: "time_to_overflow", Value: float64(most) / l.Rate, Unit: "s"}},
+		Mechanism: "A socket that should enter TIME_WAIT is closed at once where the namespace has as many as that (tcp_time_wait): " +
+			"ports come back early, and late segments may meet a new connection.",
+		Remedies: timeWaitTableRemedies(),
+	}
+}
+
+func secondsOf(l *Load) float64 {
+	if l.Duration == 0 {
+		return math.Inf(1)
+	}
+	return l.Duration.Seconds()
+}
+
+// effectiveBacklog is what the kernel makes of a backlog (__sys_listen_socket).
+func effectiveBacklog(h *metrics.Host, backlog int) (limit int64, ok bool) {
+	somaxconn, ok := sysctl(h, "net.core.somaxconn", 0)
+	if backlog > 0 {
+		somaxconn = min(somaxconn, int64(backlog))
+	}
+	return somaxconn, ok
+}
+
+func queueWillOverflow(h *metrics.Host, l *Load) *metrics.Finding {
+	limit, ok := effectiveBacklog(h, l.Backlog)
+	if !ok || !l.Own || l.Burst == 0 || int64(l.Burst) <= int64(l.Queues)*(limit+1) {
+		return nil
+	}
+	return &metrics.Finding{
+		Name: AcceptQueue,
+		What: fmt.Sprintf("A burst of %s does not fit into the accept queues: %s of %s connections each. What the server has not accepted by then is dropped.",
+			number(l.Burst), number(l.Queues), number(limit+1)),
+		Evidence:  []metrics.Value{count("queues", uint64(l.Queues)), count("queue limit", uint64(limit)), count("burst", uint64(l.Burst))},
+		Mechanism: "A listening socket holds min(backlog, net.core.somaxconn) + 1 connections that nobody has accepted (sk_acceptq_is_full); SYNs beyond are dropped and sent again after a second.",
+		Remedies:  queueRemedies(h.Sysctls["net.core.somaxconn"]),
+	}
+}
+
+func backlogIsCut(h *metrics.Host, l *Load) *metrics.Finding {
+	somaxconn, ok := sysctl(h, "net.core.somaxconn", 0)
+	if !ok || !l.Own || int64(l.Backlog) <= somaxconn {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      "backlog-cut",
+		What:      fmt.Sprintf("A backlog of %s is cut to %s (net.core.somaxconn).", number(l.Backlog), number(somaxconn)),
+		Evidence:  []metrics.Value{count("backlog", uint64(l.Backlog)), count("net.core.somaxconn", uint64(somaxconn))},
+		Mechanism: "listen() takes the smaller of the two, and says nothing (__sys_listen_socket).",
+		Remedies:  []metrics.Remedy{{Do: fmt.Sprintf("sysctl -w net.core.somaxconn=%d", l.Backlog), Cost: "connections may wait longer, in more memory"}},
+	}
+}
+
+// trackingWillFill: the table of connection tracking is full before the run's end.
+func trackingWillFill(h *metrics.Host, l *Load) *metrics.Finding {
+	most, ok := sysctl(h, "net.netfilter.nf_conntrack_max", 0)
+	// Where rules track connections, this host has some.
+	if count, known := sysctl(h, "net.netfilter.nf_conntrack_count", 0); !ok || most == 0 || known && count == 0 {
+		return nil
+	}
+	stay, ok := sysctl(h, "net.netfilter.nf_conntrack_tcp_timeout_time_wait", 0)
+	if !ok {
+		stay = 120
+	}
+	population := math.Max(float64(l.Open), l.Rate*math.Min(float64(stay), secondsOf(l)))
+	if population <= float64(most) {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      "conntrack-table",
+		What:      fmt.Sprintf("Up to %s connections would be tracked, and the table holds %s (net.netfilter.nf_conntrack_max), if rules here track them.", number(int64(population)), number(most)),
+		Evidence:  []metrics.Value{count("net.netfilter.nf_conntrack_max", uint64(most)), {Name: "tracked", Value: population}},
+		Mechanism: "Netfilter keeps each connection for net.netfilter.nf_conntrack_tcp_timeout_time_wait after its end; with a full table it drops the packets of new ones (nf_conntrack_alloc).",
+		Remedies: []metrics.Remedy{
+			{Do: "do not track these connections (nft: notrack in a prerouting and an output chain of priority raw)", Cost: "no stateful rules and no NAT for them"},
+			{Do: "raise net.netfilter.nf_conntrack_max", Cost: "0.3 KB for each"},
+		},
+	}
+}
+
+func hostIsBusy(h *metrics.Host, _ *Load) *metrics.Finding {
+	// The average over a minute lags behind: a run that has just ended is in it.
+	if h.CPUs == 0 || h.Load[0] < 2*float64(h.CPUs) {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:      "busy-host",
+		What:      fmt.Sprintf("%.1f processes wanted one of %d processors during the last minute.", h.Load[0], h.CPUs),
+		Evidence:  []metrics.Value{{Name: "load_before", Value: h.Load[0]}},
+		Mechanism: "Others on the machine take processors and caches, which makes every number worse and none repeatable.",
+		Remedies:  []metrics.Remedy{{Do: "find them (top), and run when they are quiet", Cost: "time"}},
+	}
+}

@@ -1,0 +1,77 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+// counterGroups are the kernel's own groups, in the order in which they are told.
+var counterGroups = []string{"Tcp", "TcpExt", "Ip", "IpExt"}
+
+// kernel tells what the kernel showed: populations, queues, and the counters that moved.
+func (p *page) kernel(r *metrics.Result) {
+	for i := range r.Kernel {
+		v := &r.Kernel[i]
+		p.line("")
+		p.entry("kernel", label, listed(populations(r, v), ","))
+		for k := range v.Listeners {
+			if k == shownBursts {
+				p.entry("", label, []string{fmt.Sprintf("and %d more listening addresses", len(v.Listeners)-k)})
+				break
+			}
+			l := &v.Listeners[k]
+			p.entry("", label, strings.Fields(fmt.Sprintf("accept queue of %s up to %s of %s", clean(l.Addr), Count(l.Peak), Count(l.Limit+1))))
+		}
+		groups := counterGroups
+		for _, g := range slices.Sorted(maps.Keys(v.Counters)) {
+			if !slices.Contains(groups, g) {
+				groups = append(groups[:len(groups):len(groups)], g)
+			}
+		}
+		for _, g := range groups {
+			if items := moved(v.Counters[g]); len(items) > 0 {
+				p.entry(clean(g), label, listed(items, ","))
+			}
+		}
+		c := v.Cost
+		p.entry("", label, strings.Fields(fmt.Sprintf("watched %s times, with %s censuses of %s each: %s of one CPU",
+			Count(c.Samples), Count(c.Censuses), Duration(c.CensusNS), Percent(c.CPUShare, 1))))
+	}
+}
+
+// populations are the largest numbers of sockets and ports that were seen.
+func populations(r *metrics.Result, v *metrics.View) (items []string) {
+	if len(r.Kernel) > 1 {
+		items = append(items, "of the "+clean(v.Of)+"'s namespace")
+	}
+	if tw := v.Timeline.Sockets["tw"]; len(tw) > 0 {
+		items = append(items, "TIME_WAIT up to "+Count(slices.Max(tw)))
+	}
+	if s := v.Spaces; s != nil {
+		items = append(items, fmt.Sprintf("%s of %s ports taken in the fullest of %s", Count(s.Peak), Count(s.Ports), plural(s.Count, "four-tuple space")),
+			"from "+clean(s.Fullest))
+	}
+	if len(items) == 0 {
+		items = append(items, "no sockets of the run were seen")
+	}
+	return items
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return Count(n) + " " + what + "s"
+}
+
+// moved lists counters and their growth by name.
+func moved(counters map[string]int64) (items []string) {
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		items = append(items, clean(name)+" "+Count(counters[name]))
+	}
+	return items
+}

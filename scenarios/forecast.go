@@ -1,0 +1,91 @@
+package scenarios
+
+import (
+	"net/netip"
+
+	"tcpbench/internal/wire"
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+	"tcpbench/metrics/diagnose"
+)
+
+// Forecast tells what will go wrong with the plan on a host of these settings.
+func (p *Plan) Forecast(h *metrics.Host) []metrics.Finding {
+	return diagnose.Forecast(h, p.load(h))
+}
+
+// load is what the plan asks of the host.
+func (p *Plan) load(h *metrics.Host) diagnose.Load {
+	c := &p.Client
+	l := diagnose.Load{
+		Open: c.Connections, Count: c.Count, Duration: c.Warmup + c.Duration,
+		Ports: p.rangeSize(h), PerProcess: MostConnections(), Own: p.Server != nil,
+	}
+	targets := c.Targets
+	if p.Server != nil {
+		targets = p.Server.Addrs
+		crew := crewSize(c.Connections)
+		l.Backlog = p.Server.Backlog
+		l.Queues = p.Server.Loops * len(targets)
+		if crew > 1 {
+			l.Queues = crew // each has one loop, and an address at least
+		}
+		if len(targets) == 1 && targets[0].Port() == 0 { // each process chooses one
+			for range crew - 1 {
+				targets = append(targets[:len(targets):len(targets)], targets[0])
+			}
+		}
+	}
+	l.Spaces = spacesOf(targets, c.Sources)
+	l.Loopback = allLoopback(targets)
+	fin := c.Lifecycle.CloseHow != wire.RST
+	l.ClientWaits = fin && (c.Lifecycle.CloseBy == wire.Client || c.Lifecycle.CloseBy == wire.Both)
+	l.ServerWaits = fin && c.Lifecycle.CloseBy == wire.Server && local(targets)
+	switch c.Process {
+	case loadgen.Constant, loadgen.Poisson:
+		l.Rate, l.Open = c.Profile.Mean(l.Duration), 0
+	case loadgen.Bursts:
+		l.Burst, l.Open = c.Burst, min(c.Burst, c.Connections)
+		l.Count = uint64(c.Burst)
+		if c.Every > 0 {
+			l.Rate, l.Count = float64(c.Burst)/c.Every.Seconds(), c.Count
+		}
+	case loadgen.Hold:
+		l.Count, l.Duration = uint64(c.Connections), 0
+	default:
+		l.Rate = c.OpenRate.PerSecond()
+	}
+	if l.Count > 0 && c.Duration == 0 {
+		l.Duration = 0
+	}
+	return l
+}
+
+// spacesOf is the number of pairs of a source and a destination. Where the kernel chooses
+// the source there is one to each.
+func spacesOf(targets []netip.AddrPort, sources loadgen.Sources) int {
+	if sources == nil {
+		sources = LoopbackSources(targets)
+	}
+	if sources == nil {
+		return len(targets)
+	}
+	n := 0
+	for _, t := range targets {
+		for _, s := range sources {
+			if s.Unmap().Is4() == t.Addr().Unmap().Is4() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func allLoopback(targets []netip.AddrPort) bool {
+	for _, t := range targets {
+		if !t.Addr().Unmap().IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
