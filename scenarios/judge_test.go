@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -121,6 +122,7 @@ func TestJudgeFlags(t *testing.T) {
 			v.result.RateIntended = &rate
 			v.result.Histograms[metrics.ScheduleLag] = metrics.Histogram{P99: int64(2 * lagLimit)}
 		}, "lagging"},
+		{"a kernel that nobody could watch", func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }, "unobserved"},
 		{"a thieving hypervisor", func(v *verdict) { v.result.CPU.HostSteal = 0.1 }, "noisy-host"},
 		{"other processes", func(v *verdict) { v.result.CPU.HostBusy = 0.8 }, "noisy-host"},
 	} {

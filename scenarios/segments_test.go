@@ -141,6 +141,13 @@ func TestBurstOnAShortQueueShowsRetransmissionSteps(t *testing.T) {
 	if early < 128 || first == 0 {
 		t.Errorf("%d connected at once and %d in the second second", early, first)
 	}
+	full := r.Finding(diagnose.AcceptQueue)
+	if full == nil {
+		t.Fatalf("no full accept queue was found: %+v", r.Findings)
+	}
+	if limit, _ := full.Of("queue limit"); limit != 128 {
+		t.Errorf("limit %v: %s", limit, full.What)
+	}
 	f := r.Finding(diagnose.SYNRetransmitted)
 	if f == nil {
 		t.Fatalf("the result does not name them: %+v", r.Findings)

@@ -76,10 +76,12 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	begin := make(chan func(), 1)
-	var upper atomic.Bool
+	var upper, over atomic.Bool
 	go func() {
 		for {
 			switch m, err := conn.Receive(); {
+			case err != nil && over.Load(): // the coordinator may have the result already
+				return
 			case err != nil:
 				// The coordinator is gone: nobody wants the result.
 				os.Exit(1)
@@ -112,6 +114,7 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	if err != nil {
 		return err
 	}
+	over.Store(true)
 	return conn.Send(Message{Type: Done, Report: &report})
 }
 

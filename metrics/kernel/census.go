@@ -109,19 +109,28 @@ func (c *Census) Count(ports []Ports, uses map[Space]Use) (p Population, whole b
 	if len(ports) == 0 || len(ports) > mostRanges {
 		return p, false, fmt.Errorf("census: %d ranges of ports: want 1 to %d", len(ports), mostRanges)
 	}
+	return c.count(ports, portFilter(ports), uses)
+}
+
+// All counts the sockets of all ports; those with one of the ports at their own end are
+// the server's.
+func (c *Census) All(ports []Ports, uses map[Space]Use) (p Population, err error) {
+	p, _, err = c.count(ports, nil, uses)
+	return p, err
+}
+
+func (c *Census) count(ports []Ports, filter []byte, uses map[Space]Use) (p Population, whole bool, err error) {
 	t := tally{ports: ports, whole: true}
 	if uses != nil {
 		c.uses.reset()
 		t.uses = &c.uses
 	}
-	filter := portFilter(ports)
 	for _, family := range c.families() {
 		if err := c.dump(family, allStates, filter, &t); err != nil {
 			return p, false, err
 		}
 	}
 	if uses != nil {
-		clear(uses)
 		for key, i := range c.uses.index {
 			uses[key.space()] = c.uses.counts[i]
 		}

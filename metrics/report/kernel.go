@@ -26,13 +26,7 @@ func (p *page) kernel(r *metrics.Result) {
 			l := &v.Listeners[k]
 			p.entry("", label, strings.Fields(fmt.Sprintf("accept queue of %s up to %s of %s", clean(l.Addr), Count(l.Peak), Count(l.Limit+1))))
 		}
-		groups := counterGroups
-		for _, g := range slices.Sorted(maps.Keys(v.Counters)) {
-			if !slices.Contains(groups, g) {
-				groups = append(groups[:len(groups):len(groups)], g)
-			}
-		}
-		for _, g := range groups {
+		for _, g := range groupsOf(v.Counters) {
 			if items := moved(v.Counters[g]); len(items) > 0 {
 				p.entry(clean(g), label, listed(items, ","))
 			}

@@ -1,0 +1,134 @@
+package kernel
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// Watcher looks at all TCP sockets of a network namespace, that of the thread that has
+// made it, from time to time. One goroutine uses it, locked to its thread.
+type Watcher struct {
+	net       *Net
+	census    *Census
+	rangeSize int
+	uses      map[Space]Use
+	previous  Counters
+	now       Counters
+	last      time.Time
+}
+
+// NewWatcher returns a watcher. The first rates count from now.
+func NewWatcher(now time.Time) (*Watcher, error) {
+	n, err := OpenNet()
+	if err != nil {
+		return nil, fmt.Errorf("watch the kernel: %w", err)
+	}
+	c, err := OpenCensus()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the kernel: %w", err), n.Close())
+	}
+	w := &Watcher{net: n, census: c, uses: map[Space]Use{}, last: now}
+	h := metrics.Host{Sysctls: Sysctls()}
+	w.rangeSize = h.LocalPorts()
+	if err := n.Counters(&w.now); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the kernel: %w", err), w.Close())
+	}
+	w.previous = w.now.clone()
+	return w, nil
+}
+
+// Close closes the files of the watcher.
+func (w *Watcher) Close() error { return errors.Join(w.net.Close(), w.census.Close()) }
+
+// Look makes a census of all sockets, and tells of the most spaces that are fullest.
+func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
+	m := metrics.Moment{Time: now, Ports: w.rangeSize, States: map[string]int{}, Listeners: []metrics.Listening{}, Destinations: []metrics.Destination{}}
+	began := threadTime()
+	listeners, err := w.census.Listeners(nil)
+	if err != nil {
+		return m, err
+	}
+	var ports []uint16
+	for _, l := range listeners {
+		ports = append(ports, l.Addr.Port())
+	}
+	population, err := w.census.All(RangesOf(ports), w.uses)
+	if err != nil {
+		return m, err
+	}
+	m.CensusNS = int64(threadTime() - began)
+	for _, side := range population {
+		for state, n := range side {
+			if n > 0 {
+				m.States[State(state).String()] += n
+			}
+		}
+	}
+	m.Listeners = queues(listeners)
+	m.Spaces = len(w.uses)
+	m.Destinations = w.fullest(most)
+	if err := w.net.Counters(&w.now); err != nil {
+		return m, fmt.Errorf("watch the kernel: %w", err)
+	}
+	m.Rates = map[string]map[string]float64{}
+	took := now.Sub(w.last).Seconds()
+	for group, names := range w.now.Sub(w.previous) {
+		if took <= 0 {
+			break
+		}
+		m.Rates[group] = map[string]float64{}
+		for name, n := range names {
+			if name == "CurrEstab" { // no counter: States tells it
+				continue
+			}
+			m.Rates[group][name] = float64(n) / took
+		}
+	}
+	w.previous.copy(w.now)
+	w.last = now
+	return m, nil
+}
+
+// fullest lists the spaces with the most ports taken.
+func (w *Watcher) fullest(most int) []metrics.Destination {
+	all := make([]metrics.Destination, 0, len(w.uses))
+	for _, s := range slices.SortedFunc(maps.Keys(w.uses), func(a, b Space) int {
+		return cmp.Or(cmp.Compare(w.uses[b].Total(), w.uses[a].Total()), a.Target.Compare(b.Target), a.Source.Compare(b.Source))
+	}) {
+		if len(all) == most {
+			break
+		}
+		u := w.uses[s]
+		all = append(all, metrics.Destination{
+			Source: s.Source.String(), Target: s.Target.String(), TimeWait: u.TimeWait, Other: u.Other,
+			Left: max(0, w.rangeSize-u.Total()),
+		})
+	}
+	return all
+}
+
+// queues joins the sockets that listen on one address, in the order of their ports.
+func queues(listeners []Listener) []metrics.Listening {
+	slices.SortStableFunc(listeners, func(a, b Listener) int {
+		return cmp.Or(cmp.Compare(a.Addr.Port(), b.Addr.Port()), a.Addr.Addr().Compare(b.Addr.Addr()))
+	})
+	all := []metrics.Listening{}
+	for i, l := range listeners {
+		if i == 0 || listeners[i-1].Addr != l.Addr {
+			all = append(all, metrics.Listening{Addr: l.Addr.String()})
+		}
+		q := &all[len(all)-1]
+		q.Sockets++
+		q.Waiting += l.Queue
+		if q.Fullest = max(q.Fullest, l.Queue); l.Limit > q.Limit {
+			q.Limit = l.Limit
+		}
+	}
+	return all
+}

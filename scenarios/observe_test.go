@@ -1,0 +1,176 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"tcpbench/internal/alone"
+	"tcpbench/metrics"
+	"tcpbench/metrics/diagnose"
+)
+
+// A thousand ports whose TIME_WAIT nothing ends early are used once each. The result says
+// where and when they ran out, as was predicted, and what it says to do helps.
+func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20999", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
+		return
+	}
+	const rate = " --rate 500 --duration 3s --warmup 0s"
+	r := staged(t, Short, "--sources 127.0.0.1 --ports 9000"+rate)
+	missing := r.Failed["connect.ports_exhausted"]
+	if r.Succeeded != 1000 || missing == 0 || r.TotalFailed() != missing {
+		t.Errorf("%d succeeded, %v", r.Succeeded, r.Failed)
+	}
+	f := r.Finding(diagnose.PortsExhausted)
+	if f == nil {
+		t.Fatalf("not found: %+v", r.Findings)
+	}
+	if !strings.Contains(f.What, "from 127.0.0.1 to 127.0.0.1:9000") || !strings.Contains(f.What, "of its 1,000 ports 1,000 were in TIME_WAIT") {
+		t.Errorf("it does not name the space: %s", f.What)
+	}
+	at, _ := f.Of("time_to_exhaustion")
+	predicted, _ := f.Of("predicted")
+	if predicted != 2 || math.Abs(at-predicted) > 0.2*predicted {
+		t.Errorf("after %v s, and %v s were predicted", at, predicted)
+	}
+	if r.Exhaustion == nil || r.Exhaustion.Source != "127.0.0.1" || r.Exhaustion.Target != "127.0.0.1:9000" {
+		t.Errorf("%+v", r.Exhaustion)
+	}
+	if spells := r.Histograms[metrics.Exhausted]; spells.Count == 0 || spells.Max < int64(0.5e9) {
+		t.Errorf("spells without a port: %d, the longest %d ns", spells.Count, spells.Max)
+	}
+	// The half with the port search: whoever came then is apart.
+	if upper := r.Histograms[metrics.ConnectCallUpper].Count; upper < 300 || upper > 520 {
+		t.Errorf("%d of the last 500 connects in the upper half", upper)
+	}
+	for _, h := range []string{metrics.TimeWaitSockets, metrics.PortsInUse} {
+		if got := r.Histograms[h].Max; got != 1000 {
+			t.Errorf("%s up to %d", h, got)
+		}
+	}
+	mended := func(what, args string) {
+		t.Helper()
+		if !slices.ContainsFunc(f.Remedies, func(r metrics.Remedy) bool { return strings.Contains(r.Do, what) }) {
+			t.Errorf("no remedy says %q: %+v", what, f.Remedies)
+		}
+		if r := staged(t, Short, args+rate); r.Succeeded != 1500 || r.Finding(diagnose.PortsExhausted) != nil || r.Predicted(diagnose.PortsExhausted) != nil {
+			t.Errorf("%s: %d succeeded, %v: %+v", what, r.Succeeded, r.Failed, r.Findings)
+		}
+	}
+	mended("more source addresses", "--ports 9001 --sources 127.0.0.1-127.0.0.2")
+	mended("destination ports", "--ports 9002-9003 --sources 127.0.0.1")
+	mended("server close first", "--ports 9004 --sources 127.0.0.1 --close server")
+	alone.Sysctl(t, "net.ipv4.tcp_tw_reuse=1")
+	mended("net.ipv4.tcp_tw_reuse=1", "--ports 9005 --sources 127.0.0.1")
+}
+
+// What a machine does to a run is not the run's fault.
+var circumstances = []string{"noisy-host", "steal", "client-limited", "server-limited"}
+
+func TestAHealthyRunHasNoFindings(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	for _, args := range []string{"--rate 300 --duration 600ms", "--count 2000 --connections 32", "--count 500 --close server --close-how rst", "--count 200 --ipv6"} {
+		r := staged(t, Short, args)
+		for _, f := range r.Findings {
+			if !slices.Contains(circumstances, f.Name) {
+				t.Errorf("%s: %s: %s %v", args, f.Name, f.What, f.Evidence)
+			}
+		}
+		if len(r.Forecast) > 0 && r.Forecast[0].Name != "busy-host" {
+			t.Errorf("%s: forecast %+v", args, r.Forecast)
+		}
+	}
+}
+
+// Nothing but the run moves the counters of a namespace that is new, so what it saw move is
+// what nstat reads afterwards; and its TIME_WAIT is what ss counts.
+func TestTheKernelsViewAgreesWithOthers(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.tcp_rfc1337=1", "net.ipv4.tcp_tw_reuse=0") {
+		return
+	}
+	r := staged(t, Short, "--count 300 --connections 16")
+	if len(r.Kernel) != 1 || r.Kernel[0].Of != "both" {
+		t.Fatalf("views %+v", r.Kernel)
+	}
+	v := r.Kernel[0]
+	var nstat struct{ Kernel map[string]int64 }
+	if err := json.Unmarshal([]byte(alone.Tool(t, "nstat", "-a", "-s", "-z", "-j")), &nstat); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range []string{"Tcp", "TcpExt", "Ip", "IpExt"} {
+		for name, n := range v.Counters[group] {
+			if got, ok := nstat.Kernel[group+name]; !ok || got != n {
+				t.Errorf("%s %s grew by %d, and nstat has %d (%v)", group, name, n, got, ok)
+			}
+		}
+		for name, n := range nstat.Kernel {
+			short, ours := strings.CutPrefix(name, group)
+			if _, seen := v.Counters[group][short]; ours && n != 0 && !seen && !strings.HasPrefix(short, "Ext") && !constant[name] {
+				t.Errorf("nstat has %s %d, which the view leaves out", name, n)
+			}
+		}
+	}
+	if n := r.Counter("Tcp", "ActiveOpens"); n != 300 {
+		t.Errorf("%d ActiveOpens", n)
+	}
+	tw := v.Timeline.Sockets["tw"]
+	census := v.Timeline.Sockets["client.TIME_WAIT"]
+	summary := regexp.MustCompile(`timewait (\d+)`).FindStringSubmatch(alone.Tool(t, "ss", "-s"))
+	if summary == nil || tw[len(tw)-1] != 300 || census[len(census)-1] != 300 || summary[1] != "300" {
+		t.Errorf("TIME_WAIT: sockstat %d, census %d, ss -s %v; want 300 of all", tw[len(tw)-1], census[len(census)-1], summary)
+	}
+	// The growths of the timeline add up to what moved.
+	for group, names := range v.Counters {
+		for name, n := range names {
+			sum := int64(0)
+			for _, k := range v.Timeline.Counters[group+"."+name] {
+				sum += k
+			}
+			if sum != n {
+				t.Errorf("%s.%s: the timeline adds up to %d of %d", group, name, sum, n)
+			}
+		}
+	}
+	if c := v.Cost; c.Samples < 2 || c.Censuses < 2 || c.CensusNS <= 0 || c.CPUShare <= 0 || len(v.Timeline.T) != c.Samples {
+		t.Errorf("%+v, %d rows", c, len(v.Timeline.T))
+	}
+}
+
+// constant are values that stand among the counters and never count.
+var constant = map[string]bool{
+	"TcpRtoAlgorithm": true, "TcpRtoMin": true, "TcpRtoMax": true, "TcpMaxConn": true, "TcpCurrEstab": true,
+	"IpForwarding": true, "IpDefaultTTL": true,
+}
+
+func TestNobodyWatchesWhereNobodyIsToWatch(t *testing.T) {
+	r := staged(t, Short, "--count 20 --observe=false")
+	if r.Kernel != nil || r.Histograms[metrics.TimeWaitSockets].Count != 0 {
+		t.Errorf("%+v", r.Kernel)
+	}
+}
+
+// A population over several processes is seen as a whole, and its heartbeats' server too.
+func TestAPopulationIsCounted(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	r := staged(t, Long, "--connections 200 --hold 500ms --heartbeat 100ms")
+	for _, side := range []string{"client", "server"} {
+		if got := slices.Max(r.Kernel[0].Timeline.Sockets[side+".ESTABLISHED"]); got != 200 {
+			t.Errorf("%s: up to %d established, want 200", side, got)
+		}
+	}
+	if s := r.Kernel[0].Spaces; s == nil || s.Count != 200 && s.Count != 254 && s.Count > 254 {
+		t.Errorf("%+v", s)
+	}
+	if got := fmt.Sprint(r.Kernel[0].Listeners); !strings.Contains(got, "127.0.0.1:") {
+		t.Error(got)
+	}
+}
