@@ -60,8 +60,10 @@ type sample struct {
 const (
 	// Fastest is the distance of samples.
 	Fastest = 100 * time.Millisecond
-	// censusShare is the share of a processor that censuses may take.
-	censusShare = 0.02
+	// censusShare is the share of a processor that censuses plan to take. They may take a
+	// fiftieth: while the population grows each costs more than the one that it is planned
+	// by, and the last one does not wait for its turn.
+	censusShare = 0.012
 	// mostSamples bounds the timeline: beyond it every second one is left out.
 	mostSamples = 3000
 )
