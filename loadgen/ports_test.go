@@ -15,6 +15,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
+	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
 )
 
@@ -73,6 +74,17 @@ func TestPortsExhausted(t *testing.T) {
 		// may be out of step with those that end meanwhile.
 		if missing < 2 || missing > 60 || got.ExhaustedNS == 0 {
 			t.Errorf("%+v: %d attempts without a port in %v", c, missing, time.Duration(got.ExhaustedNS))
+		}
+		// Where and when, and how long it lasted: to the end, in each loop that was left without.
+		if e := got.Exhaustion; e == nil || e.Target != c.target || e.Source != c.sources || e.AtNS <= 0 || e.AtNS >= got.ElapsedNS {
+			t.Errorf("%+v: exhausted %+v", c, e)
+		}
+		if spells := got.Histograms[metrics.Exhausted]; spells.Count < 1 || spells.Count > 2 || spells.Max > got.ElapsedNS {
+			t.Errorf("%+v: %d spells, the longest %d ns of %d", c, spells.Count, spells.Max, got.ElapsedNS)
+		}
+		// One connection in 64 of each loop was asked about, and none lost a segment.
+		if s := got.TCP; s.Established < 1000/64-2 || s.Established > 1000/64 || s.Closed < 1000/64-2 || s.MSS == 0 || s.Retransmits+s.SYNRetransmits != 0 {
+			t.Errorf("%+v: TCP_INFO %+v", c, s)
 		}
 		moved := counters(t).Sub(before)
 		if moved["Tcp"]["ActiveOpens"] != 1000 || got.SYNs != 1000 {
@@ -326,5 +338,57 @@ func TestKernelAgrees(t *testing.T) {
 				t.Errorf("%d established, PassiveOpens grew by %d", got.Established, moved["PassiveOpens"])
 			}
 		})
+	}
+}
+
+// A SYN that is lost is sent again after a second. Every connection that was so late is
+// asked about, so that none of its retransmissions is left out of the sample.
+func TestLateConnectsAreAllAskedAbout(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	watchLeaks(t)
+	const n = 8
+	server := serve(t, "127.0.0.1:9000", echoes)
+	// The first SYN of each port is dropped, and remembered.
+	tool(t, "nft", "add table t", "add set t seen { type inet_service ; flags dynamic ; }",
+		"add chain t o { type filter hook output priority 0 ; }",
+		"add rule t o tcp dport 9000 tcp flags & ( syn | ack ) == syn tcp sport != @seen add @seen { tcp sport } drop")
+	before := counters(t)
+	got := load(context.Background(), t, Config{
+		Targets: to(server.addr), Connections: n, Count: n, Loops: 1, Timeout: 10 * time.Second, Lifecycle: echo(1, wire.Client, wire.FIN),
+	})
+	again := counters(t).Sub(before)["TcpExt"]["TCPSynRetrans"]
+	if got.ends() != allSucceeded(n) || again != n {
+		t.Errorf("%s, the kernel sent %d SYNs again", got.ends(), again)
+	}
+	if got.TCP.Established != n || int64(got.TCP.SYNRetransmits) != again {
+		t.Errorf("%d asked, with %d SYNs sent again; the kernel counts %d", got.TCP.Established, got.TCP.SYNRetransmits, again)
+	}
+	if first := got.Histograms[metrics.Connect].Min; first < int64(time.Second) {
+		t.Errorf("the first was connected after %v", time.Duration(first))
+	}
+}
+
+// Connects that begin while half of the ports are taken have a histogram of their own.
+func TestUpperHalf(t *testing.T) {
+	watchLeaks(t)
+	for _, upper := range []bool{false, true} {
+		var flag atomic.Bool
+		flag.Store(upper)
+		got, err := Run(t.Context(), Config{
+			Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Process: Closed, Connections: 4, Count: 50, Loops: 1, Timeout: patience,
+			OnExhausted: CountExhausted, Lifecycle: echo(1, wire.Client, wire.FIN),
+		}, Observer{UpperHalf: &flag})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(0)
+		if upper {
+			want = 50
+		}
+		if n := got.Histograms[metrics.ConnectCallUpper].Count; n != want {
+			t.Errorf("half full %v: %d connects apart, want %d", upper, n, want)
+		}
 	}
 }

@@ -77,18 +77,44 @@ type Tool struct {
 
 // Host is the machine of a run, as far as it decides the numbers.
 type Host struct {
-	Hostname   string            `json:"hostname"`
-	OS         string            `json:"os"`
-	Kernel     string            `json:"kernel"`
-	Arch       string            `json:"arch"`
-	CPUModel   string            `json:"cpu_model"`
-	CPUs       int               `json:"cpus"`
-	MemoryByte uint64            `json:"memory_bytes"`
-	Clock      string            `json:"clocksource"`
-	Hypervisor string            `json:"hypervisor,omitempty"`
-	Load       [3]float64        `json:"load_before"` // load averages over 1, 5 and 15 minutes
+	Hostname   string     `json:"hostname"`
+	OS         string     `json:"os"`
+	Kernel     string     `json:"kernel"`
+	Arch       string     `json:"arch"`
+	CPUModel   string     `json:"cpu_model"`
+	CPUs       int        `json:"cpus"`
+	MemoryByte uint64     `json:"memory_bytes"`
+	Clock      string     `json:"clocksource"`
+	Hypervisor string     `json:"hypervisor,omitempty"`
+	Load       [3]float64 `json:"load_before"` // load averages over 1, 5 and 15 minutes
+	// LoadAfter are those at the end of the run, which is then part of them.
+	LoadAfter [3]float64 `json:"load_after"`
+	// NUMANodes is the number of memory nodes; zero where it is not known.
+	NUMANodes int `json:"numa_nodes,omitempty"`
+	// SMT tells whether processors share cores: on, off, or empty where it is not known.
+	SMT string `json:"smt,omitempty"`
+	// Governor chooses the processors' clock rate; empty where nothing does.
+	Governor string `json:"governor,omitempty"`
+	// Mitigations are what the kernel does against faults of the processor, those that
+	// affect it.
+	Mitigations map[string]string `json:"mitigations,omitempty"`
+	// Interfaces are those by which targets elsewhere are reached.
+	Interfaces []Interface       `json:"interfaces,omitempty"`
 	Sysctls    map[string]string `json:"sysctls"`
 	Limits     map[string]string `json:"limits"`
+}
+
+// Interface is a network device.
+type Interface struct {
+	Name   string `json:"name"`
+	Driver string `json:"driver,omitempty"`
+	MTU    int    `json:"mtu"`
+	// Speed is in Mbit/s, zero where the device has none.
+	Speed    int `json:"speed_mbit"`
+	RxQueues int `json:"rx_queues"`
+	TxQueues int `json:"tx_queues"`
+	// Offloads that are on: rx-checksum, tx-checksum, tso, gso, gro, lro.
+	Offloads []string `json:"offloads"`
 }
 
 // Scenario is what the run did, in the words of its flags, with every default

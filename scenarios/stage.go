@@ -79,6 +79,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	host.LoadAfter, host.Interfaces = kernel.Load(), kernel.Interfaces(plan.Client.Targets)
 	r := &metrics.Result{
 		Schema: metrics.Schema, Tool: plan.Tool, Host: host,
 		Scenario: describe(&plan), Command: plan.Command, Started: started,

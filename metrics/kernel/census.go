@@ -131,6 +131,7 @@ func (c *Census) count(ports []Ports, filter []byte, uses map[Space]Use) (p Popu
 		}
 	}
 	if uses != nil {
+		clear(uses)
 		for key, i := range c.uses.index {
 			uses[key.space()] = c.uses.counts[i]
 		}

@@ -67,10 +67,19 @@ func (f files) host() metrics.Host {
 		Clock:      f.text("sys/devices/system/clocksource/clocksource0/current_clocksource"),
 		Hypervisor: f.hypervisor(cpuinfo),
 		Load:       loadavg(f.text("proc/loadavg")),
-		Sysctls:    f.sysctls(),
-		Limits:     f.limits(),
+
+		NUMANodes:   f.numaNodes(),
+		SMT:         smtNames[f.text("sys/devices/system/cpu/smt/active")],
+		Governor:    f.governor(),
+		Mitigations: f.mitigations(),
+
+		Sysctls: f.sysctls(),
+		Limits:  f.limits(),
 	}
 }
+
+// Load reads the load averages over 1, 5 and 15 minutes.
+func Load() [3]float64 { return loadavg(files("/").text("proc/loadavg")) }
 
 // osName finds PRETTY_NAME in os-release(5), and takes off the quotes of a shell.
 func osName(release string) string {

@@ -24,6 +24,12 @@ func TestHostOfFixture(t *testing.T) {
 		Clock:      "tsc",
 		Hypervisor: "QEMU Standard PC (Q35 + ICH9, 2009)",
 		Load:       [3]float64{0.51, 1.02, 12},
+
+		NUMANodes:   3,
+		SMT:         "on",
+		Governor:    "performance,powersave",
+		Mitigations: map[string]string{"spectre_v2": "Mitigation: Retpolines; IBPB: conditional"},
+
 		Sysctls: map[string]string{
 			"net.core.somaxconn":               "4096",
 			"net.ipv4.ip_local_port_range":     "32768 60999",

@@ -1,0 +1,41 @@
+package kernel
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"tcpbench/internal/alone"
+)
+
+func TestInterfaces(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	alone.Tool(t, "ip", "link", "add", "v0", "numtxqueues", "3", "numrxqueues", "2", "mtu", "1400", "type", "veth", "peer", "name", "v1")
+	alone.Tool(t, "ip", "addr", "add", "10.9.0.1/24", "dev", "v0")
+	alone.Tool(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "v0", "nodad")
+	alone.Tool(t, "ip", "link", "set", "v0", "up")
+	alone.Tool(t, "ip", "link", "set", "v1", "up")
+	at := func(target string) netip.AddrPort { return netip.MustParseAddrPort(target) }
+	for _, target := range []string{"10.9.0.2:80", "[2001:db8::2]:80"} {
+		all := Interfaces([]netip.AddrPort{at(target), at(target)})
+		if len(all) != 1 {
+			t.Fatalf("%s: %+v", target, all)
+		}
+		i := all[0]
+		if i.Name != "v0" || i.Driver != "veth" || i.MTU != 1400 || i.RxQueues != 2 || i.TxQueues != 3 {
+			t.Errorf("%s: %+v", target, i)
+		}
+		for _, name := range []string{"tso", "gso", "tx-checksum"} { // a veth has them by default
+			if !slices.Contains(i.Offloads, name) {
+				t.Errorf("%s: no %s among the offloads %v", target, name, i.Offloads)
+			}
+		}
+	}
+	for _, target := range []string{"127.0.0.1:80", "[::1]:80", "10.9.0.1:80", "192.0.2.1:80"} { // here, or not to be reached
+		if all := Interfaces([]netip.AddrPort{at(target)}); all != nil {
+			t.Errorf("%s: %+v", target, all)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package kernel
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"tcpbench/internal/alone"
+	"tcpbench/metrics"
+)
+
+// A census is made so rarely that it costs less than a fiftieth of a processor, and never
+// more often than there are samples.
+func TestPace(t *testing.T) {
+	for _, cost := range []time.Duration{0, time.Microsecond, time.Millisecond, 50 * time.Millisecond, time.Second} {
+		pace := Pace(cost)
+		if pace < Fastest || float64(cost)/float64(pace) > 0.02 {
+			t.Errorf("%v of census every %v", cost, pace)
+		}
+	}
+}
+
+// However long a run is, the timeline has a bounded number of rows, and loses no growth.
+func TestTimelineIsBounded(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	port := netip.MustParseAddrPort(l.Addr().String()).Port()
+	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 100, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	const samples, connects = 3*mostSamples + 7, 20
+	for i := range samples {
+		if i%(samples/connects) == 1 {
+			c := dialTo(t, l)
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetLinger(0)
+			c.Close()
+			accepted.Close()
+		}
+		// The clock is the caller's: an hour passes at once.
+		if err := o.Sample(time.Duration(i) * Fastest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Finish(samples * Fastest); err != nil {
+		t.Fatal(err)
+	}
+	v, err := o.View("both", 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := len(v.Timeline.T)
+	if rows >= mostSamples || rows < mostSamples/4 || v.Cost.Samples != samples+1 {
+		t.Errorf("%d rows of %d samples", rows, v.Cost.Samples)
+	}
+	if v.Timeline.T[0] < -10 || v.Timeline.T[0] > -9 {
+		t.Errorf("the first row is at %v s", v.Timeline.T[0])
+	}
+	for name, column := range v.Timeline.Sockets {
+		if len(column) != rows {
+			t.Errorf("%s: %d values in %d rows", name, len(column), rows)
+		}
+	}
+	sum := int64(0)
+	for _, n := range v.Timeline.Counters["Tcp.ActiveOpens"] {
+		sum += n
+	}
+	// The last rows may wait for their turn.
+	if opens := v.Counters["Tcp"]["ActiveOpens"]; opens < connects || sum < opens-1 || sum > opens {
+		t.Errorf("%d ActiveOpens in the timeline of %d, %d connected", sum, opens, connects)
+	}
+}
+
+// Half of a range is taken when a space has half of its ports in use.
+func TestHalfFull(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	port := netip.MustParseAddrPort(l.Addr().String()).Port()
+	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 8, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	for i, want := range []bool{false, false, false, true} {
+		dialTo(t, l)
+		if err := o.Finish(time.Duration(i) * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if o.HalfFull() != want {
+			t.Errorf("%d of 8 ports: half full is %v", i+1, o.HalfFull())
+		}
+	}
+	h, err := o.Histograms()
+	if err != nil || h[metrics.PortsInUse].Max != 4 || h[metrics.PortsInUse].Unit != metrics.PortsUnit {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
+// A watcher sees what a census and ss see.
+func TestWatcherAgreesWithSS(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20099") {
+		return
+	}
+	w, err := NewWatcher(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	s := &states{t, listenOn(t, "tcp4", "127.0.0.1:9000", 0)}
+	for range 3 {
+		s.pair()
+	}
+	queued := listenOn(t, "tcp4", "127.0.0.1:9001", 5)
+	for range 2 {
+		dialTo(t, queued)
+	}
+	m, err := w.Look(time.Now().Add(time.Second), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range bySS(t) {
+		if m.States[name] != n {
+			t.Errorf("%s: %d, and ss has %d", name, m.States[name], n)
+		}
+	}
+	want := []metrics.Listening{{Addr: "127.0.0.1:9000", Sockets: 1, Limit: m.Listeners[0].Limit}, {Addr: "127.0.0.1:9001", Sockets: 1, Waiting: 2, Fullest: 2, Limit: 5}}
+	if len(m.Listeners) != 2 || m.Listeners[0] != want[0] || m.Listeners[1] != want[1] {
+		t.Errorf("%+v", m.Listeners)
+	}
+	fullest := metrics.Destination{Source: "127.0.0.1", Target: "127.0.0.1:9000", Other: 3, Left: 97}
+	if m.Spaces != 2 || m.Ports != 100 || len(m.Destinations) != 1 || m.Destinations[0] != fullest {
+		t.Errorf("%d spaces: %+v", m.Spaces, m.Destinations)
+	}
+	if rate := m.Rates["Tcp"]["ActiveOpens"]; rate < 2 || rate > 5 {
+		t.Errorf("5 connects in a second or a little more are %v/s", rate)
+	}
+	if _, gauge := m.Rates["Tcp"]["CurrEstab"]; gauge {
+		t.Error("a number of sockets is no counter")
+	}
+	later, err := w.Look(time.Now().Add(2*time.Second), 0)
+	if err != nil || len(later.Destinations) != 0 || later.Rates["Tcp"]["ActiveOpens"] != 0 {
+		t.Errorf("%+v, %v", later, err)
+	}
+}

@@ -1,0 +1,96 @@
+package report
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// exhausted is a run of phenomena: what the kernel saw, a finding, expectations.
+func exhausted(t *testing.T) *metrics.Result {
+	r := healthy(t)
+	r.Tally = metrics.Tally{Attempted: 1500, Succeeded: 1000, Failed: map[string]uint64{"connect.ports_exhausted": 500}}
+	r.Flags = append(r.Flags, metrics.Flag{Name: "ports-exhausted", Why: "told at length below"})
+	r.Kernel = []metrics.View{{
+		Of: "both",
+		Counters: map[string]map[string]int64{
+			"Tcp": {"ActiveOpens": 1000, "PassiveOpens": 1000}, "TcpExt": {"TW": 1000}, "Mptcp": {"Odd\x1b[2J": 1},
+		},
+		Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 3, Limit: 128}},
+		Spaces:    &metrics.Spaces{Count: 1, Ports: 1000, Fullest: "127.0.0.1 to 127.0.0.1:9000", Peak: 1000},
+		Timeline:  metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"tw": {0, 1000}}},
+		Cost:      metrics.ObserverCost{Samples: 42, Censuses: 30, CensusNS: 365_000, CPUShare: 0.004},
+	}, {Of: "server", Cost: metrics.ObserverCost{Samples: 1}}}
+	r.Histograms[metrics.TimeWaitSockets] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 42, Max: 1000}
+	r.Findings = []metrics.Finding{{
+		Name: "ports-exhausted", What: "The client ran out of ports after 2 s.", Mechanism: "Only the port can differ.",
+		Evidence: []metrics.Value{
+			{Name: "time_to_exhaustion", Value: 2, Unit: "s"}, {Name: "ports", Value: 1000}, {Name: "connect_call.p50", Value: 15_000, Unit: "ns"},
+			{Name: "host_busy", Value: 0.5, Unit: "share"}, {Name: "sustained rate", Value: 16.7, Unit: "1/s"}, {Name: "client processors", Value: 1.53},
+		},
+		Remedies: []metrics.Remedy{{Do: "more source addresses", Cost: "addresses to configure"}, {Do: "wait", Cost: "none"}},
+	}}
+	r.Bursts = []metrics.BurstRow{{DueS: 0, Issued: 5000, SpreadNS: 61_000_000, LateNS: 2_000}}
+	r.Population = &metrics.Population{Wanted: 1000, Held: 998, RampS: 2, HoldS: 30, Clients: 2, Servers: 2}
+	r.Beats = &metrics.Beats{Sent: 3000, Answered: 2998, Missed: 2}
+	r.Expectations = []metrics.Expectation{
+		{Expression: "succeeded == 1000", Pass: true, Values: []metrics.Value{{Name: "succeeded", Value: 1000}}},
+		{Expression: "connect.p99 < 1ms", Values: []metrics.Value{{Name: "connect.p99", Value: 2e6, Unit: "ns"}}},
+		{Expression: "detect.max < 1s", Reason: "no sample: detect.max"},
+	}
+	return r
+}
+
+func moment() *metrics.Moment {
+	return &metrics.Moment{
+		Time:   time.Date(2026, 5, 4, 12, 0, 7, 0, time.UTC),
+		States: map[string]int{"LISTEN": 2, "ESTABLISHED": 104, "TIME_WAIT": 97_988, "NEW_STATE": 1},
+		Listeners: []metrics.Listening{
+			{Addr: "0.0.0.0:22", Sockets: 1, Limit: 128}, {Addr: "[::]:9000", Sockets: 2, Waiting: 9, Fullest: 8, Limit: 4096},
+		},
+		Destinations: []metrics.Destination{{Source: "127.0.1.2", Target: "127.0.0.1:9000", TimeWait: 388, Other: 1, Left: 27_843}},
+		Spaces:       254, Ports: 28_232,
+		Rates:    map[string]map[string]float64{"Tcp": {"ActiveOpens": 28_008}, "TcpExt": {"ListenDrops": 0.5}},
+		CensusNS: 40_300_000,
+	}
+}
+
+func TestViewsMatchTheGoldens(t *testing.T) {
+	findings := exhausted(t).Findings
+	for name, draw := range map[string]func(io.Writer) error{
+		"kernel":       func(w io.Writer) error { return Text(w, exhausted(t), Style{}) },
+		"kernel-color": func(w io.Writer) error { return Text(w, exhausted(t), Style{Color: true}) },
+		"findings":     func(w io.Writer) error { return Findings(w, findings, Style{Width: 60}) },
+		"warnings":     func(w io.Writer) error { return Warnings(w, findings, Style{Width: 60}) },
+		"moment":       func(w io.Writer) error { return Moment(w, moment(), Style{}) },
+		"moment-none":  func(w io.Writer) error { return Moment(w, &metrics.Moment{}, Style{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := draw(&got); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%s differs; 'go test -update' writes it anew. got:\n%s\nwant:\n%s", path, got.Bytes(), want)
+			}
+			if err := draw(fullDisk{}); err == nil {
+				t.Error("an error of the writer is lost")
+			}
+		})
+	}
+}
