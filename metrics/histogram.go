@@ -23,6 +23,8 @@ const (
 	Connect             = "connect"
 	ConnectUncorrected  = "connect_uncorrected"
 	HandshakeRTT        = "handshake_rtt"
+	HandshakeClient     = "handshake_client"
+	HandshakeServer     = "handshake_server"
 	AcceptDelay         = "accept_delay"
 	TCPRTT              = "tcp_rtt"
 	Exhausted           = "exhausted"
@@ -44,7 +46,7 @@ const (
 // views that print them all.
 func HistogramOrder() []string {
 	return []string{
-		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, AcceptDelay,
+		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, HandshakeClient, HandshakeServer, AcceptDelay,
 		Exhausted, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag, TimeWaitSockets, PortsInUse,
 	}
 }
@@ -95,6 +97,19 @@ func (r *Recorder) Record(ns int64) {
 		r.clamped++
 	}
 	_ = r.hdr.RecordValue(ns) // in range by the line above
+}
+
+// RecordMany adds the same duration n times.
+func (r *Recorder) RecordMany(ns, n int64) {
+	if n <= 0 {
+		return
+	}
+	r.min, r.max = min(r.min, ns), max(r.max, ns)
+	if ns < r.lowest || ns > HighestLatency {
+		ns = min(max(ns, r.lowest), HighestLatency)
+		r.clamped += n
+	}
+	_ = r.hdr.RecordValues(ns, n) // in range by the line above
 }
 
 // Count is the number of recorded values.

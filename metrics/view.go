@@ -15,6 +15,23 @@ type View struct {
 	Softnet  Softnet      `json:"softnet"`
 	Timeline Timeline     `json:"timeline"`
 	Cost     ObserverCost `json:"observer"`
+	// Trace is what tracepoints told, where they were asked (--bpf).
+	Trace *Trace `json:"trace,omitempty"`
+}
+
+// Trace is what the kernel's tracepoints told of a run's connections. Keys begin with the
+// side, client or server.
+type Trace struct {
+	// Transitions are changes of state: "client SYN_SENT ESTABLISHED".
+	Transitions map[string]uint64 `json:"transitions"`
+	// Retransmits are segments sent again, by the state of the socket: "client SYN_SENT".
+	Retransmits map[string]uint64 `json:"retransmits_by_state"`
+	// ResetsSent are RSTs by the kernel's reason: "server NO_SOCKET".
+	ResetsSent map[string]uint64 `json:"resets_sent"`
+	// ResetsReceived are RSTs that a socket took.
+	ResetsReceived map[string]uint64 `json:"resets_received"`
+	// Refused says which tracepoints the kernel did not give, and why.
+	Refused []string `json:"refused,omitempty"`
 }
 
 // Queue is the accept queue of one address, over all sockets that listen there.

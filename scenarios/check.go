@@ -41,6 +41,8 @@ const mostConnections = 16 << 20
 
 func (w *Workload) checkRanges() error {
 	switch {
+	case w.bpf && !w.observe:
+		return misuse("bpf", " adds to what is seen of the kernel: leave --observe=false out")
 	case w.connections < 1 || w.connections > mostConnections:
 		return misuse("connections", " %d: want 1 or more, and at most %d", w.connections, mostConnections)
 	case w.threads < 1 || w.threads > 1024:

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"tcpbench/loadgen"
@@ -47,12 +48,25 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	if s.unobserved != nil {
 		flag("unobserved", "The kernel could not be watched: %v. The result has no view of it.", s.unobserved)
 	}
+	s.flagTrace(r, flag)
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
 	s.flagPace(r, flag)
 	s.flagNoise(r, report, moved, flag)
 	r.Findings = diagnose.Findings(r)
+}
+
+// flagTrace says which tracepoints there were not.
+func (s *stage) flagTrace(r *metrics.Result, flag flagger) {
+	if s.untraced != nil {
+		flag("untraced", "The kernel's tracepoints could not be asked: %v. The rest was measured without them.", s.untraced)
+	}
+	for _, v := range r.Kernel {
+		if v.Trace != nil && len(v.Trace.Refused) > 0 {
+			flag("untraced", "Some of the kernel's tracepoints could not be asked: %s. The rest was measured without them.", strings.Join(v.Trace.Refused, "; "))
+		}
+	}
 }
 
 type flagger func(name, format string, args ...any)

@@ -9,6 +9,7 @@ import (
 	"tcpbench/internal/child"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
+	"tcpbench/metrics/kernel/trace"
 )
 
 // observation watches the kernel beside a run, in the network namespace of this process.
@@ -116,11 +117,23 @@ func (s *stage) startObserving(host *metrics.Host) {
 		ports = append(ports, t.Port())
 		onlyIPv4 = onlyIPv4 && t.Addr().Unmap().Is4()
 	}
+	if s.plan.Trace {
+		s.tracer, s.untraced = trace.Start(kernel.RangesOf(ports))
+	}
 	watch := kernel.Watch{Ports: kernel.RangesOf(ports), RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
 	s.seen = observe(of, watch, func() {
 		// A client that is gone cannot be told, and listen hears of it.
 		_ = s.tell(child.Upper)
 	})
+}
+
+// stopObserving leaves nothing in the kernel.
+func (s *stage) stopObserving() {
+	s.seen.end()
+	if s.tracer != nil {
+		// The kernel takes away what is not closed when this process ends.
+		_ = s.tracer.Close()
+	}
 }
 
 // rangeSize is the number of local ports that a source has for one destination.
@@ -140,8 +153,18 @@ func (s *stage) fillKernel(r *metrics.Result) error {
 		s.unobserved = s.seen.err
 		return nil
 	}
-	r.Kernel = []metrics.View{s.seen.view}
+	view := s.seen.view
+	var traced map[string]metrics.Histogram
+	if s.tracer != nil {
+		told, histograms, err := s.tracer.Read()
+		if err != nil {
+			s.untraced = err
+		} else {
+			view.Trace, traced = &told, histograms
+		}
+	}
+	r.Kernel = []metrics.View{view}
 	var err error
-	r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.seen.histograms)
+	r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.seen.histograms, traced)
 	return err
 }

@@ -156,6 +156,33 @@ func TestNobodyWatchesWhereNobodyIsToWatch(t *testing.T) {
 	}
 }
 
+// Tracepoints see every connection of the run, and no other. Where this process may not ask
+// them, the run says so.
+func TestTraceAgreesWithTheRun(t *testing.T) {
+	r := staged(t, Short, "--bpf --count 500 --connections 16")
+	if r.Flagged("untraced") {
+		alone.Needed(t, fmt.Sprintf("the kernel's tracepoints: %+v", r.Flags))
+	}
+	told := r.Kernel[0].Trace
+	for _, change := range []string{
+		"client CLOSE SYN_SENT", "client SYN_SENT ESTABLISHED", "client ESTABLISHED FIN_WAIT1",
+		"server SYN_RECV ESTABLISHED", "server ESTABLISHED CLOSE_WAIT", "server LAST_ACK CLOSE",
+	} {
+		if told.Transitions[change] != 500 {
+			t.Errorf("%s %d times of 500", change, told.Transitions[change])
+		}
+	}
+	for _, name := range []string{metrics.HandshakeClient, metrics.HandshakeServer} {
+		if n := r.Histograms[name].Count; n != 500 {
+			t.Errorf("%s: %d of 500", name, n)
+		}
+	}
+	// connect() contains the handshake over loopback.
+	if kernel, call := r.Histograms[metrics.HandshakeClient].P50, r.Histograms[metrics.ConnectCall].P50; kernel >= call {
+		t.Errorf("the handshake took %d ns, and connect() around it %d", kernel, call)
+	}
+}
+
 // A population over several processes is seen as a whole, and its heartbeats' server too.
 func TestAPopulationIsCounted(t *testing.T) {
 	if !alone.Namespace(t) {

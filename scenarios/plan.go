@@ -28,7 +28,7 @@ func (w *Workload) Plan(ctx context.Context) (Plan, error) {
 		return Plan{}, err
 	}
 	plan := Plan{
-		Name: w.name, Observe: w.observe,
+		Name: w.name, Observe: w.observe, Trace: w.bpf,
 		Client: loadgen.Config{
 			Process: loadgen.Closed, Connections: w.connections, Seed: w.seed,
 			Loops: w.threads, Sources: w.sources, OnExhausted: w.onExhausted,

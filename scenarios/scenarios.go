@@ -28,6 +28,8 @@ type Plan struct {
 	Scripted bool
 	// Observe tells to watch the kernel meanwhile.
 	Observe bool
+	// Trace tells to ask the kernel's tracepoints, too.
+	Trace bool
 	// Settings are the effective settings by flag name, for the result.
 	Settings map[string]string
 	// Tool and Command go into the result as they are.

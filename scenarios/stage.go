@@ -12,6 +12,7 @@ import (
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
+	"tcpbench/metrics/kernel/trace"
 )
 
 // settlePatience bounds the wait for the server to have seen the end of what the client
@@ -40,7 +41,10 @@ type stage struct {
 	from    mark
 	to      mark
 	before  kernel.Counters
-	seen    *observation // nil where nobody watches
+	seen    *observation  // nil where nobody watches
+	tracer  *trace.Tracer // nil where nobody traces
+	// untraced is why there are no tracepoints, where some were to be.
+	untraced error
 	// unobserved is why nothing was seen, where somebody was to watch.
 	unobserved error
 	// serverLost is how a server ended, if one did before its time.
@@ -67,7 +71,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		return nil, err
 	}
 	s.startObserving(&host)
-	defer s.seen.end()
+	defer s.stopObserving()
 	started := time.Now()
 	report, err := s.drive(ctx)
 	if err != nil {

@@ -62,6 +62,7 @@ type Workload struct {
 
 	options loadgen.Options
 	observe bool
+	bpf     bool
 
 	ports         []uint16
 	ipv6          bool
@@ -105,6 +106,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
 	f.Uint64Var(&w.seed, "seed", 0, "of random distances and gaps (default a new one, kept in the result)")
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
+	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
 	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to loopback 127.0.1.1-127.0.1.254)")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")

@@ -63,6 +63,8 @@ var badRuns = []bad{
 	{"--rate 1G", "--rate", "as in 500"},
 	{"--rate 1k --arrival x", "--arrival", "constant, poisson"},
 	{"--rate 1k --seed x", "--seed", "whole number"},
+	{"--bpf=x", "--bpf", "true or false"},
+	{"--bpf --observe=false", "--bpf", "leave --observe=false out"},
 	{"--observe=x", "--observe", "true or false"},
 	{"--threads x", "--threads", "whole number"},
 	{"--threads 0", "--threads", "1 to 1024"},

@@ -27,7 +27,7 @@ var house = [][]room{
 	{{path: "metrics/report", pure: true}, {path: "metrics/diagnose", pure: true}},
 	{{path: "loadgen", unix: true}, {path: "server", unix: true}},
 	{{path: "loadgen/packet", unix: true}},
-	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}},
+	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}, {path: "metrics/kernel/trace"}},
 	{{path: "metrics/kernel", unix: true}},
 	{{path: "metrics", pure: true}},
 	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/borders"}, {path: "internal/alone", unix: true}},

@@ -31,9 +31,31 @@ func (p *page) kernel(r *metrics.Result) {
 				p.entry(clean(g), label, listed(items, ","))
 			}
 		}
+		p.trace(v.Trace)
 		c := v.Cost
 		p.entry("", label, strings.Fields(fmt.Sprintf("watched %s times, with %s censuses of %s each: %s of one CPU",
 			Count(c.Samples), Count(c.Censuses), Duration(c.CensusNS), Percent(c.CPUShare, 1))))
+	}
+}
+
+// trace tells what the tracepoints told.
+func (p *page) trace(t *metrics.Trace) {
+	if t == nil {
+		return
+	}
+	head := "traced"
+	for _, part := range []struct {
+		what   string
+		counts map[string]uint64
+	}{{"", t.Transitions}, {"sent again: ", t.Retransmits}, {"RST sent: ", t.ResetsSent}, {"RST taken: ", t.ResetsReceived}} {
+		var items []string
+		for _, name := range slices.Sorted(maps.Keys(part.counts)) {
+			items = append(items, part.what+clean(name)+" "+Count(part.counts[name]))
+		}
+		if len(items) > 0 {
+			p.entry(head, label, listed(items, ","))
+			head = ""
+		}
 	}
 }
 

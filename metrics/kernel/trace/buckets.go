@@ -1,0 +1,57 @@
+package trace
+
+import "github.com/cilium/ebpf/asm"
+
+// A handshake's time falls into a bucket of 0.1 %, as in an HDR histogram of three digits:
+// below 2048 ns each nanosecond has its own, above that each doubling has 1024.
+const (
+	halfBuckets = 1024
+	buckets     = 40 * halfBuckets // up to 6.5 days
+)
+
+// shifts are the thresholds at which a value is halved so many times. Behind all of them
+// it is below 2048, and 1024 or more if it was halved at all.
+var shifts = []struct{ from, by int32 }{
+	{27, 16}, {27, 16}, {19, 8}, {15, 4}, {13, 2}, {12, 1}, {11, 1},
+}
+
+// bucketOf is the bucket of a time, as the programs compute it.
+func bucketOf(ns uint64) uint32 {
+	halved := uint64(0)
+	for _, s := range shifts {
+		if ns >= 1<<s.from {
+			ns >>= s.by
+			halved += uint64(s.by)
+		}
+	}
+	return uint32(min(halved*halfBuckets+ns, buckets-1))
+}
+
+// bucketValue is the smallest time of a bucket, in nanoseconds.
+func bucketValue(i uint32) int64 {
+	if i < 2*halfBuckets {
+		return int64(i)
+	}
+	halved := i/halfBuckets - 1
+	return int64(i-halved*halfBuckets) << halved
+}
+
+// bucketCode turns the time in R1 into its bucket. It uses R2.
+func bucketCode() asm.Instructions {
+	code := asm.Instructions{asm.Mov.Imm(asm.R2, 0)}
+	for n, s := range shifts {
+		skip := "shift" + string(rune('a'+n))
+		code = append(code,
+			asm.JLT.Imm(asm.R1, 1<<s.from, skip),
+			asm.RSh.Imm(asm.R1, s.by),
+			asm.Add.Imm(asm.R2, s.by),
+			asm.Mov.Reg(asm.R1, asm.R1).WithSymbol(skip),
+		)
+	}
+	return append(code,
+		asm.Mul.Imm(asm.R2, halfBuckets),
+		asm.Add.Reg(asm.R1, asm.R2),
+		asm.JLT.Imm(asm.R1, buckets, "bucket"),
+		asm.Mov.Imm(asm.R1, buckets-1),
+	)
+}

@@ -1,0 +1,86 @@
+package trace
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// layout is where the kernel that runs keeps what the programs read, in bytes.
+type layout struct {
+	sport                int16 // of struct inet_sock
+	dport, family, state int16 // of struct sock_common
+	saddr, daddr         int16 // of IPv4
+	saddr6, daddr6       int16 // the last four bytes of IPv6
+	head, transport      int16 // of struct sk_buff
+}
+
+func layoutOf(types *btf.Spec) (*layout, error) {
+	var inet, sock, skb *btf.Struct
+	if err := types.TypeByName("inet_sock", &inet); err != nil {
+		return nil, fmt.Errorf("struct inet_sock: %w", err)
+	}
+	if err := types.TypeByName("sock_common", &sock); err != nil {
+		return nil, fmt.Errorf("struct sock_common: %w", err)
+	}
+	if err := types.TypeByName("sk_buff", &skb); err != nil {
+		return nil, fmt.Errorf("struct sk_buff: %w", err)
+	}
+	l := &layout{}
+	for _, f := range []struct {
+		in   *btf.Struct
+		name string
+		plus int16
+		to   *int16
+	}{
+		{inet, "inet_sport", 0, &l.sport}, {sock, "skc_dport", 0, &l.dport}, {sock, "skc_family", 0, &l.family}, {sock, "skc_state", 0, &l.state},
+		{sock, "skc_rcv_saddr", 0, &l.saddr}, {sock, "skc_daddr", 0, &l.daddr},
+		{sock, "skc_v6_rcv_saddr", 12, &l.saddr6}, {sock, "skc_v6_daddr", 12, &l.daddr6},
+		{skb, "head", 0, &l.head}, {skb, "transport_header", 0, &l.transport},
+	} {
+		offset, ok := offsetOf(f.in.Members, f.name)
+		if !ok {
+			return nil, fmt.Errorf("struct %s of this kernel has no %s", f.in.Name, f.name)
+		}
+		*f.to = int16(offset) + f.plus
+	}
+	return l, nil
+}
+
+// offsetOf finds a member, also within structs and unions that have no name.
+func offsetOf(members []btf.Member, name string) (uint32, bool) {
+	for _, m := range members {
+		if m.Name == name {
+			return m.Offset.Bytes(), true
+		}
+		if m.Name != "" {
+			continue
+		}
+		var inner []btf.Member
+		switch t := btf.UnderlyingType(m.Type).(type) {
+		case *btf.Struct:
+			inner = t.Members
+		case *btf.Union:
+			inner = t.Members
+		}
+		if offset, ok := offsetOf(inner, name); ok {
+			return m.Offset.Bytes() + offset, true
+		}
+	}
+	return 0, false
+}
+
+// reasonsOf are the kernel's names for why it resets (enum sk_rst_reason), without their
+// prefix. Kernels before 6.10 have none.
+func reasonsOf(types *btf.Spec) map[uint32]string {
+	named := map[uint32]string{}
+	var enum *btf.Enum
+	if types.TypeByName("sk_rst_reason", &enum) != nil {
+		return named
+	}
+	for _, v := range enum.Values {
+		named[uint32(v.Value)] = strings.TrimPrefix(v.Name, "SK_RST_REASON_")
+	}
+	return named
+}

@@ -1,0 +1,234 @@
+package trace
+
+import (
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// The sizes of what the programs count in.
+const (
+	states     = 16 // more than there are
+	stateCells = states * states
+	reasons    = 128
+)
+
+// The states that the programs tell apart (net/tcp_states.h).
+const (
+	established = 1
+	synSent     = 2
+	synRecv     = 3
+)
+
+const inet6 = 10 // AF_INET6
+
+// Places on the stack, below R10.
+const (
+	index int16 = -8  // a number by which a counter is found
+	when  int16 = -16 // a time
+	sock  int16 = -24 // a socket's address
+	tuple int16 = -32 // the client's address and port, the server's port
+)
+
+// R6 holds the socket in all programs, R9 whose it is: 0 the client's, 1 the server's.
+
+// find looks up what stands on the stack at key; R0 is the value, or 0.
+func find(m *ebpf.Map, key int16) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(key)),
+		asm.FnMapLookupElem.Call(),
+	}
+}
+
+func remove(m *ebpf.Map, key int16) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(key)),
+		asm.FnMapDeleteElem.Call(),
+	}
+}
+
+// put stores the time on the stack.
+func put(m *ebpf.Map, key int16) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(key)),
+		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, int32(when)), asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(),
+	}
+}
+
+// count adds one to the counter whose number is in R1, and goes on at the label.
+func count(m *ebpf.Map, label string) asm.Instructions {
+	code := asm.Instructions{asm.StoreMem(asm.R10, index, asm.R1, asm.Word)}
+	code = append(code, find(m, index)...)
+	return append(code,
+		asm.JEq.Imm(asm.R0, 0, label),
+		asm.Mov.Imm(asm.R1, 1),
+		// An interrupt may trace on the same processor.
+		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
+	)
+}
+
+// ours goes on if the local port in R7 or the remote one in R8 is the server's, with R9
+// telling whose the socket is; else it ends the program.
+func ours(m *maps) asm.Instructions {
+	var code asm.Instructions
+	test := func(port asm.Register, side int32, otherwise string) {
+		code = append(code, asm.StoreMem(asm.R10, index, port, asm.Word))
+		code = append(code, find(m.ports, index)...)
+		code = append(code,
+			asm.JEq.Imm(asm.R0, 0, otherwise),
+			asm.LoadMem(asm.R1, asm.R0, 0, asm.Byte),
+			asm.Mov.Imm(asm.R9, side),
+			asm.JEq.Imm(asm.R1, 0, otherwise))
+	}
+	test(asm.R7, 1, "remote")
+	code = append(code, asm.Ja.Label("ours"))
+	at := len(code)
+	test(asm.R8, 0, "end")
+	code[at] = code[at].WithSymbol("remote")
+	return append(code, asm.Mov.Reg(asm.R0, asm.R0).WithSymbol("ours"))
+}
+
+// socketPorts loads the ports of the socket in R6. Its skc_num is taken back before the
+// change to CLOSE is traced (tcp_set_state, inet_put_port), and its inet_sport is not; but
+// that lies beyond struct sock, of which alone the programs may read.
+func socketPorts(l *layout) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R1, asm.R10), asm.Add.Imm(asm.R1, int32(index)),
+		asm.Mov.Imm(asm.R2, 2),
+		asm.Mov.Reg(asm.R3, asm.R6), asm.Add.Imm(asm.R3, int32(l.sport)),
+		asm.FnProbeReadKernel.Call(),
+		asm.JNE.Imm(asm.R0, 0, "end"),
+		asm.LoadMem(asm.R7, asm.R10, index, asm.Half),
+		asm.HostTo(asm.BE, asm.R7, asm.Half),
+		asm.LoadMem(asm.R8, asm.R6, l.dport, asm.Half),
+		asm.HostTo(asm.BE, asm.R8, asm.Half),
+	}
+}
+
+func end() asm.Instructions {
+	return asm.Instructions{asm.Mov.Imm(asm.R0, 0).WithSymbol("end"), asm.Return()}
+}
+
+// tupleCode makes the four-tuple's key from the ports in the registers, and the client's
+// address, at these offsets of the socket in R6.
+func tupleCode(l *layout, address, address6 int16, client, server asm.Register, label string) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R2, asm.R6, address, asm.Word),
+		asm.LoadMem(asm.R1, asm.R6, l.family, asm.Half),
+		asm.JNE.Imm(asm.R1, inet6, label),
+		asm.LoadMem(asm.R2, asm.R6, address6, asm.Word),
+		asm.StoreMem(asm.R10, tuple, asm.R2, asm.Word).WithSymbol(label),
+		asm.StoreMem(asm.R10, tuple+4, client, asm.Half),
+		asm.StoreMem(asm.R10, tuple+6, server, asm.Half),
+	}
+}
+
+// stateProgram is for inet_sock_set_state(sk, oldstate, newstate): it counts transitions,
+// and times handshakes from the client's SYN_SENT to ESTABLISHED on each side.
+func stateProgram(m *maps, l *layout) asm.Instructions {
+	// The states stand on the stack while ports take the registers.
+	const before, after int16 = -40, -48
+	code := asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, 8, asm.DWord), asm.And.Imm(asm.R2, states-1),
+		asm.StoreMem(asm.R10, before, asm.R2, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, 16, asm.DWord), asm.And.Imm(asm.R2, states-1),
+		asm.StoreMem(asm.R10, after, asm.R2, asm.DWord),
+	}
+	add := func(more ...asm.Instruction) { code = append(code, more...) }
+	add(socketPorts(l)...)
+	add(ours(m)...)
+	add(
+		asm.Mov.Reg(asm.R1, asm.R9), asm.Mul.Imm(asm.R1, stateCells),
+		asm.LoadMem(asm.R2, asm.R10, before, asm.DWord), asm.Mul.Imm(asm.R2, states), asm.Add.Reg(asm.R1, asm.R2),
+		asm.LoadMem(asm.R2, asm.R10, after, asm.DWord), asm.Add.Reg(asm.R1, asm.R2),
+	)
+	add(count(m.transitions, "counted")...)
+	add(asm.LoadMem(asm.R1, asm.R10, before, asm.DWord).WithSymbol("counted"),
+		asm.LoadMem(asm.R2, asm.R10, after, asm.DWord),
+		asm.StoreMem(asm.R10, sock, asm.R6, asm.DWord),
+		asm.JEq.Imm(asm.R9, 1, "server"),
+		asm.JEq.Imm(asm.R2, synSent, "begins"),
+		asm.JNE.Imm(asm.R1, synSent, "end"))
+	// The client's SYN is answered, or given up.
+	add(find(m.started, sock)...)
+	add(asm.JEq.Imm(asm.R0, 0, "end"),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord), asm.StoreMem(asm.R10, when, asm.R1, asm.DWord))
+	add(remove(m.started, sock)...)
+	add(asm.LoadMem(asm.R2, asm.R10, after, asm.DWord), asm.JNE.Imm(asm.R2, established, "end"))
+	add(tupleCode(l, l.saddr, l.saddr6, asm.R7, asm.R8, "client4")...)
+	add(put(m.tuples, tuple)...)
+	add(asm.Ja.Label("record"))
+	// A SYN: the port is not chosen yet, so only the socket tells which it is.
+	add(asm.FnKtimeGetNs.Call().WithSymbol("begins"), asm.StoreMem(asm.R10, when, asm.R0, asm.DWord))
+	add(put(m.started, sock)...)
+	add(asm.Ja.Label("end"))
+	// The last ACK has come, of a client on this machine.
+	add(asm.JNE.Imm(asm.R1, synRecv, "end").WithSymbol("server"), asm.JNE.Imm(asm.R2, established, "end"))
+	add(tupleCode(l, l.daddr, l.daddr6, asm.R8, asm.R7, "server4")...)
+	add(find(m.tuples, tuple)...)
+	add(asm.JEq.Imm(asm.R0, 0, "end"),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord), asm.StoreMem(asm.R10, when, asm.R1, asm.DWord))
+	add(remove(m.tuples, tuple)...)
+	add(asm.FnKtimeGetNs.Call().WithSymbol("record"),
+		asm.LoadMem(asm.R1, asm.R10, when, asm.DWord),
+		asm.Sub.Reg(asm.R0, asm.R1), asm.Mov.Reg(asm.R1, asm.R0))
+	add(bucketCode()...)
+	add(asm.Mov.Reg(asm.R2, asm.R9).WithSymbol("bucket"), asm.Mul.Imm(asm.R2, buckets), asm.Add.Reg(asm.R1, asm.R2))
+	add(count(m.handshakes, "end")...)
+	return append(code, end()...)
+}
+
+// retransmitProgram is for tcp_retransmit_skb(sk, skb, …): a segment is sent again.
+func retransmitProgram(m *maps, l *layout) asm.Instructions {
+	code := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
+	code = append(code, socketPorts(l)...)
+	code = append(code, ours(m)...)
+	code = append(code,
+		asm.Mov.Reg(asm.R1, asm.R9), asm.Mul.Imm(asm.R1, states),
+		asm.LoadMem(asm.R2, asm.R6, l.state, asm.Byte), asm.And.Imm(asm.R2, states-1), asm.Add.Reg(asm.R1, asm.R2))
+	code = append(code, count(m.retransmits, "end")...)
+	return append(code, end()...)
+}
+
+// sendResetProgram is for tcp_send_reset(sk, skb, reason). There may be no socket: then
+// the segment that is answered tells the ports; or no segment, where the reset answers none.
+func sendResetProgram(m *maps, l *layout) asm.Instructions {
+	const reason, header int16 = -40, -48
+	code := asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, 16, asm.DWord), asm.And.Imm(asm.R2, reasons-1),
+		asm.StoreMem(asm.R10, reason, asm.R2, asm.DWord),
+		asm.JEq.Imm(asm.R7, 0, "socket"),
+		asm.LoadMem(asm.R3, asm.R7, l.head, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R7, l.transport, asm.Half),
+		asm.Add.Reg(asm.R3, asm.R2),
+		asm.Mov.Reg(asm.R1, asm.R10), asm.Add.Imm(asm.R1, int32(header)), asm.Mov.Imm(asm.R2, 4),
+		asm.FnProbeReadKernel.Call(),
+		asm.JNE.Imm(asm.R0, 0, "end"),
+		asm.LoadMem(asm.R8, asm.R10, header, asm.Half), asm.HostTo(asm.BE, asm.R8, asm.Half),
+		asm.LoadMem(asm.R7, asm.R10, header+2, asm.Half), asm.HostTo(asm.BE, asm.R7, asm.Half),
+		asm.Ja.Label("ports"),
+		asm.JEq.Imm(asm.R6, 0, "end").WithSymbol("socket"),
+	}
+	code = append(code, socketPorts(l)...)
+	at := len(code)
+	code = append(code, ours(m)...)
+	code[at] = code[at].WithSymbol("ports")
+	code = append(code,
+		asm.Mov.Reg(asm.R1, asm.R9), asm.Mul.Imm(asm.R1, reasons),
+		asm.LoadMem(asm.R2, asm.R10, reason, asm.DWord), asm.Add.Reg(asm.R1, asm.R2))
+	code = append(code, count(m.sent, "end")...)
+	return append(code, end()...)
+}
+
+// receiveResetProgram is for tcp_receive_reset(sk).
+func receiveResetProgram(m *maps, l *layout) asm.Instructions {
+	code := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
+	code = append(code, socketPorts(l)...)
+	code = append(code, ours(m)...)
+	code = append(code, asm.Mov.Reg(asm.R1, asm.R9))
+	code = append(code, count(m.received, "end")...)
+	return append(code, end()...)
+}

@@ -1,0 +1,239 @@
+package trace
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"tcpbench/internal/alone"
+	"tcpbench/metrics"
+	"tcpbench/metrics/kernel"
+)
+
+// A time is within 0.1 % of what its bucket stands for, and buckets are in order.
+func TestBuckets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ns := rapid.Uint64Range(0, 500_000e9).Draw(t, "ns")
+		i := bucketOf(ns)
+		low, high := uint64(bucketValue(i)), uint64(bucketValue(i+1))
+		if ns < low || ns >= high || float64(high-low) > max(1, float64(low)/halfBuckets) {
+			t.Fatalf("%d ns is in bucket %d, from %d to %d", ns, i, low, high)
+		}
+	})
+	if i := bucketOf(1 << 63); i != buckets-1 {
+		t.Errorf("the longest of all is in bucket %d", i)
+	}
+}
+
+// begin starts a tracer of one port, or skips the test where the kernel refuses.
+func begin(t *testing.T, port uint16) *Tracer {
+	t.Helper()
+	tracer, err := Start([]kernel.Ports{{Low: port, High: port}})
+	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EPERM) || errors.Is(err, os.ErrNotExist) {
+		alone.Needed(t, err.Error())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tracer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(tracer.refused) > 0 {
+		t.Errorf("refused: %v", tracer.refused)
+	}
+	return tracer
+}
+
+func listen(t *testing.T, address string) (*net.TCPListener, uint16) {
+	t.Helper()
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	l, err := c.Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.(*net.TCPListener), netip.MustParseAddrPort(l.Addr().String()).Port()
+}
+
+// pair is a connection, both of its ends.
+func pair(t *testing.T, l *net.TCPListener) (client, server *net.TCPConn) {
+	t.Helper()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+func read(t *testing.T, tracer *Tracer) (metrics.Trace, map[string]metrics.Histogram) {
+	t.Helper()
+	trace, histograms, err := tracer.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace, histograms
+}
+
+// Every connection goes through the states of its side, and others' are not counted.
+func TestTransitionsAndHandshakes(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, port := listen(t, address)
+		other, _ := listen(t, address)
+		tracer := begin(t, port)
+		const n = 20
+		for range n {
+			client, server := pair(t, l)
+			client.CloseWrite()
+			io.Copy(io.Discard, server)
+			server.Close()
+			io.Copy(io.Discard, client)
+			client.Close()
+			c, s := pair(t, other)
+			c.Close()
+			s.Close()
+		}
+		trace, histograms := read(t, tracer)
+		for _, change := range []string{
+			"client CLOSE SYN_SENT", "client SYN_SENT ESTABLISHED", "client ESTABLISHED FIN_WAIT1", "client FIN_WAIT1 FIN_WAIT2",
+			"server SYN_RECV ESTABLISHED", "server ESTABLISHED CLOSE_WAIT", "server CLOSE_WAIT LAST_ACK", "server LAST_ACK CLOSE",
+		} {
+			if trace.Transitions[change] != n {
+				t.Errorf("%s: %s %d times, want %d", address, change, trace.Transitions[change], n)
+			}
+		}
+		for _, name := range []string{metrics.HandshakeClient, metrics.HandshakeServer} {
+			if h := histograms[name]; h.Count != n || h.Min <= 0 || h.Max > int64(10e9) {
+				t.Errorf("%s: %s: %d samples, %d to %d ns", address, name, h.Count, h.Min, h.Max)
+			}
+		}
+		// The server is established by the client's ACK, a moment after the client.
+		if c, s := histograms[metrics.HandshakeClient], histograms[metrics.HandshakeServer]; s.P50 < c.P50 {
+			t.Errorf("%s: the server after %d ns, before the client after %d", address, s.P50, c.P50)
+		}
+		if len(trace.Retransmits) != 0 || len(trace.ResetsSent) != 0 || len(trace.ResetsReceived) != 0 {
+			t.Errorf("%s: out of nothing: %+v", address, trace)
+		}
+	}
+}
+
+// Resets, by the side that sends them and the reason that the kernel has.
+func TestResets(t *testing.T) {
+	l, port := listen(t, "127.0.0.1:0")
+	tracer := begin(t, port)
+	const n = 5
+	for range n { // the client aborts
+		client, server := pair(t, l)
+		client.SetLinger(0)
+		client.Close()
+		io.Copy(io.Discard, server)
+		server.Close()
+	}
+	for range n { // the server closes with data unread
+		client, server := pair(t, l)
+		client.Write([]byte("hello"))
+		awaitData(t, server)
+		server.Close()
+		io.Copy(io.Discard, client)
+		client.Close()
+	}
+	l.Close()
+	for range n { // nobody listens
+		if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+			c.Close()
+			t.Error("somebody does")
+		}
+	}
+	trace, _ := read(t, tracer)
+	sum := func(counts map[string]uint64, side string) (total uint64) {
+		for name, k := range counts {
+			if strings.HasPrefix(name, side) {
+				total += k
+			}
+		}
+		return total
+	}
+	if c, s := sum(trace.ResetsSent, "client"), sum(trace.ResetsSent, "server"); c != n || s != 2*n {
+		t.Errorf("the client sent %d, the server %d; want %d and %d: %v", c, s, n, 2*n, trace.ResetsSent)
+	}
+	if c, s := trace.ResetsReceived["client"], trace.ResetsReceived["server"]; c != 2*n || s != n {
+		t.Errorf("the client took %d, the server %d; want %d and %d", c, s, 2*n, n)
+	}
+	if len(tracer.reasons) > 0 && trace.ResetsSent["server NO_SOCKET"] != n {
+		t.Errorf("nobody listened %d times: %v", n, trace.ResetsSent)
+	}
+}
+
+// awaitData returns when there is something to read.
+func awaitData(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err == nil && n > 0
+	})
+}
+
+// A SYN that is lost is sent again, and the handshake takes a second.
+func TestRetransmits(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l, port := listen(t, "127.0.0.1:9000")
+	alone.Tool(t, "nft", "add table t; add set t seen { type inet_service ; flags dynamic ; };"+
+		"add chain t o { type filter hook output priority 0 ; };"+
+		"add rule t o tcp dport 9000 tcp flags & ( syn | ack ) == syn tcp sport != @seen add @seen { tcp sport } drop")
+	tracer := begin(t, port)
+	client, server := pair(t, l)
+	client.Close()
+	server.Close()
+	trace, histograms := read(t, tracer)
+	if n := trace.Retransmits["client SYN_SENT"]; n != 1 || len(trace.Retransmits) != 1 {
+		t.Errorf("%v", trace.Retransmits)
+	}
+	if h := histograms[metrics.HandshakeClient]; h.Count != 1 || h.Min < 1e9 || h.Min > 5e9 {
+		t.Errorf("%+v", h)
+	}
+}
+
+// Where the kernel refuses, it is said what and why, and nothing stays behind.
+func TestRefused(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	if err := unix.Prctl(unix.PR_CAPBSET_READ, unix.CAP_BPF, 0, 0, 0); err != nil {
+		alone.Needed(t, "capabilities")
+	}
+	// Without any capability.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		t.Fatal(err)
+	}
+	tracer, err := Start([]kernel.Ports{{Low: 1, High: 1}})
+	if err == nil {
+		tracer.Close()
+		alone.Needed(t, "a kernel that refuses BPF to those without a privilege")
+	}
+	if !strings.HasPrefix(err.Error(), "trace: ") || !errors.Is(err, unix.EPERM) && !strings.Contains(err.Error(), "not permitted") {
+		t.Error(err)
+	}
+}
