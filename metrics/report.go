@@ -54,6 +54,12 @@ type Exhaustion struct {
 	// chose the address.
 	Source string `json:"source,omitempty"`
 	Target string `json:"target"`
+	// Ports is the size of the range of local ports, TimeWait how many of them were in
+	// TIME_WAIT at that moment and InUse in other states, as the census nearest to it saw
+	// the fullest space. All are zero where nobody watched.
+	Ports    int   `json:"ports,omitempty"`
+	TimeWait int64 `json:"time_wait,omitempty"`
+	InUse    int64 `json:"in_use,omitempty"`
 }
 
 // Earlier is the first of two moments; nil is none.

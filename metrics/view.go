@@ -72,6 +72,20 @@ type Timeline struct {
 	Counters map[string][]int64 `json:"counters"`
 }
 
+// Fullest is how the ports of the fullest four-tuple space were used when it was nearest to a
+// time in seconds since the start of the measured time, or a moment later: a census comes
+// behind what it sees.
+func (v *View) Fullest(at float64) (timeWait, other int64, ok bool) {
+	tw, rest := v.Timeline.Sockets["fullest.TIME_WAIT"], v.Timeline.Sockets["fullest.other"]
+	for i, t := range v.Timeline.T[:min(len(v.Timeline.T), len(tw), len(rest))] {
+		timeWait, other, ok = tw[i], rest[i], true
+		if t >= at && v.Spaces != nil && tw[i]+rest[i] >= int64(v.Spaces.Peak) {
+			break
+		}
+	}
+	return timeWait, other, ok
+}
+
 // ObserverCost is what the observation itself took.
 type ObserverCost struct {
 	Samples  int   `json:"samples"`

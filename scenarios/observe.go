@@ -164,6 +164,12 @@ func (s *stage) fillKernel(r *metrics.Result) error {
 		}
 	}
 	r.Kernel = []metrics.View{view}
+	if e := r.Exhaustion; e != nil && view.Spaces != nil {
+		at := *e
+		at.Ports = view.Spaces.Ports
+		at.TimeWait, at.InUse, _ = view.Fullest(float64(e.AtNS) / 1e9)
+		r.Exhaustion = &at
+	}
 	var err error
 	r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.seen.histograms, traced)
 	return err

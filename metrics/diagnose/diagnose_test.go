@@ -80,9 +80,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{PortsExhausted, "predicted", "from 127.0.0.1 to 127.0.0.1:9000, first 2 s after the start: of its 1,000 ports 998 were in TIME_WAIT and 2 in use", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["connect.ports_exhausted"] = 9_000, 1_000
-			r.Exhaustion = &metrics.Exhaustion{AtNS: 2e9, Source: "127.0.0.1", Target: "127.0.0.1:9000"}
-			r.Kernel[0].Timeline.Sockets["fullest.TIME_WAIT"] = []int64{0, 998, 900}
-			r.Kernel[0].Timeline.Sockets["fullest.other"] = []int64{0, 2, 1}
+			r.Exhaustion = &metrics.Exhaustion{AtNS: 2e9, Source: "127.0.0.1", Target: "127.0.0.1:9000", Ports: 1000, TimeWait: 998, InUse: 2}
 			r.Histograms[metrics.Exhausted] = times(t, 2, 3e9)
 			r.Forecast = []metrics.Finding{{Name: PortsExhausted, Evidence: []metrics.Value{{Name: timeToExhaustion, Value: 2.1, Unit: "s"}}}}
 		}},
@@ -126,6 +124,10 @@ func TestFaults(t *testing.T) {
 		}},
 		{"resets", "TcpExt TCPAbortOnClose", "data unread", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["exchange.reset"], ext(r)["TCPAbortOnClose"] = 9_900, 100, 100
+		}},
+		{"resets", "RST by the server NO_SOCKET", "reset by the other side.", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.reset"], r.Kernel[0].Counters["Tcp"]["OutRsts"] = 9_900, 100, 100
+			r.Kernel[0].Trace = &metrics.Trace{ResetsSent: map[string]uint64{"server NO_SOCKET": 100}}
 		}},
 		{"resets", "failed.reset", "not in this network namespace", func(r *metrics.Result) { r.Succeeded, r.Failed["exchange.reset"] = 9_900, 100 }},
 		{"server-limited", "server processors", "The server set the rate", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "server-limited"}} }},

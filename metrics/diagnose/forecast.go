@@ -22,6 +22,8 @@ type Load struct {
 	Count uint64
 	// Duration bounds the run, warm-up included; zero where Count does.
 	Duration time.Duration
+	// Message is the larger of request and response, in bytes.
+	Message int64
 	// Burst is how many are issued at one instant.
 	Burst int
 	// Spaces is the number of pairs of a source address and a destination; Ports is how many
@@ -52,7 +54,7 @@ const (
 func Forecast(h *metrics.Host, l Load) []metrics.Finding {
 	var all []metrics.Finding
 	for _, look := range []func(*metrics.Host, *Load) *metrics.Finding{
-		portsWillRunOut, descriptorsWillRunOut, memoryWillRunOut, timeWaitWillFill, queueWillOverflow,
+		portsWillRunOut, descriptorsWillRunOut, memoryWillRunOut, buffersWillRunOut, timeWaitWillFill, queueWillOverflow,
 		backlogIsCut, trackingWillFill, hostIsBusy,
 	} {
 		if f := look(h, &l); f != nil {
@@ -184,6 +186,34 @@ func memoryWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
 		},
 		Mechanism: "An idle connection is two or three kernel objects at each end, 5 KB together, without any data in its buffers.",
 		Remedies:  []metrics.Remedy{{Do: "fewer --connections, or a server on another machine", Cost: "none, or a machine"}},
+	}
+}
+
+// page is the unit of net.ipv4.tcp_mem.
+const page = 4096
+
+// buffersWillRunOut: messages under way on all connections at once are more than TCP may
+// keep. What waits in a socket takes a page at least.
+func buffersWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
+	most, ok := sysctl(h, "net.ipv4.tcp_mem", 2)
+	// Small messages come and go; a population's are not under way together.
+	if !ok || l.Message <= page {
+		return nil
+	}
+	need := int64(l.Open) * ((l.Message + page - 1) / page)
+	if need <= most {
+		return nil
+	}
+	return &metrics.Finding{
+		Name:     "tcp-memory",
+		What:     fmt.Sprintf("Messages of %s bytes on %s connections are up to %s pages, and TCP may keep %s (net.ipv4.tcp_mem).", number(l.Message), number(l.Open), number(need), number(most)),
+		Evidence: []metrics.Value{count("net.ipv4.tcp_mem", uint64(most)), count("pages under way", uint64(need))},
+		Mechanism: "Beyond the second number of net.ipv4.tcp_mem windows are made smaller, beyond the third nothing is taken in " +
+			"(sk_forced_mem_schedule, tcp_prune_queue): transfers stall, and are sent again.",
+		Remedies: []metrics.Remedy{
+			{Do: "raise net.ipv4.tcp_mem, of the whole machine", Cost: "memory that nothing else can have"},
+			{Do: "smaller buffers: net.ipv4.tcp_rmem and tcp_wmem", Cost: "less throughput on long paths"},
+		},
 	}
 }
 

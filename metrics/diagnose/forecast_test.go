@@ -58,6 +58,8 @@ func TestForecast(t *testing.T) {
 			l.Open, l.Count, l.Own, l.PerProcess = 100_000, 100_000, false, 1000
 		}},
 		{"memory", Memory, "19.4 GiB", map[string]string{"fs.file-max": "100000000"}, func(l *Load) { l.Open, l.Count = 2_000_000, 2_000_000 }},
+		{"large messages", "tcp-memory", "490,000 pages", nil, func(l *Load) { l.Open, l.Count, l.Message = 2000, 2000, 1_000_000 }},
+		{"small messages", "", "", nil, func(l *Load) { l.Open, l.Count, l.Message = 500_000, 500_000, 4096 }},
 		{"the table of TIME_WAIT", TimeWaitTable, "after 6.55 s", nil, func(l *Load) { l.Rate = 20_000 }},
 		{"the server's table of TIME_WAIT", TimeWaitTable, "after 6.55 s", nil, func(l *Load) { l.Rate, l.ClientWaits, l.ServerWaits = 20_000, false, true }},
 		{"a table that is large enough", "", "", nil, func(l *Load) { l.Rate, l.Duration = 20_000, 5*time.Second }},

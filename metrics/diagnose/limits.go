@@ -2,6 +2,8 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"tcpbench/metrics"
 )
@@ -70,6 +72,14 @@ func resets(r *metrics.Result) *metrics.Finding {
 			"TcpExt TCPAbortOnClose", "TcpExt TCPAbortOnOverflow", "TcpExt TCPAbortOnMemory", "TcpExt TCPAbortOnTimeout")...),
 		Mechanism: "A RST says that there is no such connection, or none any more: its application has closed with data unread or with " +
 			"SO_LINGER 0, its process has died, or its kernel gave it up.",
+	}
+	for _, v := range r.Kernel {
+		if v.Trace == nil {
+			continue
+		}
+		for _, who := range slices.Sorted(maps.Keys(v.Trace.ResetsSent)) {
+			f.Evidence = append(f.Evidence, count("RST by the "+who, v.Trace.ResetsSent[who]))
+		}
 	}
 	switch {
 	case r.Host.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" && r.Counter("TcpExt", "ListenOverflows") > 0:

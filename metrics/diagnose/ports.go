@@ -54,9 +54,9 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 			f.What = fmt.Sprintf("The client ran out of ports%s to %s, first in the warm-up", from, e.Target)
 		}
 	}
-	if ports, waiting, other, ok := fullest(r); ok {
-		f.What += fmt.Sprintf(": of its %s ports %s were in TIME_WAIT and %s in use", number(ports), number(waiting), number(other))
-		f.Evidence = append(f.Evidence, count("ports", uint64(ports)), count("ports in TIME_WAIT", uint64(waiting)), count("ports in use", uint64(other)))
+	if e := r.Exhaustion; e != nil && e.Ports > 0 {
+		f.What += fmt.Sprintf(": of its %s ports %s were in TIME_WAIT and %s in use", number(e.Ports), number(e.TimeWait), number(e.InUse))
+		f.Evidence = append(f.Evidence, count("ports", uint64(e.Ports)), count("ports in TIME_WAIT", uint64(e.TimeWait)), count("ports in use", uint64(e.InUse)))
 	}
 	f.What += "."
 	f.Evidence = append(f.Evidence, count("failed.ports_exhausted", n))
@@ -71,22 +71,6 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 		}
 	}
 	return f
-}
-
-// fullest is how the ports of the fullest space were used when it was fullest.
-func fullest(r *metrics.Result) (ports, waiting, other int64, ok bool) {
-	for _, v := range r.Kernel {
-		if v.Spaces == nil {
-			continue
-		}
-		tw, rest := v.Timeline.Sockets["fullest.TIME_WAIT"], v.Timeline.Sockets["fullest.other"]
-		for i := range min(len(tw), len(rest)) {
-			if tw[i]+rest[i] > waiting+other {
-				ports, waiting, other, ok = int64(v.Spaces.Ports), tw[i], rest[i], true
-			}
-		}
-	}
-	return ports, waiting, other, ok
 }
 
 // searchFactor is by how much the median of connect() must have grown to be called slow.
