@@ -1,0 +1,219 @@
+package lab
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Profile is a list of kernel settings, as a file of sysctl.d(5) has them.
+type Profile struct {
+	Name     string
+	Settings []Setting
+}
+
+// Setting is a line of a profile.
+type Setting struct {
+	Key, Value string
+	// Optional settings may fail: the line begins with a dash.
+	Optional bool
+	Line     int
+}
+
+// longestLine is more than a setting has.
+const longestLine = 4096
+
+// ParseProfile reads a file of sysctl.d(5): key = value, with comments behind # or ;. Of a
+// key that stands twice the last value counts.
+func ParseProfile(name string, r io.Reader) (*Profile, error) {
+	p := &Profile{Name: name}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, longestLine)
+	for n := 1; lines.Scan(); n++ {
+		s, ok, err := parseLine(lines.Text())
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+		if ok {
+			s.Line = n
+			p.Set(s)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}
+
+// ParseSetting reads one key=value of a command line.
+func ParseSetting(text string) (Setting, error) {
+	s, ok, err := parseLine(text)
+	if err == nil && !ok {
+		err = errors.New("want KEY=VALUE, as in net.ipv4.tcp_tw_reuse=1")
+	}
+	return s, err
+}
+
+func parseLine(text string) (s Setting, ok bool, err error) {
+	text = strings.TrimSpace(text)
+	if text == "" || text[0] == '#' || text[0] == ';' {
+		return s, false, nil
+	}
+	text, s.Optional = strings.CutPrefix(text, "-")
+	key, value, found := strings.Cut(text, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	switch {
+	case !found:
+		return s, false, fmt.Errorf("%q is no setting: want key = value, as in net.ipv4.tcp_tw_reuse = 1", text)
+	case key == "":
+		return s, false, errors.New("a value without a key: want key = value")
+	case strings.ContainsAny(key, "*?[ \t\x00"):
+		return s, false, fmt.Errorf("%q: one key to a line, without patterns", key)
+	case strings.ContainsRune(value, 0):
+		return s, false, fmt.Errorf("%s: a value with a zero byte", key)
+	}
+	s.Key, s.Value = dotted(key), strings.Join(strings.Fields(value), " ")
+	for part := range strings.SplitSeq(s.Key, ".") {
+		// A slash stands for a dot here: two of them would lead out of the directory.
+		if part == "" || part == "/" || strings.Contains(part, "//") {
+			return s, false, fmt.Errorf("%q is no key: want words with dots between", key)
+		}
+	}
+	return s, true, nil
+}
+
+// dotted writes a key with dots. With slashes, a dot is part of a name (eth0.100).
+func dotted(key string) string {
+	slash, dot := strings.IndexByte(key, '/'), strings.IndexByte(key, '.')
+	if slash >= 0 && (dot < 0 || slash < dot) {
+		return strings.NewReplacer("/", ".", ".", "/").Replace(strings.TrimPrefix(key, "/"))
+	}
+	return key
+}
+
+// file is where a key stands below proc/sys.
+func file(key string) string {
+	return path.Join("/proc/sys", path.Clean("/"+strings.NewReplacer(".", "/", "/", ".").Replace(key)))
+}
+
+// Set adds a setting, in place of an earlier one of that key.
+func (p *Profile) Set(s Setting) {
+	for i := range p.Settings {
+		if p.Settings[i].Key == s.Key {
+			p.Settings[i] = s
+			return
+		}
+	}
+	p.Settings = append(p.Settings, s)
+}
+
+// Without is the profile but for one key.
+func (p *Profile) Without(key string) *Profile {
+	rest := &Profile{Name: p.Name + " without " + key}
+	for _, s := range p.Settings {
+		if s.Key != key {
+			rest.Settings = append(rest.Settings, s)
+		}
+	}
+	return rest
+}
+
+// Outcome is what became of a setting.
+type Outcome string
+
+// The outcomes.
+const (
+	Applied  Outcome = "applied"
+	Changed  Outcome = "changed"   // the kernel has made another value of it
+	Refused  Outcome = "refused"   // the kernel does not take the value
+	ReadOnly Outcome = "read-only" // it is the machine's, and may only be read in a lab
+	Global   Outcome = "global"    // it is the machine's, and no lab has its own
+	Unknown  Outcome = "unknown"   // this kernel has no such setting
+)
+
+// Report says what became of a setting.
+type Report struct {
+	Setting
+	Outcome Outcome
+	// Now is the value that it has.
+	Now string
+	// Why says more where there is more to say.
+	Why string
+}
+
+// Fine tells that the setting is as the profile says.
+func (r *Report) Fine() bool { return r.Outcome == Applied }
+
+// Apply writes the profile into the host's namespace, and tells what became of each
+// setting. An error means that the namespace cannot be entered.
+func (h *Host) Apply(p *Profile) (reports []Report, err error) {
+	err = h.Do(func() error {
+		for _, s := range p.Settings {
+			reports = append(reports, apply(s))
+		}
+		return nil
+	})
+	for i := range reports { // outside of the namespace: what the machine has
+		r := &reports[i]
+		if r.Outcome != Unknown {
+			continue
+		}
+		if text, err := os.ReadFile(file(r.Key)); err == nil {
+			r.Outcome, r.Now = Global, normal(string(text))
+			if r.Now == r.Value {
+				r.Why = "the machine has that value"
+			}
+		}
+	}
+	return reports, err
+}
+
+// apply writes one setting of the thread's namespace, and reads it back.
+func apply(s Setting) Report {
+	r := Report{Setting: s, Outcome: Applied}
+	if !strings.HasPrefix(s.Key, "net.") {
+		// What is not of the network is the machine's: it is looked up, never written.
+		r.Outcome = Unknown
+		return r
+	}
+	name := file(s.Key)
+	if _, err := os.Stat(name); err != nil {
+		r.Outcome = Unknown // a write may fail with ENOENT for other reasons
+		return r
+	}
+	err := os.WriteFile(name, []byte(s.Value), 0)
+	text, readErr := os.ReadFile(name)
+	if readErr == nil {
+		r.Now = normal(string(text))
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		r.Outcome = ReadOnly
+		if r.Now == s.Value {
+			r.Outcome, r.Why = Applied, "it has that value, and may only be read"
+		}
+	case err != nil:
+		r.Outcome, r.Why = Refused, cause(err).Error()
+	case readErr == nil && r.Now != s.Value:
+		r.Outcome = Changed
+	}
+	return r
+}
+
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// normal is a value as a profile writes it: the kernel prints ranges with tabs.
+func normal(text string) string { return strings.Join(strings.Fields(text), " ") }
