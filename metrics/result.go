@@ -19,6 +19,9 @@ type Result struct {
 	Tool     Tool     `json:"tool"`
 	Host     Host     `json:"host"`
 	Scenario Scenario `json:"scenario"`
+	// Lab is where the run took place, nil on the host itself. Host has the settings of the
+	// lab's client then.
+	Lab *Lab `json:"lab,omitempty"`
 	// Command is the command line that made the result.
 	Command []string  `json:"command"`
 	Started time.Time `json:"started"`

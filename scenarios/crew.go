@@ -43,7 +43,7 @@ func (s *stage) startServers() error {
 				return err
 			}
 		}
-		p, err := child.Spawn("server")
+		p, err := child.Spawn("server", s.plan.at(serverSide))
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func part(addrs []netip.AddrPort, i, n int) ([]netip.AddrPort, error) {
 // load; with several servers of our own each client has one to itself.
 func (s *stage) startClients() error {
 	if s.plan.Client.Sources == nil {
-		s.plan.Client.Sources = LoopbackSources(s.plan.Client.Targets)
+		s.plan.Client.Sources = s.plan.sources(s.plan.Client.Targets)
 	}
 	n := crewSize(s.plan.Client.Connections)
 	for i := range n {
@@ -91,7 +91,7 @@ func (s *stage) startClients() error {
 				cfg.Targets = s.owned[i]
 			}
 		}
-		p, err := child.Spawn("client")
+		p, err := child.Spawn("client", s.plan.at(clientSide))
 		if err != nil {
 			return err
 		}

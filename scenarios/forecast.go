@@ -37,11 +37,11 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 			}
 		}
 	}
-	l.Spaces = spacesOf(targets, c.Sources)
+	l.Spaces = p.spacesOf(targets)
 	l.Loopback = allLoopback(targets)
 	fin := c.Lifecycle.CloseHow != wire.RST
 	l.ClientWaits = fin && (c.Lifecycle.CloseBy == wire.Client || c.Lifecycle.CloseBy == wire.Both)
-	l.ServerWaits = fin && c.Lifecycle.CloseBy == wire.Server && local(targets)
+	l.ServerWaits = fin && c.Lifecycle.CloseBy == wire.Server && (p.Server != nil || local(targets))
 	switch c.Process {
 	case loadgen.Constant, loadgen.Poisson:
 		l.Rate, l.Open = c.Profile.Mean(l.Duration), 0
@@ -64,9 +64,10 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 
 // spacesOf is the number of pairs of a source and a destination. Where the kernel chooses
 // the source there is one to each.
-func spacesOf(targets []netip.AddrPort, sources loadgen.Sources) int {
+func (p *Plan) spacesOf(targets []netip.AddrPort) int {
+	sources := p.Client.Sources
 	if sources == nil {
-		sources = LoopbackSources(targets)
+		sources = p.sources(targets)
 	}
 	if sources == nil {
 		return len(targets)

@@ -58,7 +58,7 @@ type serverChild struct {
 
 func startServer(t *testing.T, addr string) serverChild {
 	t.Helper()
-	p, err := child.Spawn("server")
+	p, err := child.Spawn("server", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

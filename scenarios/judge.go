@@ -130,7 +130,7 @@ func (s *stage) flagLimits(r *metrics.Result, report *metrics.ClientReport, flag
 	}
 	elapsed := float64(report.ElapsedNS)
 	client := float64(busy) / elapsed / float64(len(report.Loops))
-	shared := local(s.plan.Client.Targets)
+	shared := s.plan.local()
 	switch {
 	case shared && r.CPU.HostBusy >= hostFull:
 		flag("shared-host", "Client and server shared %d processors, which were %.0f %% busy: "+

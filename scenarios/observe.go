@@ -12,8 +12,7 @@ import (
 	"tcpbench/metrics/kernel/trace"
 )
 
-// observation watches the kernel beside a run, in the network namespace of this process.
-// It has a thread of its own, whose processor time is the cost that the result states.
+// observation watches the kernel beside a run, in one network namespace. It has a thread of its own, whose processor time is the cost that the result states.
 type observation struct {
 	began time.Time
 	zero  atomic.Int64 // when the measured time began, in nanoseconds since began
@@ -30,10 +29,10 @@ type observation struct {
 // observe begins to watch, and returns when the first sample is taken, so that nothing of
 // what comes is missed. halfFull is called once, when half of the local ports of a space
 // are taken; it must not wait for the end of the observation.
-func observe(of string, watch kernel.Watch, halfFull func()) *observation {
+func observe(of side, enter func() error, watch kernel.Watch, halfFull func()) *observation {
 	o := &observation{began: time.Now(), stop: make(chan struct{}), done: make(chan struct{})}
 	sampled := make(chan struct{})
-	go o.run(of, watch, halfFull, sampled)
+	go o.run(of, enter, watch, halfFull, sampled)
 	select {
 	case <-sampled:
 	case <-o.done:
@@ -41,10 +40,14 @@ func observe(of string, watch kernel.Watch, halfFull func()) *observation {
 	return o
 }
 
-func (o *observation) run(of string, watch kernel.Watch, halfFull func(), sampled chan<- struct{}) {
+func (o *observation) run(of side, enter func() error, watch kernel.Watch, halfFull func(), sampled chan<- struct{}) {
 	defer close(o.done)
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if enter == nil {
+		defer runtime.UnlockOSThread()
+	} else if o.err = enter(); o.err != nil { // and the thread ends with this goroutine
+		return
+	}
 	k, err := kernel.NewObserver(watch)
 	if err != nil {
 		o.err = err
@@ -75,12 +78,12 @@ func (o *observation) run(of string, watch kernel.Watch, halfFull func(), sample
 	}
 }
 
-func (o *observation) finish(k *kernel.Observer, of string) error {
+func (o *observation) finish(k *kernel.Observer, of side) error {
 	if err := k.Finish(time.Since(o.began)); err != nil {
 		return err
 	}
 	var err error
-	if o.view, err = k.View(of, time.Duration(o.zero.Load())); err != nil {
+	if o.view, err = k.View(string(of), time.Duration(o.zero.Load())); err != nil {
 		return err
 	}
 	o.histograms, err = k.Histograms()
@@ -88,28 +91,18 @@ func (o *observation) finish(k *kernel.Observer, of string) error {
 }
 
 // begin tells that the measured time begins now.
-func (o *observation) begin() {
-	if o != nil {
-		o.zero.Store(int64(time.Since(o.began)))
-	}
-}
+func (o *observation) begin() { o.zero.Store(int64(time.Since(o.began))) }
 
 // end takes the last sample and waits until nothing is watched any more.
 func (o *observation) end() {
-	if o != nil {
-		o.once.Do(func() { close(o.stop) })
-		<-o.done
-	}
+	o.once.Do(func() { close(o.stop) })
+	<-o.done
 }
 
 // startObserving watches the run's own sockets from here on.
 func (s *stage) startObserving(host *metrics.Host) {
 	if !s.plan.Observe {
 		return
-	}
-	of := "client"
-	if local(s.plan.Client.Targets) {
-		of = "both"
 	}
 	var ports []uint16
 	onlyIPv4 := s.plan.Server != nil // a server of others may take IPv4 on an IPv6 socket
@@ -121,15 +114,30 @@ func (s *stage) startObserving(host *metrics.Host) {
 		s.tracer, s.untraced = trace.Start(kernel.RangesOf(ports))
 	}
 	watch := kernel.Watch{Ports: kernel.RangesOf(ports), RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
-	s.seen = observe(of, watch, func() {
+	halfFull := func() {
 		// A client that is gone cannot be told, and listen hears of it.
 		_ = s.tell(child.Upper)
-	})
+	}
+	switch {
+	case s.plan.Lab != nil:
+		s.seen = append(s.seen, observe(clientSide, s.plan.at(clientSide), watch, halfFull), observe(serverSide, s.plan.at(serverSide), watch, func() {}))
+	case s.plan.local():
+		s.seen = append(s.seen, observe(bothSides, nil, watch, halfFull))
+	default:
+		s.seen = append(s.seen, observe(clientSide, nil, watch, halfFull))
+	}
+}
+
+// endObserving takes the last samples.
+func (s *stage) endObserving() {
+	for _, o := range s.seen {
+		o.end()
+	}
 }
 
 // stopObserving leaves nothing in the kernel.
 func (s *stage) stopObserving() {
-	s.seen.end()
+	s.endObserving()
 	if s.tracer != nil {
 		// The kernel takes away what is not closed when this process ends.
 		_ = s.tracer.Close()
@@ -146,31 +154,45 @@ func (p *Plan) rangeSize(host *metrics.Host) int {
 
 // fillKernel writes what was seen into the result.
 func (s *stage) fillKernel(r *metrics.Result) error {
-	if s.seen == nil {
-		return nil
-	}
-	if s.seen.err != nil {
-		s.unobserved = s.seen.err
-		return nil
-	}
-	view := s.seen.view
-	var traced map[string]metrics.Histogram
-	if s.tracer != nil {
-		told, histograms, err := s.tracer.Read()
-		if err != nil {
-			s.untraced = err
-		} else {
-			view.Trace, traced = &told, histograms
+	for _, o := range s.seen {
+		if o.err != nil {
+			s.unobserved = o.err
+			return nil
+		}
+		r.Kernel = append(r.Kernel, o.view)
+		var err error
+		if r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.ofClient(o)); err != nil {
+			return err
 		}
 	}
-	r.Kernel = []metrics.View{view}
+	if len(r.Kernel) == 0 {
+		return nil
+	}
+	view := &r.Kernel[0] // the client's, or both sides'
 	if e := r.Exhaustion; e != nil && view.Spaces != nil {
 		at := *e
 		at.Ports = view.Spaces.Ports
 		at.TimeWait, at.InUse, _ = view.Fullest(float64(e.AtNS) / 1e9)
 		r.Exhaustion = &at
 	}
-	var err error
-	r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.seen.histograms, traced)
+	if s.tracer == nil {
+		return nil
+	}
+	told, traced, err := s.tracer.Read()
+	if err != nil {
+		s.untraced = err
+		return nil
+	}
+	view.Trace = &told
+	r.Histograms, err = metrics.MergeHistograms(r.Histograms, traced)
 	return err
+}
+
+// ofClient are the histograms of an observation, as far as they are the client's: ports are
+// its own, and two numbers of TIME_WAIT do not make one.
+func (s *stage) ofClient(o *observation) map[string]metrics.Histogram {
+	if o != s.seen[0] {
+		return nil
+	}
+	return o.histograms
 }

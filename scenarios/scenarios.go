@@ -26,6 +26,9 @@ type Plan struct {
 	// Scripted tells that the target is a tcpbench server; one that is not our own is
 	// asked for its limits before the run.
 	Scripted bool
+	// Lab is where the run takes place, and nil is here. In a lab the run's own server has the
+	// address of the lab's server in place of a loopback address.
+	Lab *Venue
 	// Observe tells to watch the kernel meanwhile.
 	Observe bool
 	// Trace tells to ask the kernel's tracepoints, too.

@@ -40,9 +40,9 @@ type stage struct {
 	phases  map[loadgen.Phase]int // clients that have entered it
 	from    mark
 	to      mark
-	before  kernel.Counters
-	seen    *observation  // nil where nobody watches
-	tracer  *trace.Tracer // nil where nobody traces
+	before  counters
+	seen    []*observation // of each namespace; none where nobody watches
+	tracer  *trace.Tracer  // nil where nobody traces
 	// untraced is why there are no tracepoints, where some were to be.
 	untraced error
 	// unobserved is why nothing was seen, where somebody was to watch.
@@ -55,7 +55,11 @@ type stage struct {
 // measured so far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
 	s := &stage{plan: &plan, obs: obs, phases: map[loadgen.Phase]int{}}
-	host := kernel.Host()
+	plan.settleIn()
+	host, err := plan.describeHost()
+	if err != nil {
+		return nil, err
+	}
 	forecast := plan.Forecast(&host)
 	if obs.Forecast != nil && len(forecast) > 0 {
 		obs.Forecast(forecast)
@@ -78,8 +82,8 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		return nil, err
 	}
 	served := s.settle(&report)
-	s.seen.end()
-	after, err := kernel.ReadCounters()
+	s.endObserving()
+	after, err := plan.readCounters()
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +93,9 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		Scenario: describe(&plan), Command: plan.Command, Started: started,
 		Series: s.rows, Forecast: forecast,
 	}
+	if plan.Lab != nil {
+		r.Lab = &plan.Lab.Report
+	}
 	s.fill(r, &report)
 	if err := serve(r, served); err != nil {
 		return nil, err
@@ -96,7 +103,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.fillKernel(r); err != nil {
 		return nil, err
 	}
-	s.judge(r, &report, after.Sub(s.before))
+	s.judge(r, &report, after.since(s.before))
 	return r, nil
 }
 
@@ -128,7 +135,7 @@ func (s *stage) greet(ctx context.Context) error {
 // drive starts the clients and listens to them until all are done.
 func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	var err error
-	if s.before, err = kernel.ReadCounters(); err != nil {
+	if s.before, err = s.plan.readCounters(); err != nil {
 		return metrics.ClientReport{}, err
 	}
 	said := make(chan saying, len(s.clients))
@@ -193,7 +200,9 @@ func (s *stage) enter(p loadgen.Phase) error {
 	switch {
 	case p == loadgen.Measuring && first:
 		s.from = s.mark()
-		s.seen.begin()
+		for _, o := range s.seen {
+			o.begin()
+		}
 	case p == loadgen.Draining && last:
 		s.to = s.mark()
 	case p == loadgen.Holding && last:

@@ -23,6 +23,7 @@ type runOptions struct {
 	format string
 	quiet  bool
 	expect []string
+	in     *labOptions // nil for a run on the host itself
 }
 
 func newRun() *cobra.Command {
@@ -160,6 +161,16 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	out, err := openOutput(o.out)
 	if err != nil {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
+	}
+	if o.in != nil {
+		if err, done := inOwnUsers(); done {
+			return err
+		}
+		leave, err := o.in.settle(stages)
+		if err != nil {
+			return err
+		}
+		defer leave()
 	}
 	defer onSignals(stop)()
 

@@ -75,7 +75,7 @@ func TestMain(m *testing.M) {
 func spawn(t *testing.T, how string) *Process {
 	t.Helper()
 	t.Setenv(manner, how)
-	p, err := Spawn("server")
+	p, err := Spawn("server", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

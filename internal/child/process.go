@@ -35,8 +35,10 @@ type Process struct {
 
 // Spawn starts a child. It dies with this process, however that dies: the kernel kills
 // it (PR_SET_PDEATHSIG), and it ends by itself when its socket does. It has a process
-// group of its own, so that a Ctrl-C at the terminal reaches the coordinator alone.
-func Spawn(name string) (*Process, error) {
+// group of its own, so that a Ctrl-C at the terminal reaches the coordinator alone. Where
+// enter is not nil it is called first, to take the thread from which the child begins to
+// where it is to live.
+func Spawn(name string, enter func() error) (*Process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, os.NewSyscallError("socketpair", err))
@@ -59,8 +61,15 @@ func Spawn(name string) (*Process, error) {
 		// The signal is sent when the thread dies that forked, not the process: so this
 		// one stays for as long as the child does.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
+		var err error
+		if enter == nil {
+			defer runtime.UnlockOSThread()
+		} else {
+			err = enter() // and the thread, which is elsewhere now, ends with this goroutine
+		}
+		if err == nil {
+			err = p.cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			p.status = p.cmd.Wait()

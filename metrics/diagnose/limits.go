@@ -160,9 +160,9 @@ func receivePath(r *metrics.Result) *metrics.Finding {
 	var dropped, squeezed int64
 	remote := false // where both sides are here, soft interrupts do their work
 	for _, v := range r.Kernel {
-		remote = remote || v.Of == "client"
-		dropped += v.Softnet.Dropped
-		squeezed += v.Softnet.Squeezed
+		remote = remote || v.Of == "client" && len(r.Kernel) == 1
+		// Each view has the numbers of the whole machine.
+		dropped, squeezed = max(dropped, v.Softnet.Dropped), max(squeezed, v.Softnet.Squeezed)
 	}
 	if dropped == 0 && (!remote || r.CPU.HostSoftIRQ < softirqShare) {
 		return nil

@@ -68,6 +68,7 @@ func (p *page) flush(w io.Writer) error {
 // whole draws one result.
 func (p *page) whole(r *metrics.Result) {
 	p.headline(r)
+	p.lab(r.Lab)
 	p.tally(r)
 	p.rate(r)
 	p.special(r)

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/lab"
+	"tcpbench/scenarios"
+)
+
+// labOptions are the flags that make a lab.
+type labOptions struct {
+	profile, client, server string
+	set                     []string
+	strict                  bool
+}
+
+func (o *labOptions) register(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.profile, "profile", lab.KernelDefault, "kernel settings of both hosts: a `PROFILE` of tcpbench profiles, or a file of sysctl.d")
+	f.StringVar(&o.client, "client-profile", "", "the client's `PROFILE`, if another")
+	f.StringVar(&o.server, "server-profile", "", "the server's `PROFILE`, if another")
+	f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` on top of both profiles; may be given again")
+	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
+	for _, name := range []string{"profile", "client-profile", "server-profile"} {
+		_ = c.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return lab.Profiles(), cobra.ShellCompDirectiveDefault
+		})
+	}
+}
+
+// profiles reads those of the two hosts.
+func (o *labOptions) profiles() (client, server *lab.Profile, err error) {
+	load := func(flag, name string) (*lab.Profile, error) {
+		if name == "" {
+			flag, name = "profile", o.profile
+		}
+		p, err := lab.Load(name)
+		if err != nil {
+			return nil, usage("--%s: %w", flag, err)
+		}
+		if err := setOn(p, o.set); err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
+	if client, err = load("client-profile", o.client); err != nil {
+		return nil, nil, err
+	}
+	server, err = load("server-profile", o.server)
+	return client, server, err
+}
+
+// setOn adds the settings of a command line to a profile.
+func setOn(p *lab.Profile, set []string) error {
+	for _, text := range set {
+		s, err := lab.ParseSetting(text)
+		if err != nil {
+			return usage("--set %s: %w", text, err)
+		}
+		p.Set(s)
+	}
+	if len(set) > 0 {
+		p.Name += " with " + strings.Join(set, ", ")
+	}
+	return nil
+}
+
+// venue makes the lab.
+func (o *labOptions) venue() (*scenarios.Venue, error) {
+	client, server, err := o.profiles()
+	if err != nil {
+		return nil, err
+	}
+	v, err := scenarios.NewVenue(client, server)
+	if err != nil {
+		return nil, exit{exitFailed, err}
+	}
+	if o.strict {
+		if err := v.Strict(client, server); err != nil {
+			_ = v.Close() // nobody lives in it yet
+			return nil, usage("--strict: %w", err)
+		}
+	}
+	return v, nil
+}
+
+func newLab() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "lab SCENARIO|FILE.yaml",
+		Short:   "Run a scenario between two private hosts, with kernel settings of their own",
+		GroupID: "main",
+		Long: `Run a scenario in a lab: a client and a server in network namespaces of their own, with a link
+between them and the kernel settings of a profile. The host is not touched, whatever the
+profile says, and nothing of the lab stays behind, however the run ends.
+
+It needs no root where the kernel allows user namespaces. The flags are those of tcpbench
+run; the server is always the run's own.`,
+		Example: `  tcpbench lab short
+  tcpbench lab short --profile time-wait --sources 198.18.0.1
+  tcpbench lab short --server-profile /etc/sysctl.d/99-mine.conf --strict
+  tcpbench lab syn-burst --set net.core.somaxconn=128
+  tcpbench lab shell client`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch len(args) {
+			case 0:
+				return usage("lab: which scenario? There are: %s; or name a file, or: lab shell", strings.Join(builtinNames(), ", "))
+			case 1:
+				return nil
+			}
+			return usage("lab: one scenario at a time, not %q as well", args[1])
+		},
+		ValidArgsFunction: completeScenario,
+	}
+	blank := scenarios.Blank()
+	l, o := &labOptions{}, &runOptions{format: "text"}
+	o.in = l
+	l.register(c)
+	o.register(c, blank)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		s, err := loadScenario(c, args[0])
+		if err != nil {
+			return err
+		}
+		return o.execute(c, s)
+	}
+	for _, s := range scenarios.Builtins() {
+		c.AddCommand(newLabScenario(s))
+	}
+	c.AddCommand(newLabShell())
+	return c
+}
+
+// newLabScenario is the command of one built-in scenario in a lab.
+func newLabScenario(s *scenarios.Scenario) *cobra.Command {
+	l := &labOptions{}
+	o := &runOptions{format: "text", in: l}
+	c := &cobra.Command{
+		Use:   s.Name,
+		Short: s.Summary,
+		Long:  "Run the scenario " + s.Name + " in a lab: " + s.Summary + ".\n\nSee tcpbench lab --help.",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return o.execute(c, s) },
+	}
+	l.register(c)
+	o.register(c, s)
+	return c
+}
+
+// settle makes the lab of a run and gives it to all its stages.
+func (o *labOptions) settle(stages []scenarios.Stage) (leave func(), err error) {
+	for _, s := range stages {
+		if s.Plan.Server == nil {
+			return nil, usage("--target: in a lab there is nobody but the run's own server: leave it out")
+		}
+	}
+	v, err := o.venue()
+	if err != nil {
+		return nil, err
+	}
+	for i := range stages {
+		stages[i].Plan.Lab = v
+	}
+	return func() {
+		// The kernel takes it away with this process at the latest.
+		_ = v.Close()
+	}, nil
+}
+
+// inOwnUsers makes labs possible for who is not root, by running this command again. done
+// tells that it has been run.
+func inOwnUsers() (err error, done bool) {
+	code, done, err := lab.Own()
+	switch {
+	case err != nil:
+		return exit{exitFailed, fmt.Errorf("make a lab: %w", err)}, true
+	case done && code == 0:
+		return nil, true
+	case done:
+		return exit{code, nil}, true
+	}
+	return nil, false
+}

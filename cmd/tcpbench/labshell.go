@@ -1,0 +1,109 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/child"
+	"tcpbench/internal/lab"
+	"tcpbench/internal/values"
+	"tcpbench/scenarios"
+	"tcpbench/server"
+)
+
+// shellPort is where the server of a lab's shell listens.
+const shellPort = 9000
+
+func newLabShell() *cobra.Command {
+	l := &labOptions{}
+	c := &cobra.Command{
+		Use:   "shell client|server [-- COMMAND…]",
+		Short: "Open a shell on one of a lab's hosts, with a server running",
+		Long: `Make a lab, start a tcpbench server on its server, and open your shell ($SHELL), or run a
+command, on one of its hosts: for tcpdump, ss, nstat, sysctl, or tcpbench itself. The lab
+is gone when the shell ends, whose exit code is this command's.`,
+		Example: `  tcpbench lab shell client
+  tcpbench lab shell server --profile syn-flood
+  tcpbench lab shell client -- tcpbench run short --target 198.18.255.1:9000`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 || args[0] != "client" && args[0] != "server" {
+				return usage("lab shell: on which host? client or server")
+			}
+			return nil
+		},
+		ValidArgs: []string{"client", "server"},
+		RunE: func(c *cobra.Command, args []string) error {
+			if err, done := inOwnUsers(); done {
+				return err
+			}
+			v, err := l.venue()
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			host := v.Client
+			if args[0] == "server" {
+				host = v.Server
+			}
+			return openShell(c, v, host, args[1:])
+		},
+	}
+	l.register(c)
+	return c
+}
+
+// openShell runs a command, or the shell, on a host of the lab.
+func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []string) error {
+	p, err := child.Spawn("server", v.Server.Enter)
+	if err != nil {
+		return exit{exitFailed, err}
+	}
+	defer p.Close()
+	address := netip.AddrPortFrom(v.Server.V4, shellPort)
+	_, err = p.Ask(child.Message{Type: child.Prepare, Server: &server.Config{
+		Addrs: []netip.AddrPort{address, netip.AddrPortFrom(v.Server.V6, shellPort)}, Loops: runtime.NumCPU(),
+		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
+	}}, child.Ready)
+	if err != nil {
+		return exit{exitFailed, err}
+	}
+	if len(command) == 0 {
+		command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
+		fmt.Fprintf(c.ErrOrStderr(), "on the lab's %s; a tcpbench server listens on %s. Leave the shell to end the lab.\n", host.Name, address)
+	}
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, c.OutOrStdout(), c.ErrOrStderr()
+	cmd.Env = append(os.Environ(), "TCPBENCH_LAB="+host.Name, "TCPBENCH_SERVER="+address.String())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGHUP}
+	// Ctrl-C is for what runs in the shell.
+	ctrlC := make(chan os.Signal, 1) // an ignored signal would stay so in the shell
+	signal.Notify(ctrlC, syscall.SIGINT, syscall.SIGQUIT)
+	defer signal.Stop(ctrlC)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and the thread ends with the goroutine, behind the shell
+		err := host.Enter()
+		if err == nil {
+			err = cmd.Run()
+		}
+		done <- err
+	}()
+	err = <-done
+	var ended *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ended):
+		return exit{max(1, ended.ExitCode()), nil}
+	}
+	return exit{exitFailed, fmt.Errorf("lab shell: %w", err)}
+}

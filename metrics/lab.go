@@ -1,0 +1,39 @@
+package metrics
+
+// Lab is where a run took place, if not on the host itself: a pair of network namespaces,
+// each with settings of its own.
+type Lab struct {
+	Client LabHost `json:"client"`
+	Server LabHost `json:"server"`
+}
+
+// LabHost is one of the two.
+type LabHost struct {
+	// Profile names the settings that it was given.
+	Profile  string       `json:"profile"`
+	Settings []LabSetting `json:"settings"`
+}
+
+// LabSetting is a kernel setting of a profile, and what became of it.
+type LabSetting struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	// Outcome is applied, changed, refused, read-only, global or unknown (docs/lab.md).
+	Outcome string `json:"outcome"`
+	// Now is the value that it had then, empty where there is no such setting.
+	Now string `json:"now,omitempty"`
+	Why string `json:"why,omitempty"`
+}
+
+// Applied is the outcome of a setting that is as the profile says.
+const Applied = "applied"
+
+// Missed are the settings that are not as the profile says.
+func (h *LabHost) Missed() (all []LabSetting) {
+	for _, s := range h.Settings {
+		if s.Outcome != Applied {
+			all = append(all, s)
+		}
+	}
+	return all
+}

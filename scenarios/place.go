@@ -1,0 +1,127 @@
+package scenarios
+
+import (
+	"net/netip"
+	"slices"
+
+	"tcpbench/internal/lab"
+	"tcpbench/loadgen"
+	"tcpbench/metrics"
+	"tcpbench/metrics/kernel"
+)
+
+// side is an end of the run.
+type side string
+
+const (
+	clientSide side = "client"
+	serverSide side = "server"
+	bothSides  side = "both" // where they share a namespace
+)
+
+// host is where a side lives in a lab; nil is here.
+func (p *Plan) host(of side) *lab.Host {
+	switch {
+	case p.Lab == nil:
+		return nil
+	case of == serverSide:
+		return p.Lab.Server
+	}
+	return p.Lab.Client
+}
+
+// at takes a thread to where a side lives; nil where it is there already.
+func (p *Plan) at(of side) func() error {
+	if h := p.host(of); h != nil {
+		return h.Enter
+	}
+	return nil
+}
+
+// do calls f on a thread where a side lives.
+func (p *Plan) do(of side, f func() error) error {
+	if h := p.host(of); h != nil {
+		return h.Do(f)
+	}
+	return f()
+}
+
+// settleIn gives the run's own server its address in the lab.
+func (p *Plan) settleIn() {
+	if p.Lab == nil || p.Server == nil {
+		return
+	}
+	p.Server.Addrs = slices.Clone(p.Server.Addrs)
+	for i, a := range p.Server.Addrs {
+		switch {
+		case !a.Addr().IsLoopback(): // of an earlier phase
+		case a.Addr().Is4():
+			p.Server.Addrs[i] = netip.AddrPortFrom(p.Lab.Server.V4, a.Port())
+		default:
+			p.Server.Addrs[i] = netip.AddrPortFrom(p.Lab.Server.V6, a.Port())
+		}
+	}
+}
+
+// sources are those that a run has by default: many where they cost nothing.
+func (p *Plan) sources(targets []netip.AddrPort) loadgen.Sources {
+	if p.Lab == nil {
+		return LoopbackSources(targets)
+	}
+	for _, t := range targets {
+		if !t.Addr().Unmap().Is4() {
+			return nil
+		}
+	}
+	return loadgen.Sources(p.Lab.Client.Sources)
+}
+
+// local tells whether client and server share this machine.
+func (p *Plan) local() bool { return p.Lab != nil || local(p.Client.Targets) }
+
+// describeHost is the machine, with the settings of the client's namespace.
+func (p *Plan) describeHost() (h metrics.Host, err error) {
+	err = p.do(clientSide, func() error {
+		h = kernel.Host()
+		return nil
+	})
+	return h, err
+}
+
+// counters are those of all namespaces of the run.
+type counters []kernel.Counters
+
+// readCounters reads those of the client's namespace, and of the server's if it is another.
+func (p *Plan) readCounters() (all counters, err error) {
+	sides := []side{clientSide}
+	if p.Lab != nil {
+		sides = append(sides, serverSide)
+	}
+	for _, s := range sides {
+		err := p.do(s, func() error {
+			c, err := kernel.ReadCounters()
+			all = append(all, c)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// since is by how much they moved, all namespaces together.
+func (c counters) since(before counters) kernel.Moved {
+	sum := kernel.Moved{}
+	for i := range c {
+		for group, names := range c[i].Sub(before[i]) {
+			if sum[group] == nil {
+				sum[group] = map[string]int64{}
+			}
+			for name, n := range names {
+				sum[group][name] += n
+			}
+		}
+	}
+	return sum
+}
