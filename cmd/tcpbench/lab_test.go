@@ -1,0 +1,112 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tcpbench/internal/alone"
+	"tcpbench/internal/lab"
+)
+
+// traces are what a lab could leave on the host: devices, mounted namespaces, settings.
+func traces(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range interfaces {
+		fmt.Fprintln(&b, "device", i.Name, i.Flags)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, "nsfs") {
+			b.WriteString("mount " + line)
+		}
+	}
+	_ = filepath.WalkDir("/proc/sys/net", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.Contains(name, "nf_conntrack_count") {
+			return nil
+		}
+		if text, err := os.ReadFile(name); err == nil {
+			fmt.Fprintf(&b, "setting %s %x\n", name, sha256.Sum256(text))
+		}
+		return nil
+	})
+	return b.String()
+}
+
+// namespaces are the network namespaces that live in some process or open file of one.
+func namespaces() map[string]bool {
+	seen := map[string]bool{}
+	names, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	files, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, name := range append(names, files...) {
+		if target, err := os.Readlink(name); err == nil && strings.HasPrefix(target, "net:") {
+			seen[target] = true
+		}
+	}
+	return seen
+}
+
+func needLab(t *testing.T) {
+	t.Helper()
+	l, err := lab.New()
+	if err != nil {
+		if exec.Command("unshare", "-rn", "true").Run() != nil {
+			alone.Needed(t, err.Error())
+		}
+		return // the program makes it as root of its own users
+	}
+	l.Close()
+}
+
+// Killed at any moment, a lab leaves nothing on the host: no namespace, no device, no
+// process, no setting.
+func TestALabDiesWithItsCoordinator(t *testing.T) {
+	needLab(t)
+	before, spaces := traces(t), namespaces()
+	for i := range 50 {
+		mark := fmt.Sprintf("TCPBENCH_TEST=lab.%d.%d", os.Getpid(), i)
+		cmd := exec.Command("tcpbench", "lab", "short", "--profile", "folklore", "--duration", "1h", "--warmup", "0s", "--connections", "4", "--quiet")
+		cmd.Env = append(os.Environ(), mark)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rand.Int64N(int64(120 * time.Millisecond)))) // the moment is what is random
+		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed
+		if err := eventually("all processes are gone", func() bool { return len(marked(mark)) == 0 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := traces(t); after != before {
+		t.Errorf("the host was\n%s\nand is\n%s", before, after)
+	}
+	if err := eventually("all namespaces are gone", func() bool {
+		for name := range namespaces() {
+			if !spaces[name] {
+				return false
+			}
+		}
+		return true
+	}); err != nil {
+		t.Error(err)
+	}
+}
