@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -171,8 +172,8 @@ func (o *labOptions) settle(stages []scenarios.Stage) (leave func(), err error) 
 
 // inOwnUsers makes labs possible for who is not root, by running this command again. done
 // tells that it has been run.
-func inOwnUsers() (err error, done bool) {
-	code, done, err := lab.Own()
+func inOwnUsers(c *cobra.Command) (err error, done bool) {
+	code, done, err := lab.Own(os.Stdin, c.OutOrStdout(), c.ErrOrStderr())
 	switch {
 	case err != nil:
 		return exit{exitFailed, fmt.Errorf("make a lab: %w", err)}, true

@@ -42,7 +42,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 		},
 		ValidArgs: []string{"client", "server"},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err, done := inOwnUsers(); done {
+			if err, done := inOwnUsers(c); done {
 				return err
 			}
 			v, err := l.venue()

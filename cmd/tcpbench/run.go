@@ -163,7 +163,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
 	if o.in != nil {
-		if err, done := inOwnUsers(); done {
+		if err, done := inOwnUsers(c); done {
 			return err
 		}
 		leave, err := o.in.settle(stages)

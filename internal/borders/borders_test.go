@@ -24,7 +24,7 @@ var house = [][]room{
 	{{path: "scenarios"}},
 	{{path: "internal/child", unix: true}},
 	{{path: "internal/cluster"}},
-	{{path: "metrics/report", pure: true}, {path: "metrics/diagnose", pure: true}},
+	{{path: "metrics/report", pure: true}, {path: "metrics/diagnose", pure: true}, {path: "metrics/compare", pure: true}},
 	{{path: "loadgen", unix: true}, {path: "server", unix: true}},
 	{{path: "loadgen/packet", unix: true}},
 	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}, {path: "metrics/kernel/trace"}},

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -17,9 +18,9 @@ import (
 const owned = "TCPBENCH_OWN_USERS"
 
 // Own makes labs possible for those who are not root: it runs this program again, with the
-// same arguments, as root of a user namespace of its own, and returns its exit code. Who may
+// same arguments and these streams, as root of a user namespace of its own, and returns its exit code. Who may
 // make labs already is told so by done being false, and goes on.
-func Own() (code int, done bool, err error) {
+func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err error) {
 	f, err := newNamespace()
 	if err == nil {
 		return 0, false, f.Close()
@@ -29,7 +30,7 @@ func Own() (code int, done bool, err error) {
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, complaints
 	cmd.Env = append(os.Environ(), owned+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,

@@ -1,0 +1,52 @@
+package compare
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+)
+
+// unitNames are the units of Go's benchmark format, which benchstat knows.
+var unitNames = map[string]string{"ns": "ns", "1/s": "conn/s", "us": "µs/conn", "": "count"}
+
+// Bench writes every result of every side as a line of Go's benchmark format, for
+// benchstat: benchstat -col /side FILE.
+func Bench(w io.Writer, sides []Side) error {
+	var b strings.Builder
+	for _, unit := range []string{"conn/s"} {
+		fmt.Fprintf(&b, "Unit %s better=higher\n", unit)
+	}
+	all := metricsOf(sides)
+	for _, s := range sides {
+		for _, r := range s.Results {
+			fmt.Fprintf(&b, "Benchmark%s/side=%s 1", word(r.Scenario.Name), word(s.Name))
+			for _, m := range all {
+				if v, ok := m.of(r); ok {
+					fmt.Fprintf(&b, " %g %s", v, m.benchUnit())
+				}
+			}
+			b.WriteByte('\n')
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// benchUnit names a metric as a unit: benchstat makes a table of each.
+func (m metric) benchUnit() string {
+	if m.name == "rate" {
+		return unitNames[m.unit]
+	}
+	return word(m.name) + "-" + strings.ReplaceAll(unitNames[m.unit], "/", "-per-")
+}
+
+// word makes one word of a name: a space ends it in that format.
+func word(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || r == '/' || !unicode.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, name)
+}

@@ -1,0 +1,97 @@
+package compare
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+// Difference is something in which the runs of two sides were not alike.
+type Difference struct {
+	What string `json:"what"`
+	// Values are those of each side: several where its own results are not alike.
+	Values []string `json:"values"`
+	// Unfair tells that numbers of runs that differ in this cannot be compared.
+	Unfair string `json:"unfair,omitempty"`
+}
+
+// Differences lists in what the runs of the sides were not alike: what makes the comparison
+// unfair comes first.
+func Differences(sides []Side) []Difference {
+	var all []Difference
+	look := func(what, unfair string, of func(*metrics.Result) string) {
+		d := Difference{What: what, Unfair: unfair}
+		for _, s := range sides {
+			var values []string
+			for _, r := range s.Results {
+				if v := of(r); !slices.Contains(values, v) {
+					values = append(values, v)
+				}
+			}
+			slices.Sort(values)
+			d.Values = append(d.Values, strings.Join(values, " or "))
+		}
+		if len(slices.Compact(slices.Clone(d.Values))) > 1 {
+			all = append(all, d)
+		}
+	}
+	look("scenario", "other scenarios do other things", func(r *metrics.Result) string { return r.Scenario.Name })
+	look("arrival", "a closed loop and an open one measure different things", func(r *metrics.Result) string { return r.Scenario.Arrival })
+	look("lifecycle", "connections did other things", func(r *metrics.Result) string { return r.Scenario.Lifecycle })
+	look("close", "who closes, and how, decides the work and where TIME_WAIT is", func(r *metrics.Result) string { return r.Scenario.Close })
+	look("kernel", "another kernel", func(r *metrics.Result) string { return r.Host.Kernel })
+	look("processor", "another processor", func(r *metrics.Result) string { return fmt.Sprintf("%d × %s", r.Host.CPUs, r.Host.CPUModel) })
+	look("place", "in a lab and outside of it packets take other ways", func(r *metrics.Result) string {
+		if r.Lab != nil {
+			return "lab"
+		}
+		return "host"
+	})
+	look("flag invalid", "a result that is not to be believed", func(r *metrics.Result) string { return fmt.Sprint(r.Flagged("invalid")) })
+	look("hostname", "", func(r *metrics.Result) string { return r.Host.Hostname })
+	look("tool", "", func(r *metrics.Result) string { return r.Tool.Version })
+	for _, key := range keys(sides, func(r *metrics.Result) map[string]string { return r.Scenario.Settings }) {
+		if key != "seed" && key != "ports" {
+			look("--"+key, "", func(r *metrics.Result) string { return r.Scenario.Settings[key] })
+		}
+	}
+	for _, key := range keys(sides, sysctls) {
+		look(key, "", func(r *metrics.Result) string { return sysctls(r)[key] })
+	}
+	return all
+}
+
+// sysctls are those of the client's namespace, and what a lab's server had of its own.
+func sysctls(r *metrics.Result) map[string]string {
+	all := maps.Clone(r.Host.Sysctls)
+	delete(all, "net.netfilter.nf_conntrack_count") // no setting
+	if r.Lab == nil {
+		return all
+	}
+	if all == nil {
+		all = map[string]string{}
+	}
+	for side, h := range map[string]*metrics.LabHost{"client ": &r.Lab.Client, "server ": &r.Lab.Server} {
+		for _, s := range h.Settings {
+			if s.Now != "" && all[s.Key] != s.Now {
+				all[side+s.Key] = s.Now
+			}
+		}
+	}
+	return all
+}
+
+func keys(sides []Side, of func(*metrics.Result) map[string]string) []string {
+	seen := map[string]bool{}
+	for _, s := range sides {
+		for _, r := range s.Results {
+			for key := range of(r) {
+				seen[key] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
