@@ -25,8 +25,12 @@ type LabSetting struct {
 	Why string `json:"why,omitempty"`
 }
 
-// Applied is the outcome of a setting that is as the profile says.
-const Applied = "applied"
+// Applied is the outcome of a setting that is as the profile says, and Changed of one of
+// which the kernel has made another value.
+const (
+	Applied = "applied"
+	Changed = "changed"
+)
 
 // Missed are the settings that are not as the profile says.
 func (h *LabHost) Missed() (all []LabSetting) {

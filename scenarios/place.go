@@ -91,13 +91,17 @@ func (p *Plan) describeHost() (h metrics.Host, err error) {
 // counters are those of all namespaces of the run.
 type counters []kernel.Counters
 
+// namespaces are the sides of which each has one of its own.
+func (p *Plan) namespaces() []side {
+	if p.Lab == nil {
+		return []side{clientSide}
+	}
+	return []side{clientSide, serverSide}
+}
+
 // readCounters reads those of the client's namespace, and of the server's if it is another.
 func (p *Plan) readCounters() (all counters, err error) {
-	sides := []side{clientSide}
-	if p.Lab != nil {
-		sides = append(sides, serverSide)
-	}
-	for _, s := range sides {
+	for _, s := range p.namespaces() {
 		err := p.do(s, func() error {
 			c, err := kernel.ReadCounters()
 			all = append(all, c)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type progress struct {
 	warmup, planned   time.Duration
 	started           time.Time // of the phase
 	stage             string    // of a scenario with several
+	rounds            string    // which run it is, of a comparison
 	phase             loadgen.Phase
 	succeeded, failed uint64
 	last              metrics.Row
@@ -66,7 +68,7 @@ type progress struct {
 func newProgress(w io.Writer, quiet bool) *progress {
 	p := &progress{w: w, warnings: w, done: make(chan struct{}), started: time.Now()}
 	if quiet {
-		p.warnings = io.Discard
+		p.warnings = nil
 	}
 	if _, ok := terminal(w); !ok || quiet || os.Getenv("TERM") == "dumb" {
 		p.w = nil
@@ -82,7 +84,7 @@ func (p *progress) observer() scenarios.Observer {
 		Stage: func(s *scenarios.Stage) {
 			p.mu.Lock()
 			c := &s.Plan.Client
-			p.stage, p.warmup, p.planned = s.Name, c.Warmup, max(c.Duration, c.HoldFor)
+			p.stage, p.warmup, p.planned = strings.TrimSpace(p.rounds+" "+s.Name), c.Warmup, max(c.Duration, c.HoldFor)
 			p.succeeded, p.failed = 0, 0
 			p.mu.Unlock()
 		},
@@ -102,10 +104,20 @@ func (p *progress) observer() scenarios.Observer {
 	}
 }
 
+// round says which of several runs is under way.
+func (p *progress) round(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rounds = what
+}
+
 // warn tells what the host's settings let expect.
 func (p *progress) warn(forecast []metrics.Finding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.warnings == nil {
+		return
+	}
 	if p.shown { // the line of an earlier phase
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
 )
 
 // Profile is a list of kernel settings, as a file of sysctl.d(5) has them.
@@ -130,12 +132,12 @@ type Outcome string
 
 // The outcomes.
 const (
-	Applied  Outcome = "applied"
-	Changed  Outcome = "changed"   // the kernel has made another value of it
-	Refused  Outcome = "refused"   // the kernel does not take the value
-	ReadOnly Outcome = "read-only" // it is the machine's, and may only be read in a lab
-	Global   Outcome = "global"    // it is the machine's, and no lab has its own
-	Unknown  Outcome = "unknown"   // this kernel has no such setting
+	Applied  Outcome = metrics.Applied
+	Changed  Outcome = metrics.Changed // the kernel has made another value of it
+	Refused  Outcome = "refused"       // the kernel does not take the value
+	ReadOnly Outcome = "read-only"     // it is the machine's, and may only be read in a lab
+	Global   Outcome = "global"        // it is the machine's, and no lab has its own
+	Unknown  Outcome = "unknown"       // this kernel has no such setting
 )
 
 // Report says what became of a setting.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // unitNames are the units of Go's benchmark format, which benchstat knows.
@@ -14,13 +15,11 @@ var unitNames = map[string]string{"ns": "ns", "1/s": "conn/s", "us": "µs/conn",
 // benchstat: benchstat -col /side FILE.
 func Bench(w io.Writer, sides []Side) error {
 	var b strings.Builder
-	for _, unit := range []string{"conn/s"} {
-		fmt.Fprintf(&b, "Unit %s better=higher\n", unit)
-	}
+	b.WriteString("Unit conn/s better=higher\n")
 	all := metricsOf(sides)
 	for _, s := range sides {
 		for _, r := range s.Results {
-			fmt.Fprintf(&b, "Benchmark%s/side=%s 1", word(r.Scenario.Name), word(s.Name))
+			fmt.Fprintf(&b, "Benchmark%s/side=%s 1", capital(word(r.Scenario.Name)), word(s.Name))
 			for _, m := range all {
 				if v, ok := m.of(r); ok {
 					fmt.Fprintf(&b, " %g %s", v, m.benchUnit())
@@ -31,6 +30,12 @@ func Bench(w io.Writer, sides []Side) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// capital begins a name with a capital letter, as the format wants it.
+func capital(name string) string {
+	r, size := utf8.DecodeRuneInString(name)
+	return string(unicode.ToUpper(r)) + name[size:]
 }
 
 // benchUnit names a metric as a unit: benchstat makes a table of each.

@@ -153,7 +153,7 @@ func TestFairness(t *testing.T) {
 		r.Scenario.Close = "server-rst"
 		r.Host.Sysctls = map[string]string{"net.ipv4.tcp_tw_reuse": "1", "net.netfilter.nf_conntrack_count": "7"}
 		r.Scenario.Settings = map[string]string{"connections": "128", "seed": "9"}
-		r.Lab = &metrics.Lab{Server: metrics.LabHost{Settings: []metrics.LabSetting{{Key: "net.core.somaxconn", Value: "77", Now: "77"}}}}
+		r.Lab = &metrics.Lab{Server: metrics.LabHost{Settings: []metrics.LabSetting{{Key: "net.core.somaxconn", Value: "77", Now: "77", Outcome: "applied"}, {Key: "vm.swappiness", Value: "1", Now: "60", Outcome: "global"}}}}
 	}
 	got := ""
 	for _, d := range Differences([]Side{a, b}) {
@@ -198,7 +198,7 @@ func TestBench(t *testing.T) {
 			t.Error(rec)
 		}
 	}
-	if results != 6 || seen["short/side=a_b_c"] != 3 {
+	if results != 6 || seen["Short/side=a_b_c"] != 3 {
 		t.Errorf("%d results: %v", results, seen)
 	}
 }

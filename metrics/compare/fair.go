@@ -76,7 +76,9 @@ func sysctls(r *metrics.Result) map[string]string {
 	}
 	for side, h := range map[string]*metrics.LabHost{"client ": &r.Lab.Client, "server ": &r.Lab.Server} {
 		for _, s := range h.Settings {
-			if s.Now != "" && all[s.Key] != s.Now {
+			// What a lab could not have of its own was the same for all.
+			own := s.Outcome == metrics.Applied || s.Outcome == metrics.Changed
+			if own && all[s.Key] != s.Now {
 				all[side+s.Key] = s.Now
 			}
 		}

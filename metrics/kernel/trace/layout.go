@@ -13,7 +13,10 @@ type layout struct {
 	dport, family, state int16 // of struct sock_common
 	saddr, daddr         int16 // of IPv4
 	saddr6, daddr6       int16 // the last four bytes of IPv6
-	head, transport      int16 // of struct sk_buff
+	net                  int16 // of struct sock_common
+	head, transport, dev int16 // of struct sk_buff
+	devNet               int16 // of struct net_device
+	inum                 int16 // of struct net
 }
 
 func layoutOf(types *btf.Spec) (*layout, error) {
@@ -27,6 +30,13 @@ func layoutOf(types *btf.Spec) (*layout, error) {
 	if err := types.TypeByName("sk_buff", &skb); err != nil {
 		return nil, fmt.Errorf("struct sk_buff: %w", err)
 	}
+	var device, space *btf.Struct
+	if err := types.TypeByName("net_device", &device); err != nil {
+		return nil, fmt.Errorf("struct net_device: %w", err)
+	}
+	if err := types.TypeByName("net", &space); err != nil {
+		return nil, fmt.Errorf("struct net: %w", err)
+	}
 	l := &layout{}
 	for _, f := range []struct {
 		in   *btf.Struct
@@ -37,6 +47,7 @@ func layoutOf(types *btf.Spec) (*layout, error) {
 		{inet, "inet_sport", 0, &l.sport}, {sock, "skc_dport", 0, &l.dport}, {sock, "skc_family", 0, &l.family}, {sock, "skc_state", 0, &l.state},
 		{sock, "skc_rcv_saddr", 0, &l.saddr}, {sock, "skc_daddr", 0, &l.daddr},
 		{sock, "skc_v6_rcv_saddr", 12, &l.saddr6}, {sock, "skc_v6_daddr", 12, &l.daddr6},
+		{sock, "skc_net", 0, &l.net}, {skb, "dev", 0, &l.dev}, {device, "nd_net", 0, &l.devNet}, {space, "ns.inum", 0, &l.inum},
 		{skb, "head", 0, &l.head}, {skb, "transport_header", 0, &l.transport},
 	} {
 		offset, ok := offsetOf(f.in.Members, f.name)
@@ -48,13 +59,19 @@ func layoutOf(types *btf.Spec) (*layout, error) {
 	return l, nil
 }
 
-// offsetOf finds a member, also within structs and unions that have no name.
+// offsetOf finds a member, also within structs and unions that have no name, and one of a
+// struct that has one by both names with a dot between.
 func offsetOf(members []btf.Member, name string) (uint32, bool) {
+	outer, rest, nested := strings.Cut(name, ".")
 	for _, m := range members {
 		if m.Name == name {
 			return m.Offset.Bytes(), true
 		}
-		if m.Name != "" {
+		within := name
+		switch {
+		case nested && m.Name == outer:
+			within = rest
+		case m.Name != "":
 			continue
 		}
 		var inner []btf.Member
@@ -64,7 +81,7 @@ func offsetOf(members []btf.Member, name string) (uint32, bool) {
 		case *btf.Union:
 			inner = t.Members
 		}
-		if offset, ok := offsetOf(inner, name); ok {
+		if offset, ok := offsetOf(inner, within); ok {
 			return m.Offset.Bytes() + offset, true
 		}
 	}

@@ -88,6 +88,22 @@ func ours(m *maps) asm.Instructions {
 	return append(code, asm.Mov.Reg(asm.R0, asm.R0).WithSymbol("ours"))
 }
 
+// here goes on if the namespace whose struct net is in R1 is one of the run's.
+func here(m *maps, l *layout) asm.Instructions {
+	code := asm.Instructions{
+		asm.JEq.Imm(asm.R1, 0, "end").WithSymbol("net"),
+		asm.LoadMem(asm.R1, asm.R1, l.inum, asm.Word),
+		asm.StoreMem(asm.R10, index, asm.R1, asm.Word),
+	}
+	code = append(code, find(m.spaces, index)...)
+	return append(code, asm.JEq.Imm(asm.R0, 0, "end"))
+}
+
+// socketHere goes on if the socket in R6 is in one of the run's namespaces.
+func socketHere(m *maps, l *layout) asm.Instructions {
+	return append(asm.Instructions{asm.LoadMem(asm.R1, asm.R6, l.net, asm.DWord)}, here(m, l)...)
+}
+
 // socketPorts loads the ports of the socket in R6. Its skc_num is taken back before the
 // change to CLOSE is traced (tcp_set_state, inet_put_port), and its inet_sport is not; but
 // that lies beyond struct sock, of which alone the programs may read.
@@ -136,6 +152,7 @@ func stateProgram(m *maps, l *layout) asm.Instructions {
 		asm.StoreMem(asm.R10, after, asm.R2, asm.DWord),
 	}
 	add := func(more ...asm.Instruction) { code = append(code, more...) }
+	add(socketHere(m, l)...)
 	add(socketPorts(l)...)
 	add(ours(m)...)
 	add(
@@ -182,6 +199,7 @@ func stateProgram(m *maps, l *layout) asm.Instructions {
 // retransmitProgram is for tcp_retransmit_skb(sk, skb, …): a segment is sent again.
 func retransmitProgram(m *maps, l *layout) asm.Instructions {
 	code := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
+	code = append(code, socketHere(m, l)...)
 	code = append(code, socketPorts(l)...)
 	code = append(code, ours(m)...)
 	code = append(code,
@@ -200,6 +218,16 @@ func sendResetProgram(m *maps, l *layout) asm.Instructions {
 		asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord),
 		asm.LoadMem(asm.R2, asm.R1, 16, asm.DWord), asm.And.Imm(asm.R2, reasons-1),
 		asm.StoreMem(asm.R10, reason, asm.R2, asm.DWord),
+		asm.JEq.Imm(asm.R6, 0, "device"),
+		asm.LoadMem(asm.R1, asm.R6, l.net, asm.DWord),
+		asm.Ja.Label("net"),
+		asm.JEq.Imm(asm.R7, 0, "end").WithSymbol("device"),
+		asm.LoadMem(asm.R1, asm.R7, l.dev, asm.DWord),
+		asm.JEq.Imm(asm.R1, 0, "end"),
+		asm.LoadMem(asm.R1, asm.R1, l.devNet, asm.DWord),
+	}
+	code = append(code, here(m, l)...)
+	code = append(code,
 		asm.JEq.Imm(asm.R7, 0, "socket"),
 		asm.LoadMem(asm.R3, asm.R7, l.head, asm.DWord),
 		asm.LoadMem(asm.R2, asm.R7, l.transport, asm.Half),
@@ -211,7 +239,7 @@ func sendResetProgram(m *maps, l *layout) asm.Instructions {
 		asm.LoadMem(asm.R7, asm.R10, header+2, asm.Half), asm.HostTo(asm.BE, asm.R7, asm.Half),
 		asm.Ja.Label("ports"),
 		asm.JEq.Imm(asm.R6, 0, "end").WithSymbol("socket"),
-	}
+	)
 	code = append(code, socketPorts(l)...)
 	at := len(code)
 	code = append(code, ours(m)...)
@@ -226,6 +254,7 @@ func sendResetProgram(m *maps, l *layout) asm.Instructions {
 // receiveResetProgram is for tcp_receive_reset(sk).
 func receiveResetProgram(m *maps, l *layout) asm.Instructions {
 	code := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
+	code = append(code, socketHere(m, l)...)
 	code = append(code, socketPorts(l)...)
 	code = append(code, ours(m)...)
 	code = append(code, asm.Mov.Reg(asm.R1, asm.R9))

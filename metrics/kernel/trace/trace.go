@@ -35,6 +35,7 @@ type Tracer struct {
 
 // maps are what the programs share with us.
 type maps struct {
+	spaces      *ebpf.Map // by the number of a network namespace: there if it is the run's
 	ports       *ebpf.Map // by port: 1 if it is the server's
 	transitions *ebpf.Map // by side, old and new state
 	started     *ebpf.Map // by socket: when it sent its SYN
@@ -49,9 +50,10 @@ type maps struct {
 // forgotten.
 const mostConnecting = 1 << 16
 
-// Start attaches what the kernel allows, for the connections whose servers have one of
-// the ports. An error means that it allows nothing.
-func Start(ports []kernel.Ports) (*Tracer, error) {
+// Start attaches what the kernel allows, for the connections in the network namespaces
+// whose servers have one of the ports. Namespaces go by their inode numbers. An error means
+// that the kernel allows nothing.
+func Start(namespaces []uint32, ports []kernel.Ports) (*Tracer, error) {
 	t := &Tracer{}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
@@ -64,7 +66,7 @@ func Start(ports []kernel.Ports) (*Tracer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
-	if err := t.maps.make(ports); err != nil {
+	if err := t.maps.make(namespaces, ports); err != nil {
 		return nil, errors.Join(fmt.Errorf("trace: %w", err), t.Close())
 	}
 	t.reasons = reasonsOf(types)
@@ -117,7 +119,7 @@ func (t *Tracer) Close() error {
 	return errors.Join(append(errs, t.maps.close())...)
 }
 
-func (m *maps) make(ports []kernel.Ports) error {
+func (m *maps) make(namespaces []uint32, ports []kernel.Ports) error {
 	for _, s := range []struct {
 		to         **ebpf.Map
 		name       string
@@ -125,6 +127,7 @@ func (m *maps) make(ports []kernel.Ports) error {
 		key, value uint32
 		entries    uint32
 	}{
+		{&m.spaces, "spaces", ebpf.Hash, 4, 1, 16},
 		{&m.ports, "ports", ebpf.Array, 4, 1, 1 << 16},
 		{&m.transitions, "transitions", ebpf.PerCPUArray, 4, 8, 2 * stateCells},
 		{&m.started, "started", ebpf.LRUHash, 8, 8, mostConnecting},
@@ -140,6 +143,11 @@ func (m *maps) make(ports []kernel.Ports) error {
 		}
 		*s.to = made
 	}
+	for _, inode := range namespaces {
+		if err := m.spaces.Put(inode, uint8(1)); err != nil {
+			return fmt.Errorf("filter namespace %d: %w", inode, err)
+		}
+	}
 	for _, r := range ports {
 		for p := uint32(r.Low); p <= uint32(r.High); p++ {
 			if err := m.ports.Put(p, uint8(1)); err != nil {
@@ -152,7 +160,7 @@ func (m *maps) make(ports []kernel.Ports) error {
 
 func (m *maps) close() error {
 	var errs []error
-	for _, made := range []*ebpf.Map{m.ports, m.transitions, m.started, m.tuples, m.handshakes, m.retransmits, m.sent, m.received} {
+	for _, made := range []*ebpf.Map{m.spaces, m.ports, m.transitions, m.started, m.tuples, m.handshakes, m.retransmits, m.sent, m.received} {
 		if made != nil {
 			errs = append(errs, made.Close())
 		}

@@ -33,10 +33,19 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
+func own(t *testing.T) uint32 {
+	t.Helper()
+	inode, err := kernel.Namespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inode
+}
+
 // begin starts a tracer of one port, or skips the test where the kernel refuses.
 func begin(t *testing.T, port uint16) *Tracer {
 	t.Helper()
-	tracer, err := Start([]kernel.Ports{{Low: port, High: port}})
+	tracer, err := Start([]uint32{own(t)}, []kernel.Ports{{Low: port, High: port}})
 	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EPERM) || errors.Is(err, os.ErrNotExist) {
 		alone.Needed(t, err.Error())
 	}
@@ -192,6 +201,23 @@ func awaitData(t *testing.T, c *net.TCPConn) {
 	})
 }
 
+// Another namespace may have connections of the same ports.
+func TestNamespacesAreToldApart(t *testing.T) {
+	l, port := listen(t, "127.0.0.1:0")
+	tracer, err := Start([]uint32{own(t) + 1}, []kernel.Ports{{Low: port, High: port}})
+	if err != nil {
+		alone.Needed(t, err.Error())
+	}
+	defer tracer.Close()
+	client, server := pair(t, l)
+	client.SetLinger(0)
+	client.Close()
+	server.Close()
+	if trace, _ := read(t, tracer); len(trace.Transitions)+len(trace.ResetsSent)+len(trace.ResetsReceived) != 0 {
+		t.Errorf("%+v", trace)
+	}
+}
+
 // A SYN that is lost is sent again, and the handshake takes a second.
 func TestRetransmits(t *testing.T) {
 	if !alone.Namespace(t) {
@@ -228,7 +254,7 @@ func TestRefused(t *testing.T) {
 	if err := unix.Capset(&header, &none[0]); err != nil {
 		t.Fatal(err)
 	}
-	tracer, err := Start([]kernel.Ports{{Low: 1, High: 1}})
+	tracer, err := Start([]uint32{own(t)}, []kernel.Ports{{Low: 1, High: 1}})
 	if err == nil {
 		tracer.Close()
 		alone.Needed(t, "a kernel that refuses BPF to those without a privilege")

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/lab"
+	"tcpbench/internal/values"
+)
+
+func newProfiles() *cobra.Command {
+	return &cobra.Command{
+		Use:     "profiles [PROFILE]",
+		Short:   "List the profiles of kernel settings, or print one",
+		GroupID: "main",
+		Long: `List the profiles of kernel settings that come with the program, or print one: a file of
+sysctl.d, in which each line says what it does. The profile host is what this host has.`,
+		Example: `  tcpbench profiles
+  tcpbench profiles time-wait > mine.conf`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			out := c.OutOrStdout()
+			if len(args) == 0 {
+				for _, name := range lab.Profiles() {
+					fmt.Fprintf(out, "%-22s %s\n", name, about(name))
+				}
+				return nil
+			}
+			if text, ok := lab.Text(args[0]); ok {
+				_, err := out.Write(text)
+				return err
+			}
+			if args[0] != lab.HostProfile {
+				if near := values.Nearest(args[0], lab.Profiles()); near != "" {
+					return usage("profiles: no profile %q: did you mean %s?", args[0], near)
+				}
+				return usage("profiles: no profile %q; there are: %s", args[0], strings.Join(lab.Profiles(), ", "))
+			}
+			p, err := lab.Load(args[0])
+			if err != nil {
+				return exit{exitFailed, err}
+			}
+			for _, s := range p.Settings {
+				fmt.Fprintf(out, "%s = %s\n", s.Key, s.Value)
+			}
+			return nil
+		},
+		ValidArgs: lab.Profiles(),
+	}
+}
+
+// about is the first line of a profile.
+func about(name string) string {
+	if name == lab.HostProfile {
+		return "what this host has now"
+	}
+	text, _ := lab.Text(name)
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimPrefix(line, "# ")
+}
