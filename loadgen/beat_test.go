@@ -153,8 +153,9 @@ func TestReplacedPopulation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A beat that crosses the server's close is answered by a RST.
-	lost := report.Failed["exchange.closed_early"] + report.Failed["exchange.reset"]
+	// A beat that crosses the server's close is answered by a RST; and on a busy machine a
+	// server may be late to answer.
+	lost := report.Failed["exchange.closed_early"] + report.Failed["exchange.reset"] + report.Failed["exchange.peer_silent"]
 	if report.Attempted <= 6 || report.Held != 6 || lost != report.Attempted-6 || report.Succeeded != 6 {
 		t.Errorf("%d attempted, %d held: %v", report.Attempted, report.Held, report.Failed)
 	}

@@ -5,6 +5,22 @@ package metrics
 type Lab struct {
 	Client LabHost `json:"client"`
 	Server LabHost `json:"server"`
+	// ToServer and ToClient are the directions of the link, nil where it was perfect.
+	ToServer *LabLink `json:"to_server,omitempty"`
+	ToClient *LabLink `json:"to_client,omitempty"`
+}
+
+// LabLink is a direction of a lab's link that was not perfect.
+type LabLink struct {
+	// Impairment is what it did to packets, in the words of the flag.
+	Impairment string `json:"impairment"`
+	// Lost is how many packets it has lost on purpose.
+	Lost uint64 `json:"lost"`
+	// Overflows is how many were lost because too many were under way.
+	Overflows uint64 `json:"overflows"`
+	// LateP99 is how far behind their time delayed packets were, in nanoseconds, one in a
+	// hundred aside.
+	LateP99 int64 `json:"late_p99"`
 }
 
 // LabHost is one of the two.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
@@ -49,6 +50,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 		flag("unobserved", "The kernel could not be watched: %v. The result has no view of it.", s.unobserved)
 	}
 	s.flagTrace(r, flag)
+	s.flagLink(r, flag)
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
@@ -65,6 +67,26 @@ func (s *stage) flagTrace(r *metrics.Result, flag flagger) {
 	for _, v := range r.Kernel {
 		if v.Trace != nil && len(v.Trace.Refused) > 0 {
 			flag("untraced", "Some of the kernel's tracepoints could not be asked: %s. The rest was measured without them.", strings.Join(v.Trace.Refused, "; "))
+		}
+	}
+}
+
+// flagLink says whether the lab's link did what it was to.
+func (s *stage) flagLink(r *metrics.Result, flag flagger) {
+	if r.Lab == nil {
+		return
+	}
+	for _, d := range []struct {
+		name string
+		how  *lab.Impairment
+		link *metrics.LabLink
+	}{{"server", &s.plan.Lab.Link.ToServer, r.Lab.ToServer}, {"client", &s.plan.Lab.Link.ToClient, r.Lab.ToClient}} {
+		if tooLate(d.how, d.link) {
+			flag("late-link", "Packets to the %s were delayed by %v more than they were to be, one in a hundred aside: this machine is too slow for so many. "+
+				"Take a lower rate.", d.name, time.Duration(d.link.LateP99).Round(10*time.Microsecond))
+		}
+		if d.link != nil && d.link.Overflows > 0 {
+			flag("late-link", "%d packets to the %s were lost because too many were under way. Take a lower rate.", d.link.Overflows, d.name)
 		}
 	}
 }
@@ -169,7 +191,7 @@ func (s *stage) flagNoise(r *metrics.Result, report *metrics.ClientReport, moved
 	}
 	if s.plan.Server != nil && r.CPU.Server != nil && r.ElapsedS > 0 {
 		capacity := float64(report.ElapsedNS) * float64(r.Host.CPUs)
-		own := float64(report.UserNS+report.SystemNS+cpuOf(s.from.server, s.to.server)) / capacity
+		own := float64(report.UserNS+report.SystemNS+cpuOf(s.from.server, s.to.server)+int64(s.to.own-s.from.own)) / capacity
 		if others := r.CPU.HostBusy - own; others >= foreignShare {
 			flag("noisy-host", "Processes other than client and server used %.0f %% of the processors during the run.", 100*others)
 		}

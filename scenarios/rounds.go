@@ -14,6 +14,7 @@ import (
 type Arm struct {
 	Name           string
 	Client, Server *lab.Profile
+	Link           lab.Link
 }
 
 // Comparison runs a scenario under each arm, in rounds.
@@ -80,7 +81,7 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer
 	if err != nil {
 		return nil, err
 	}
-	v, err := NewVenue(arm.Client, arm.Server)
+	v, err := NewVenue(arm.Link, arm.Client, arm.Server)
 	if err != nil {
 		return nil, err
 	}

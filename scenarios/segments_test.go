@@ -152,7 +152,7 @@ func TestBurstOnAShortQueueShowsRetransmissionSteps(t *testing.T) {
 	if f == nil {
 		t.Fatalf("the result does not name them: %+v", r.Findings)
 	}
-	if !regexp.MustCompile(`steps: [\d,]+ at 1 s`).MatchString(f.What) {
+	if !regexp.MustCompile(`steps in the connect times: [\d,]+ at 1 s`).MatchString(f.What) {
 		t.Errorf("it does not name the step: %s", f.What)
 	}
 }

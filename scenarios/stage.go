@@ -26,6 +26,7 @@ const samplePatience = 5 * time.Second
 // mark is what both sides and the machine had used at one moment.
 type mark struct {
 	server *child.Usage
+	own    time.Duration // this process: it watches, and carries the packets of a lab
 	cpu    kernel.CPUTimes
 }
 
@@ -94,7 +95,9 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		Series: s.rows, Forecast: forecast,
 	}
 	if plan.Lab != nil {
-		r.Lab = &plan.Lab.Report
+		if r.Lab, err = plan.Lab.report(); err != nil {
+			return nil, err
+		}
 	}
 	s.fill(r, &report)
 	if err := serve(r, served); err != nil {
@@ -221,7 +224,7 @@ func (s *stage) mark() mark {
 	if err != nil {
 		cpu = kernel.CPUTimes{} // shares of two such are zero: not known
 	}
-	return mark{server: s.sample(), cpu: cpu}
+	return mark{server: s.sample(), own: kernel.ProcessTime(), cpu: cpu}
 }
 
 // settle waits until the servers have accepted and closed what the clients have opened and

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
@@ -15,9 +16,9 @@ type Venue struct {
 	Report metrics.Lab
 }
 
-// NewVenue makes a lab, and gives its hosts their settings.
-func NewVenue(client, server *lab.Profile) (*Venue, error) {
-	l, err := lab.New()
+// NewVenue makes a lab with a link, and gives its hosts their settings.
+func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
+	l, err := lab.New(link)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +41,34 @@ func NewVenue(client, server *lab.Profile) (*Venue, error) {
 		}
 	}
 	return v, nil
+}
+
+// report is the lab as the result tells of it.
+func (v *Venue) report() (*metrics.Lab, error) {
+	toServer, toClient, err := v.Carried()
+	if err != nil {
+		return nil, err
+	}
+	r := v.Report
+	for _, d := range []struct {
+		how *lab.Impairment
+		was *lab.Carried
+		to  **metrics.LabLink
+	}{{&v.Link.ToServer, &toServer, &r.ToServer}, {&v.Link.ToClient, &toClient, &r.ToClient}} {
+		if d.how.String() == "" {
+			continue
+		}
+		*d.to = &metrics.LabLink{Impairment: d.how.String(), Lost: d.was.Lost, Overflows: d.was.Overflows}
+		if d.was.Late != nil {
+			(*d.to).LateP99 = d.was.Late.P99
+		}
+	}
+	return &r, nil
+}
+
+// tooLate tells whether packets were so far behind their time that the delay was another.
+func tooLate(how *lab.Impairment, link *metrics.LabLink) bool {
+	return link != nil && how.Delay > 0 && time.Duration(link.LateP99) > max(time.Millisecond, how.Delay/10)
 }
 
 // Strict is an error if a setting is not as its profile says, unless the profile says that

@@ -31,6 +31,7 @@ type compareOptions struct {
 	save                       string
 	format                     string
 	quiet                      bool
+	link                       linkOptions
 }
 
 // Names of arms stand in a heading by letters.
@@ -101,6 +102,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.StringVar(&o.vary, "vary", "", "`KEY=V1,V2,…`: one setting in several values, in place of several profiles")
 	f.BoolVar(&o.ablate, "ablate", false, "compare a profile with itself, without each of its lines in turn")
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
+	o.link.register(f)
 	f.IntVar(&o.rounds, "rounds", 10, "how often to run each side")
 	f.Uint64Var(&o.order, "order", 0, "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
@@ -203,6 +205,9 @@ func (o *compareOptions) arms() ([]scenarios.Arm, error) {
 		if err == nil && o.ablate {
 			arms, err = ablated(arms)
 		}
+	}
+	for i := range arms {
+		arms[i].Link = o.link.both()
 	}
 	switch {
 	case err != nil:

@@ -6,8 +6,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 )
 
@@ -16,7 +18,19 @@ type labOptions struct {
 	profile, client, server string
 	set                     []string
 	strict                  bool
+	link                    linkOptions
 }
+
+// linkOptions are the flags that make a lab's link worse than perfect.
+type linkOptions struct{ toServer, toClient lab.Impairment }
+
+func (o *linkOptions) register(f *pflag.FlagSet) {
+	const how = "loss=1%,every=100,drop=syn+ack,rate=100mbit,delay=10ms,jitter=2ms: any of these"
+	f.Var(values.New(&o.toServer, "", "IMPAIRMENT", lab.ParseImpairment), "to-server", "what becomes of packets to the server: "+how)
+	f.Var(values.New(&o.toClient, "", "IMPAIRMENT", lab.ParseImpairment), "to-client", "the same of packets to the client")
+}
+
+func (o *linkOptions) both() lab.Link { return lab.Link{ToServer: o.toServer, ToClient: o.toClient} }
 
 func (o *labOptions) register(c *cobra.Command) {
 	f := c.Flags()
@@ -25,6 +39,7 @@ func (o *labOptions) register(c *cobra.Command) {
 	f.StringVar(&o.server, "server-profile", "", "the server's `PROFILE`, if another")
 	f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` on top of both profiles; may be given again")
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
+	o.link.register(f)
 	for _, name := range []string{"profile", "client-profile", "server-profile"} {
 		_ = c.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return lab.Profiles(), cobra.ShellCompDirectiveDefault
@@ -75,7 +90,7 @@ func (o *labOptions) venue() (*scenarios.Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := scenarios.NewVenue(client, server)
+	v, err := scenarios.NewVenue(o.link.both(), client, server)
 	if err != nil {
 		return nil, exit{exitFailed, err}
 	}
@@ -102,6 +117,7 @@ run; the server is always the run's own.`,
 		Example: `  tcpbench lab short
   tcpbench lab short --profile time-wait --sources 198.18.0.1
   tcpbench lab short --server-profile /etc/sysctl.d/99-mine.conf --strict
+  tcpbench lab short --to-client delay=20ms,jitter=5ms --to-server loss=1%
   tcpbench lab syn-burst --set net.core.somaxconn=128
   tcpbench lab shell client`,
 		Args: func(_ *cobra.Command, args []string) error {

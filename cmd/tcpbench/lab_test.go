@@ -65,7 +65,7 @@ func namespaces() map[string]bool {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	l, err := lab.New()
+	l, err := lab.New(lab.Link{})
 	if err != nil {
 		if exec.Command("unshare", "-rn", "true").Run() != nil {
 			alone.Needed(t, err.Error())

@@ -13,15 +13,29 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
 )
 
 // Lab is a pair of hosts that reach each other and nobody else.
 type Lab struct {
 	Client, Server *Host
+	// Link is what becomes of packets between them.
+	Link Link
+
+	toServer, toClient *wire // nil where nothing is delayed
+	devices            []*os.File
+	carrying           sync.WaitGroup
+}
+
+// Link is the two directions of the link between the hosts.
+type Link struct {
+	ToServer, ToClient Impairment
 }
 
 // Host is one of them: a network namespace.
@@ -54,8 +68,9 @@ const sourceCount = 254
 
 // New makes a lab. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN, which Own gives to everybody
 // where the kernel allows that.
-func New() (*Lab, error) {
+func New(link Link) (*Lab, error) {
 	l := &Lab{
+		Link:   link,
 		Client: &Host{Name: "client", V4: clientV4.Addr(), V6: clientV6.Addr()},
 		Server: &Host{Name: "server", V4: serverV4.Addr(), V6: serverV6.Addr()},
 	}
@@ -71,6 +86,11 @@ func New() (*Lab, error) {
 // Close lets go of the lab. The kernel takes it away when its last process has ended.
 func (l *Lab) Close() error {
 	var errs []error
+	for _, d := range l.devices {
+		errs = append(errs, d.Close())
+	}
+	l.devices = nil
+	l.carrying.Wait()
 	for _, h := range []*Host{l.Client, l.Server} {
 		if h.namespace != nil {
 			errs = append(errs, h.namespace.Close())
@@ -152,9 +172,14 @@ func (l *Lab) build() error {
 			return err
 		}
 	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = clientDevice
-	err = client.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: serverDevice, PeerNamespace: netlink.NsFd(int(l.Server.namespace.Fd()))})
+	delayed := l.Link.ToServer.Delay > 0 || l.Link.ToClient.Delay > 0
+	if delayed {
+		err = l.layWires()
+	} else {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = clientDevice
+		err = client.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: serverDevice, PeerNamespace: netlink.NsFd(int(l.Server.namespace.Fd()))})
+	}
 	if err != nil {
 		return fmt.Errorf("link the hosts: %w", err)
 	}
@@ -164,7 +189,91 @@ func (l *Lab) build() error {
 	if err := configure(server, serverDevice, serverV4, serverV6, nil); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	return introduce(client, server)
+	if err := introduce(client, server, !delayed); err != nil {
+		return err
+	}
+	return l.impair(client, server)
+}
+
+// layWires links the hosts by TUN devices, and begins to carry packets.
+func (l *Lab) layWires() error {
+	for _, end := range []struct {
+		host *Host
+		name string
+	}{{l.Client, clientDevice}, {l.Server, serverDevice}} {
+		d, err := end.host.openTUN(end.name)
+		if err != nil {
+			return err
+		}
+		l.devices = append(l.devices, d)
+	}
+	l.toServer = newWire(l.devices[0], l.devices[1], &l.Link.ToServer)
+	l.toClient = newWire(l.devices[1], l.devices[0], &l.Link.ToClient)
+	for _, w := range []*wire{l.toServer, l.toClient} {
+		l.carrying.Go(w.take)
+		l.carrying.Go(w.give)
+	}
+	return nil
+}
+
+// impair makes the link as bad as it is to be.
+func (l *Lab) impair(client, server *netlink.Handle) error {
+	for _, d := range []struct {
+		how      *Impairment
+		sender   *netlink.Handle
+		device   string
+		receiver *Host
+	}{{&l.Link.ToServer, client, clientDevice, l.Server}, {&l.Link.ToClient, server, serverDevice, l.Client}} {
+		if d.how.filters() {
+			if err := d.receiver.lose(d.how); err != nil {
+				return err
+			}
+		}
+		if d.how.Rate == 0 {
+			continue
+		}
+		device, err := d.sender.LinkByName(d.device)
+		if err != nil {
+			return err
+		}
+		if err := shape(d.sender, device, d.how.Rate); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Carried is what became of the packets of one direction.
+type Carried struct {
+	// Lost is how many were lost on purpose, Overflows how many for want of room.
+	Lost, Overflows uint64
+	// Late is how far behind their time delayed packets were; empty where none was.
+	Late *metrics.Histogram
+}
+
+// Carried tells of both directions.
+func (l *Lab) Carried() (toServer, toClient Carried, err error) {
+	for _, d := range []struct {
+		how      *Impairment
+		receiver *Host
+		wire     *wire
+		to       *Carried
+	}{{&l.Link.ToServer, l.Server, l.toServer, &toServer}, {&l.Link.ToClient, l.Client, l.toClient, &toClient}} {
+		if d.how.filters() {
+			if d.to.Lost, err = d.receiver.lost(); err != nil {
+				return toServer, toClient, err
+			}
+		}
+		if d.wire == nil || d.how.Delay == 0 {
+			continue
+		}
+		late, err := d.wire.lateness()
+		if err != nil {
+			return toServer, toClient, err
+		}
+		d.to.Late, d.to.Overflows = &late, d.wire.overflows.Load()
+	}
+	return toServer, toClient, nil
 }
 
 // quickIPv6 turns off what a network with strangers needs.
@@ -207,9 +316,9 @@ func configure(n *netlink.Handle, device string, v4, v6 netip.Prefix, more []net
 	return nil
 }
 
-// introduce tells each host the other's link address, so that no first packet waits for
-// an answer to who has it, and the server the way to nobody.
-func introduce(client, server *netlink.Handle) error {
+// introduce tells each host the other's link address, where they have any, so that no
+// first packet waits for an answer to who has it, and the server the way to nobody.
+func introduce(client, server *netlink.Handle, addressed bool) error {
 	c, err := client.LinkByName(clientDevice)
 	if err != nil {
 		return err
@@ -218,6 +327,11 @@ func introduce(client, server *netlink.Handle) error {
 	if err != nil {
 		return err
 	}
+	way := &netlink.Route{LinkIndex: s.Attrs().Index, Dst: network(nobody)}
+	if !addressed {
+		return server.RouteAdd(way)
+	}
+	way.Gw = clientV4.Addr().AsSlice()
 	know := func(n *netlink.Handle, device netlink.Link, who netip.Addr, at net.HardwareAddr) error {
 		family := netlink.FAMILY_V4
 		if who.Is6() {
@@ -242,7 +356,7 @@ func introduce(client, server *netlink.Handle) error {
 	// Where the kernel has no IPv6 there is nobody to introduce.
 	_ = know(client, c, serverV6.Addr(), s.Attrs().HardwareAddr)
 	_ = know(server, s, clientV6.Addr(), c.Attrs().HardwareAddr)
-	return server.RouteAdd(&netlink.Route{LinkIndex: s.Attrs().Index, Dst: network(nobody), Gw: clientV4.Addr().AsSlice()})
+	return server.RouteAdd(way)
 }
 
 func network(p netip.Prefix) *net.IPNet {

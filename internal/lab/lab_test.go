@@ -17,7 +17,7 @@ import (
 // make returns a lab, in a process that may make one.
 func newLab(t testing.TB) *Lab {
 	t.Helper()
-	l, err := New()
+	l, err := New(Link{})
 	if errors.Is(err, unix.EPERM) {
 		alone.Needed(t, err.Error())
 	}
@@ -246,7 +246,7 @@ func matches(pattern, text string) bool {
 // A lab costs milliseconds.
 func BenchmarkLab(b *testing.B) {
 	for b.Loop() {
-		l, err := New()
+		l, err := New(Link{})
 		if err != nil {
 			b.Fatal(err)
 		}

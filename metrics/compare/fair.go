@@ -50,6 +50,7 @@ func Differences(sides []Side) []Difference {
 		}
 		return "host"
 	})
+	look("link", "", func(r *metrics.Result) string { return link(r.Lab) })
 	look("flag invalid", "a result that is not to be believed", func(r *metrics.Result) string { return fmt.Sprint(r.Flagged("invalid")) })
 	look("hostname", "", func(r *metrics.Result) string { return r.Host.Hostname })
 	look("tool", "", func(r *metrics.Result) string { return r.Tool.Version })
@@ -62,6 +63,18 @@ func Differences(sides []Side) []Difference {
 		look(key, "", func(r *metrics.Result) string { return sysctls(r)[key] })
 	}
 	return all
+}
+
+// link is what a lab's link did to packets.
+func link(l *metrics.Lab) string {
+	var parts []string
+	if l != nil && l.ToServer != nil {
+		parts = append(parts, "to the server "+l.ToServer.Impairment)
+	}
+	if l != nil && l.ToClient != nil {
+		parts = append(parts, "to the client "+l.ToClient.Impairment)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // sysctls are those of the client's namespace, and what a lab's server had of its own.

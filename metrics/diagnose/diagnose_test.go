@@ -100,7 +100,7 @@ func TestFaults(t *testing.T) {
 			ext(r)["TCPReqQFullDoCookies"], ext(r)["SyncookiesSent"] = 12, 12
 		}},
 		{"syn-queue-full", "TcpExt TCPReqQFullDrop", "12 SYNs dropped", func(r *metrics.Result) { ext(r)["TCPReqQFullDrop"] = 12 }},
-		{SYNRetransmitted, "established at 3 s", "steps: 20 at 1 s, 7 at 3 s. The kernel sent 34 SYNs again", func(r *metrics.Result) {
+		{SYNRetransmitted, "established at 3 s", "steps in the connect times: 20 at 1 s, 7 at 3 s. The kernel sent 34 SYNs again", func(r *metrics.Result) {
 			c := metrics.NewRecorder()
 			for range 20 {
 				c.Record(1_010e6)

@@ -119,8 +119,12 @@ func synsLost(r *metrics.Result) *metrics.Finding {
 			total += n
 		}
 	}
-	f.What = fmt.Sprintf("%s connections were established only by a SYN that was sent again, so their connect times stand in steps: %s. "+
-		"The kernel sent %s SYNs again.", number(total), strings.Join(steps, ", "), number(again))
+	who := number(total) + " connections were"
+	if total == 1 {
+		who = "1 connection was"
+	}
+	f.What = fmt.Sprintf("%s established only by a SYN that was sent again, which shows as steps in the connect times: %s. "+
+		"The kernel sent %s SYNs again.", who, strings.Join(steps, ", "), number(again))
 	f.Mechanism = "A SYN without an answer is sent again after 1 s (TCP_TIMEOUT_INIT; RFC 6298), then, by net.ipv4.tcp_syn_linear_timeouts, " +
 		"some more times a second apart, then after twice as long each time."
 	if r.Counter("TcpExt", "ListenDrops") > 0 {

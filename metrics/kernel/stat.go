@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // CPUTimes is the time of all processors together since the machine started, in
@@ -47,6 +50,15 @@ func Stat() (CPUTimes, error) {
 		return CPUTimes{}, fmt.Errorf("/proc/stat: %w", err)
 	}
 	return t, nil
+}
+
+// ProcessTime is the processor time that this process has used, its children aside.
+func ProcessTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // Sub returns how the time since an earlier reading was spent; all zero when no

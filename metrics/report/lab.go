@@ -35,4 +35,20 @@ func (p *page) lab(l *metrics.Lab) {
 			p.hang("          ", warning, strings.Fields(text), warning)
 		}
 	}
+	for _, d := range []struct {
+		name string
+		link *metrics.LabLink
+	}{{"to the server", l.ToServer}, {"to the client", l.ToClient}} {
+		if d.link == nil {
+			continue
+		}
+		text := fmt.Sprintf("%s: %s", d.name, clean(d.link.Impairment))
+		if d.link.Lost > 0 {
+			text += ", " + Count(d.link.Lost) + " packets lost by that"
+		}
+		if d.link.LateP99 > 0 {
+			text += ", 99 % at most " + Duration(d.link.LateP99) + " late"
+		}
+		p.entry("", label, strings.Fields(text))
+	}
 }

@@ -1,0 +1,110 @@
+package lab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Packets are lost where they arrive, before the receiver's stack: a sender would notice
+// one that is dropped on its own side, and not behave as on a lossy path.
+
+const tableName = "tcpbench-lab"
+
+// lose makes the host lose packets that arrive.
+func (h *Host) lose(i *Impairment) error {
+	conn, err := nftables.New(nftables.WithNetNSFd(int(h.namespace.Fd())))
+	if err != nil {
+		return fmt.Errorf("packet filter: %w", err)
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tableName})
+	chain := conn.AddChain(&nftables.Chain{
+		Name: "arrive", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
+	})
+	for _, match := range lossRules(i) {
+		// What the host says to itself is not on the link.
+		exprs := append([]expr.Any{
+			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: append([]byte("lo"), make([]byte, unix.IFNAMSIZ-2)...)},
+		}, match...)
+		exprs = append(exprs, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: exprs})
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("packet filter (does this kernel have nf_tables?): %w", err)
+	}
+	return nil
+}
+
+// lossRules are matches of the packets to lose.
+func lossRules(i *Impairment) (rules [][]expr.Any) {
+	for _, f := range i.Drop {
+		rules = append(rules, []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1}, // the flags
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{byte(looked)}, Xor: []byte{0}},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{byte(f)}},
+		})
+	}
+	if i.Every > 0 {
+		rules = append(rules, []expr.Any{
+			&expr.Numgen{Register: 1, Modulus: i.Every, Type: unix.NFT_NG_INCREMENTAL},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.NativeEndian.AppendUint32(nil, i.Every-1)},
+		})
+	}
+	if i.Loss > 0 {
+		const parts = 1 << 30
+		rules = append(rules, []expr.Any{
+			&expr.Numgen{Register: 1, Modulus: parts, Type: unix.NFT_NG_RANDOM},
+			// Numbers are compared as the network writes them.
+			&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 4, Size: 4},
+			&expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: binary.BigEndian.AppendUint32(nil, uint32(math.Round(i.Loss*parts)))},
+		})
+	}
+	return rules
+}
+
+// lost is how many packets the host has lost on purpose so far.
+func (h *Host) lost() (n uint64, err error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(int(h.namespace.Fd())))
+	if err != nil {
+		return 0, fmt.Errorf("packet filter: %w", err)
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
+	rules, err := conn.GetRules(table, &nftables.Chain{Name: "arrive", Table: table})
+	if err != nil {
+		return 0, fmt.Errorf("packet filter: %w", err)
+	}
+	for _, r := range rules {
+		for _, e := range r.Exprs {
+			if c, ok := e.(*expr.Counter); ok {
+				n += c.Packets
+			}
+		}
+	}
+	return n, nil
+}
+
+// shape bounds the rate of what leaves by a device: a token bucket that holds a hundredth
+// of a second, and a queue of a tenth (tc-tbf(8)).
+func shape(n *netlink.Handle, device netlink.Link, rate uint64) error {
+	bytes := rate / 8
+	bucket := max(bytes/100, 5*1514)
+	limit := bucket + max(bytes/10, 20*1514)
+	err := n.QdiscAdd(&netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: device.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		Rate:       bytes, Limit: uint32(min(limit, math.MaxUint32)),
+		Buffer: netlink.Xmittime(bytes, uint32(min(bucket, math.MaxUint32))),
+	})
+	if err != nil {
+		return fmt.Errorf("bound the rate (does this kernel have sch_tbf?): %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
+)
+
+// Packets are delayed by carrying them by hand: each host has a TUN device in place of the
+// end of a link, and a goroutine for each direction takes packets from one and puts them into
+// the other when their time has come. That works on every kernel; many have no netem.
+
+// wire carries packets in one direction.
+type wire struct {
+	from, to      *os.File
+	delay, jitter time.Duration
+	queue         chan packet
+	buffers       sync.Pool
+	overflows     atomic.Uint64
+
+	mu   sync.Mutex
+	late *metrics.Recorder
+}
+
+type packet struct {
+	buffer *[largestPacket]byte
+	length int
+	due    time.Time
+}
+
+// mostQueued is how many packets are under way at once in a direction; further ones are lost.
+const mostQueued = 1 << 16
+
+// largestPacket is more than the MTU of a TUN device.
+const largestPacket = 2048
+
+func newWire(from, to *os.File, i *Impairment) *wire {
+	return &wire{
+		from: from, to: to, delay: i.Delay, jitter: i.Jitter, queue: make(chan packet, mostQueued), late: metrics.NewRecorder(),
+		buffers: sync.Pool{New: func() any { return new([largestPacket]byte) }},
+	}
+}
+
+// take reads packets until the device is gone.
+func (w *wire) take() {
+	defer close(w.queue)
+	var last time.Time
+	for {
+		buffer := w.buffers.Get().(*[largestPacket]byte)
+		n, err := w.from.Read(buffer[:])
+		if err != nil {
+			return
+		}
+		due := time.Now().Add(w.delay)
+		if w.jitter > 0 {
+			due = due.Add(rand.N(w.jitter))
+		}
+		if due.Before(last) { // packets do not overtake each other
+			due = last
+		}
+		last = due
+		select {
+		case w.queue <- packet{buffer, n, due}:
+		default:
+			w.overflows.Add(1)
+			w.buffers.Put(buffer)
+		}
+	}
+}
+
+// give writes packets when they are due. It sleeps on a thread of its own: the runtime's
+// timers are late by up to a millisecond where nothing else is to be done.
+func (w *wire) give() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// The kernel may be 50 µs late otherwise. Where it refuses, it is.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	for p := range w.queue {
+		for wait := time.Until(p.due); wait > 0; wait = time.Until(p.due) {
+			request := unix.NsecToTimespec(int64(wait))
+			_ = unix.Nanosleep(&request, nil) // a signal that ends it is no reason to be early
+		}
+		late := time.Since(p.due)
+		_, err := w.to.Write(p.buffer[:p.length])
+		w.buffers.Put(p.buffer)
+		if err != nil && errors.Is(err, os.ErrClosed) {
+			continue // the lab is closed, and the queue is about to end
+		}
+		w.mu.Lock()
+		w.late.Record(int64(late))
+		w.mu.Unlock()
+	}
+}
+
+// lateness is how far behind their time packets were.
+func (w *wire) lateness() (metrics.Histogram, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.late.Export()
+}
+
+// openTUN makes a TUN device in the host's namespace. It lives as long as the file is open.
+func (h *Host) openTUN(name string) (*os.File, error) {
+	var file *os.File
+	err := h.Do(func() error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return fmt.Errorf("/dev/net/tun, by which packets are delayed: %w", err)
+		}
+		request, err := unix.NewIfreq(name)
+		if err == nil {
+			request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("make a TUN device: %w", os.NewSyscallError("ioctl", err)), unix.Close(fd))
+		}
+		file = os.NewFile(uintptr(fd), name) // nonblocking: the runtime waits for packets
+		return nil
+	})
+	return file, err
+}
