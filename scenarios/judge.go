@@ -21,6 +21,8 @@ const (
 	stealShare   = 0.02
 	lagLimit     = 150 * time.Microsecond // p99 of an open loop's lateness
 	rateReached  = 0.99
+	// shortestJudged is the time in seconds from which the use of processors says something.
+	shortestJudged = 0.2
 	// otherOpens is the share of connections by others on this host that goes unsaid.
 	otherOpens = 0.01
 )
@@ -189,7 +191,8 @@ func (s *stage) flagNoise(r *metrics.Result, report *metrics.ClientReport, moved
 	if r.CPU.HostSteal >= stealShare {
 		flag("noisy-host", "The hypervisor took %.1f %% of the processors' time away during the run.", 100*r.CPU.HostSteal)
 	}
-	if s.plan.Server != nil && r.CPU.Server != nil && r.ElapsedS > 0 {
+	// The kernel counts the processors' time in hundredths of a second.
+	if s.plan.Server != nil && r.CPU.Server != nil && r.ElapsedS >= shortestJudged {
 		capacity := float64(report.ElapsedNS) * float64(r.Host.CPUs)
 		own := float64(report.UserNS+report.SystemNS+cpuOf(s.from.server, s.to.server)+int64(s.to.own-s.from.own)) / capacity
 		if others := r.CPU.HostBusy - own; others >= foreignShare {

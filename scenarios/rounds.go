@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -28,6 +29,8 @@ type Comparison struct {
 	Seed uint64
 	// Strict ends the comparison where a setting is not as its profile says.
 	Strict bool
+	// Machine is where settings are changed that no lab has of its own; nil leaves them.
+	Machine *lab.Machine
 	// Prepare is called with each plan before it is run.
 	Prepare func(*Plan)
 	// Progress is called before each run.
@@ -76,7 +79,7 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 }
 
 // once runs the scenario in a new lab.
-func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer) (*metrics.Result, error) {
+func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer) (r *metrics.Result, err error) {
 	stages, err := c.Scenario.Stages(ctx, c.Overrides)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,12 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer
 	if err != nil {
 		return nil, err
 	}
-	defer v.Close()
+	defer func() { err = errors.Join(err, v.Close()) }()
+	if c.Machine != nil {
+		if err := v.ChangeMachine(c.Machine); err != nil {
+			return nil, err
+		}
+	}
 	if c.Strict {
 		if err := v.Strict(arm.Client, arm.Server); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tcpbench/internal/lab"
@@ -14,6 +15,75 @@ type Venue struct {
 	*lab.Lab
 	// Report says what became of each setting.
 	Report metrics.Lab
+
+	machine *lab.Machine // whose settings were changed, nil where none was
+}
+
+// ChangeMachine sets on the machine itself what no lab can have of its own, until Close.
+func (v *Venue) ChangeMachine(m *lab.Machine) error {
+	var settings []lab.Setting
+	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
+		for _, s := range h.Settings {
+			if !ofMachine(s) {
+				continue
+			}
+			i := slices.IndexFunc(settings, func(o lab.Setting) bool { return o.Key == s.Key })
+			switch {
+			case i < 0:
+				settings = append(settings, lab.Setting{Key: s.Key, Value: s.Value})
+			case settings[i].Value != s.Value:
+				return fmt.Errorf("%s cannot be %s for the client and %s for the server: it is the machine's", s.Key, settings[i].Value, s.Value)
+			}
+		}
+	}
+	if len(settings) == 0 {
+		return nil
+	}
+	v.machine = m
+	reports, err := m.Change(settings)
+	if errors.Is(err, lab.ErrJournal) {
+		v.machine = nil // that is another run's to put back
+	}
+	if err != nil {
+		return err
+	}
+	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
+		for i := range h.Settings {
+			for _, r := range reports {
+				if s := &h.Settings[i]; s.Key == r.Key {
+					s.Outcome, s.Now, s.Why = string(r.Outcome), r.Now, r.Why
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ofMachine tells whether a setting can be had on the machine alone.
+func ofMachine(s metrics.LabSetting) bool {
+	return (s.Outcome == string(lab.Global) || s.Outcome == string(lab.ReadOnly)) && s.Now != s.Value
+}
+
+// OfMachine are the keys that ChangeMachine would change.
+func (v *Venue) OfMachine() (keys []string) {
+	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
+		for _, s := range h.Settings {
+			if ofMachine(s) && !slices.Contains(keys, s.Key) {
+				keys = append(keys, s.Key)
+			}
+		}
+	}
+	return keys
+}
+
+// Close puts the machine back as it was, and lets go of the lab.
+func (v *Venue) Close() error {
+	var restored error
+	if v.machine != nil {
+		_, restored = v.machine.Restore()
+		v.machine = nil
+	}
+	return errors.Join(restored, v.Lab.Close())
 }
 
 // NewVenue makes a lab with a link, and gives its hosts their settings.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -32,6 +33,7 @@ type compareOptions struct {
 	format                     string
 	quiet                      bool
 	link                       linkOptions
+	machine                    machineOptions
 }
 
 // Names of arms stand in a heading by letters.
@@ -103,6 +105,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.BoolVar(&o.ablate, "ablate", false, "compare a profile with itself, without each of its lines in turn")
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
 	o.link.register(f)
+	o.machine.register(f)
 	f.IntVar(&o.rounds, "rounds", 10, "how often to run each side")
 	f.Uint64Var(&o.order, "order", 0, "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
@@ -149,6 +152,9 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	if err, done := inOwnUsers(c); done {
 		return err
 	}
+	if err := o.machine.ask(c, arms); err != nil {
+		return err
+	}
 	if !c.Flags().Changed("order") {
 		o.order = rand.Uint64()
 	}
@@ -163,6 +169,9 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		Progress: func(round int, a *scenarios.Arm) {
 			view.round(fmt.Sprintf("round %d of %d, %s", round+1, o.rounds, a.Name))
 		},
+	}
+	if o.machine.onHost {
+		comparison.Machine = lab.ThisMachine()
 	}
 	if o.save != "" {
 		if err := os.MkdirAll(o.save, 0o755); err != nil {
@@ -189,6 +198,26 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		return exit{caught.code(), nil}
 	}
 	return nil
+}
+
+// ask makes sure that this machine may be changed as the arms want it.
+func (o *machineOptions) ask(c *cobra.Command, arms []scenarios.Arm) error {
+	if err := o.rooted(); err != nil || !o.onHost {
+		return err
+	}
+	var keys []string
+	for _, a := range arms {
+		v, err := scenarios.NewVenue(a.Link, a.Client, a.Server)
+		if err != nil {
+			return exit{exitFailed, err}
+		}
+		keys = append(keys, v.OfMachine()...)
+		if err := v.Close(); err != nil {
+			return exit{exitFailed, err}
+		}
+	}
+	slices.Sort(keys)
+	return o.allowed(c, slices.Compact(keys))
 }
 
 // arms are the sides of the comparison.

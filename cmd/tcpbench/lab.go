@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
@@ -19,6 +23,44 @@ type labOptions struct {
 	set                     []string
 	strict                  bool
 	link                    linkOptions
+	machine                 machineOptions
+}
+
+// machineOptions are the flags by which this machine itself may be changed.
+type machineOptions struct{ onHost, yes bool }
+
+func (o *machineOptions) register(f *pflag.FlagSet) {
+	f.BoolVar(&o.onHost, "on-host", false, "for the time of a run change on this machine itself what no namespace can have of its own; asks first, and is put back, by tcpbench restore if the run is killed")
+	f.BoolVar(&o.yes, "yes", false, "do not ask before --on-host")
+}
+
+// allowed asks whether this machine may be changed.
+func (o *machineOptions) allowed(c *cobra.Command, keys []string) error {
+	if !o.onHost || len(keys) == 0 || o.yes {
+		return nil
+	}
+	what := fmt.Sprintf("--on-host changes settings of this machine, for all that runs on it: %s", strings.Join(keys, ", "))
+	in, isFile := c.InOrStdin().(*os.File)
+	if !isFile || !term.IsTerminal(int(in.Fd())) {
+		return usage("%s: add --yes if that is meant", what)
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "%s. They are put back at the end. Go on? [y/N] ", what)
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err == nil && slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))) {
+		return nil
+	}
+	return usage("nothing was changed")
+}
+
+// rooted tells whether this process may change this machine.
+func (o *machineOptions) rooted() error {
+	if o.onHost && (os.Geteuid() != 0 || lab.Owned()) {
+		return usage("--on-host changes this machine itself: be root, or leave it out")
+	}
+	if o.yes && !o.onHost {
+		return usage("--yes answers the question of --on-host: add that, or leave it out")
+	}
+	return nil
 }
 
 // linkOptions are the flags that make a lab's link worse than perfect.
@@ -40,6 +82,7 @@ func (o *labOptions) register(c *cobra.Command) {
 	f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` on top of both profiles; may be given again")
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
 	o.link.register(f)
+	o.machine.register(f)
 	for _, name := range []string{"profile", "client-profile", "server-profile"} {
 		_ = c.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return lab.Profiles(), cobra.ShellCompDirectiveDefault
@@ -85,7 +128,10 @@ func setOn(p *lab.Profile, set []string) error {
 }
 
 // venue makes the lab.
-func (o *labOptions) venue() (*scenarios.Venue, error) {
+func (o *labOptions) venue(c *cobra.Command) (*scenarios.Venue, error) {
+	if err := o.machine.rooted(); err != nil {
+		return nil, err
+	}
 	client, server, err := o.profiles()
 	if err != nil {
 		return nil, err
@@ -94,10 +140,17 @@ func (o *labOptions) venue() (*scenarios.Venue, error) {
 	if err != nil {
 		return nil, exit{exitFailed, err}
 	}
+	if o.machine.onHost {
+		if err := o.machine.allowed(c, v.OfMachine()); err != nil {
+			return nil, errors.Join(err, v.Close())
+		}
+		if err := v.ChangeMachine(lab.ThisMachine()); err != nil {
+			return nil, exit{exitFailed, errors.Join(err, v.Close())}
+		}
+	}
 	if o.strict {
 		if err := v.Strict(client, server); err != nil {
-			_ = v.Close() // nobody lives in it yet
-			return nil, usage("--strict: %w", err)
+			return nil, usage("--strict: %w", errors.Join(err, v.Close()))
 		}
 	}
 	return v, nil
@@ -167,23 +220,20 @@ func newLabScenario(s *scenarios.Scenario) *cobra.Command {
 }
 
 // settle makes the lab of a run and gives it to all its stages.
-func (o *labOptions) settle(stages []scenarios.Stage) (leave func(), err error) {
+func (o *labOptions) settle(c *cobra.Command, stages []scenarios.Stage) (leave func() error, err error) {
 	for _, s := range stages {
 		if s.Plan.Server == nil {
 			return nil, usage("--target: in a lab there is nobody but the run's own server: leave it out")
 		}
 	}
-	v, err := o.venue()
+	v, err := o.venue(c)
 	if err != nil {
 		return nil, err
 	}
 	for i := range stages {
 		stages[i].Plan.Lab = v
 	}
-	return func() {
-		// The kernel takes it away with this process at the latest.
-		_ = v.Close()
-	}, nil
+	return v.Close, nil
 }
 
 // inOwnUsers makes labs possible for who is not root, by running this command again. done

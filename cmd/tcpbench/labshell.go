@@ -41,15 +41,15 @@ is gone when the shell ends, whose exit code is this command's.`,
 			return nil
 		},
 		ValidArgs: []string{"client", "server"},
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			if err, done := inOwnUsers(c); done {
 				return err
 			}
-			v, err := l.venue()
+			v, err := l.venue(c)
 			if err != nil {
 				return err
 			}
-			defer v.Close()
+			defer func() { err = errors.Join(err, v.Close()) }()
 			host := v.Client
 			if args[0] == "server" {
 				host = v.Server

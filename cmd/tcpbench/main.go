@@ -98,7 +98,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 		Version:       tool().Version,
 	}
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
-	root.AddCommand(newRun(), newLab(), newCompare(), newDiff(), newProfiles(), newList(), newShow(), newCheck(), newDoctor(), newWatch(), newServe())
+	root.AddCommand(newRun(), newLab(), newCompare(), newDiff(), newProfiles(), newRestore(), newList(), newShow(), newCheck(), newDoctor(), newWatch(), newServe())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w%s; %s --help lists the flags", values.Wanted(err), nearest(c, err), c.CommandPath())
 	})

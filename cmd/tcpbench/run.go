@@ -137,7 +137,7 @@ func parseFormat(text string) (string, error) {
 }
 
 // execute runs the scenario as the flags change it and shows its result.
-func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
+func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) (failed error) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	if c.Flags().Changed("out") && o.out == "" {
@@ -166,13 +166,20 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		if err, done := inOwnUsers(c); done {
 			return err
 		}
-		leave, err := o.in.settle(stages)
+	}
+	// From here on a signal ends the run in order: this machine may be changed.
+	defer onSignals(stop)()
+	if o.in != nil {
+		leave, err := o.in.settle(c, stages)
 		if err != nil {
 			return err
 		}
-		defer leave()
+		defer func() {
+			if err := leave(); err != nil {
+				failed = exit{exitFailed, errors.Join(failed, err)}
+			}
+		}()
 	}
-	defer onSignals(stop)()
 
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := scenarios.RunStages(ctx, stages, expect, view.observer())

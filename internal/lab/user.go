@@ -17,6 +17,9 @@ import (
 // owned marks a process that Own has started.
 const owned = "TCPBENCH_OWN_USERS"
 
+// Owned tells whether this process is root of users of its own only.
+func Owned() bool { return os.Getenv(owned) != "" }
+
 // Own makes labs possible for those who are not root: it runs this program again, with the
 // same arguments and these streams, as root of a user namespace of its own, and returns its exit code. Who may
 // make labs already is told so by done being false, and goes on.
@@ -25,7 +28,7 @@ func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err erro
 	if err == nil {
 		return 0, false, f.Close()
 	}
-	if os.Getenv(owned) != "" || !errors.Is(err, unix.EPERM) {
+	if Owned() || !errors.Is(err, unix.EPERM) {
 		return 0, false, explain(err)
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

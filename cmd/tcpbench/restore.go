@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/lab"
+)
+
+func newRestore() *cobra.Command {
+	return &cobra.Command{
+		Use:     "restore",
+		Short:   "Put back the settings of this machine after a run that was killed",
+		GroupID: "main",
+		Long: `Put back the settings of this machine that a run with --on-host has changed, if it was killed
+before it could. What they were is in ` + lab.JournalFile + `. Where nothing is
+changed there is nothing to do, and after a restart of the machine neither.`,
+		Example: `  tcpbench restore`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			all, err := lab.ThisMachine().Restore()
+			for _, r := range all {
+				fmt.Fprintf(c.OutOrStdout(), "%s = %s (it was %s)\n", r.Key, r.Before, r.Now)
+			}
+			if err != nil {
+				return exit{exitFailed, err}
+			}
+			if len(all) == 0 {
+				fmt.Fprintln(c.OutOrStdout(), "nothing to put back")
+			}
+			return nil
+		},
+	}
+}
