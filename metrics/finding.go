@@ -22,6 +22,19 @@ type Remedy struct {
 // Finding returns the finding of that name, or nil.
 func (r *Result) Finding(name string) *Finding { return findingOf(r.Findings, name) }
 
+// Found tells whether the result, or one of its phases, has the finding.
+func (r *Result) Found(name string) bool {
+	if r.Finding(name) != nil {
+		return true
+	}
+	for i := range r.Phases {
+		if r.Phases[i].Found(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // Predicted returns the forecast of that name, or nil.
 func (r *Result) Predicted(name string) *Finding { return findingOf(r.Forecast, name) }
 

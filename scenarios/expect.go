@@ -46,7 +46,7 @@ func ParseExpectation(text string) (*Expectation, error) {
 	if err := s.scan(text); err != nil {
 		return nil, err
 	}
-	environment := map[string]any{flaggedFunction: func(string) bool { return false }}
+	environment := map[string]any{flaggedFunction: func(string) bool { return false }, foundFunction: func(string) bool { return false }}
 	for i := range e.variables {
 		environment[variableName(i)] = float64(0)
 	}
@@ -87,7 +87,7 @@ func (e *Expectation) String() string { return e.text }
 // Judge evaluates the expression. One that names what has no sample fails.
 func (e *Expectation) Judge(r *metrics.Result) metrics.Expectation {
 	verdict := metrics.Expectation{Expression: e.text, Values: []metrics.Value{}}
-	environment := map[string]any{flaggedFunction: r.Flagged}
+	environment := map[string]any{flaggedFunction: r.Flagged, foundFunction: r.Found}
 	for name, value := range e.constants {
 		environment[name] = value
 	}
@@ -167,7 +167,7 @@ func (c *checker) check(n ast.Node) (kind, error) {
 		}
 		return c.same(n, n.Arguments...)
 	case *ast.CallNode:
-		if callee, ok := n.Callee.(*ast.IdentifierNode); ok && callee.Value == flaggedFunction {
+		if callee, ok := n.Callee.(*ast.IdentifierNode); ok && (callee.Value == flaggedFunction || callee.Value == foundFunction) {
 			return truth, nil
 		}
 	}

@@ -20,6 +20,17 @@ func recorded(t testing.TB, ns ...int64) metrics.Histogram {
 	return h
 }
 
+func sockets(t testing.TB, n int64) metrics.Histogram {
+	t.Helper()
+	r := metrics.NewCountRecorder(metrics.SocketsUnit)
+	r.Record(n)
+	h, err := r.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // judged has a number of its own for every variable.
 func judged(t testing.TB) *metrics.Result {
 	intended := 2000.0
@@ -28,12 +39,17 @@ func judged(t testing.TB) *metrics.Result {
 		Tally: metrics.Tally{Attempted: 100, Succeeded: 90, Open: 3, Missed: 5, Failed: map[string]uint64{
 			"connect.refused": 2, "connect.timeout": 1, "exchange.timeout": 4,
 		}},
-		Histograms: map[string]metrics.Histogram{metrics.Connect: recorded(t, 1e6, 2e6, 3e6, 4e6)},
+		Histograms: map[string]metrics.Histogram{metrics.Connect: recorded(t, 1e6, 2e6, 3e6, 4e6), metrics.TimeWaitSockets: sockets(t, 9)},
 		Population: &metrics.Population{Held: 80, RampS: 1.5},
 		Beats:      &metrics.Beats{Sent: 30, Answered: 29, Missed: 1},
 		CPU:        metrics.CPU{Client: &metrics.Usage{PerConnection: 40}, HostBusy: 0.5, HostSteal: 0.01},
 		Server:     &metrics.ServerReport{Accepted: 97, Open: 6, Exchanges: 90},
 		Flags:      []metrics.Flag{{Name: "client-limited"}},
+		Findings:   []metrics.Finding{{Name: "accept-queue-overflow"}},
+		Kernel: []metrics.View{{
+			Of: "both", Counters: map[string]map[string]int64{"TcpExt": {"ListenOverflows": 17}, "Tcp": {"ActiveOpens": 100}},
+			Timeline: metrics.Timeline{T: []float64{0, 1, 2}, Sockets: map[string][]int64{"client.TIME_WAIT": {0, 9, 7}}},
+		}},
 	}
 }
 
@@ -67,6 +83,10 @@ func TestExpectations(t *testing.T) {
 		{"beats.missed / beats.sent < 0.05", true},
 		{"cpu.client < 50us && cpu.busy < 0.9 && cpu.steal < 0.02", true},
 		{"server.accepted == 97 and server.open == 6 and server.exchanges == 90", true},
+		{"TcpExt.ListenOverflows == 17 and TcpExt.ListenDrops < 1 and Tcp.ActiveOpens == 100", true},
+		{"client.TIME_WAIT.max == 9 and client.TIME_WAIT.last == 7 and server.CLOSE_WAIT.max == 0", true},
+		{"time_wait.max < 100 and ports_in_use.count == 0", true},
+		{`found("accept-queue-overflow") and not found("resets")`, true},
 		{`flagged("client-limited")`, true},
 		{`not flagged('shared-host')`, true},
 		{"max(failed, open) == 7 && min(failed, open) == 3 && abs(open - failed) == 4", true},
@@ -95,6 +115,9 @@ func TestExpectationsWithoutASampleFail(t *testing.T) {
 		"beats.missed == 0":           "beats.missed",
 		"cpu.server < 1ms":            "cpu.server",
 		"server.open == 0":            "server.open",
+		"TcpExt.ListenDrops == 0":     "TcpExt.ListenDrops",
+		"server.CLOSE_WAIT.last == 0": "server.CLOSE_WAIT.last",
+		"time_wait.max == 0":          "time_wait.max",
 		"rate == 0":                   "rate",
 		"held == 0 and ramp < 1s":     "held, ramp",
 		"cpu.client + cpu.server > 0": "cpu.client, cpu.server",
@@ -136,6 +159,8 @@ func TestMistakesInExpectations(t *testing.T) {
 		want   string
 	}{
 		{"", 1, ""},
+		{"1 > TcpExt.ListenOverflow", 5, "this kernel has no counter TcpExt.ListenOverflow: did you mean TcpExt.ListenOverflows?"},
+		{"client.TIME_WAITS.max > 1", 1, "unknown name"},
 		{"rte > 1", 1, `unknown name "rte": did you mean rate?`},
 		{"rate > 1 && conect.p99 < 1ms", 13, "did you mean connect.p99?"},
 		{"connect.p99 < 5", 15, "a time has a unit"},

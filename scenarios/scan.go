@@ -11,6 +11,7 @@ import (
 
 const (
 	flaggedFunction = "flagged"
+	foundFunction   = "found"
 	variablePrefix  = "variable_"
 	constantPrefix  = "duration_"
 )
@@ -23,7 +24,7 @@ var word = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[
 	`|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?[\pL]*|[\pL_][\pL\pN_]*(?:\.[\pL\pN_]+)*`)
 
 // keywords are the names that the language has.
-var keywords = []string{"and", "or", "not", "true", "false", "min", "max", "abs", flaggedFunction}
+var keywords = []string{"and", "or", "not", "true", "false", "min", "max", "abs", flaggedFunction, foundFunction}
 
 // scanner writes the names and units of an expression in a way that its language knows:
 // each variable and each duration gets a name of its own.

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,6 +137,9 @@ var quantities = []string{"count", "min", "mean", "p50", "p90", "p99", "p999", "
 
 func histogramVariable(histogram, quantity string) (variable, bool) {
 	v := variable{name: histogram + "." + quantity, unit: nanoseconds}
+	if histogram == metrics.TimeWaitSockets || histogram == metrics.PortsInUse {
+		v.unit = "" // numbers of something
+	}
 	of := func(read func(metrics.Histogram) float64) variable {
 		v.read = func(r *metrics.Result) (float64, bool) {
 			h := r.Histograms[histogram]
@@ -180,6 +184,12 @@ func findVariable(name string) (variable, error) {
 	}
 	group, rest, _ := strings.Cut(name, ".")
 	if v, ok := dotted[group][rest]; ok {
+		return v, nil
+	}
+	if rest != "" && slices.Contains(counterGroups, group) {
+		return counterVariable(group, rest)
+	}
+	if v, ok := socketVariable(group, rest); ok && (group == "client" || group == "server") {
 		return v, nil
 	}
 	for _, known := range failureNames() {

@@ -83,6 +83,15 @@ type layout struct {
 	index  map[counterName]int // place among the values
 }
 
+// Names lists the counters by their group.
+func (c Counters) Names() map[string][]string {
+	names := map[string][]string{}
+	for _, g := range c.layout.groups {
+		names[g.name] = append(names[g.name], g.names...)
+	}
+	return names
+}
+
 type counterGroup struct {
 	name   string
 	header string // the whole line, to see that it is the same as last time
