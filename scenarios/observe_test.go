@@ -169,7 +169,7 @@ func TestTraceAgreesWithTheRun(t *testing.T) {
 	told := r.Kernel[0].Trace
 	for _, change := range []string{
 		"client CLOSE SYN_SENT", "client SYN_SENT ESTABLISHED", "client ESTABLISHED FIN_WAIT1",
-		"server SYN_RECV ESTABLISHED", "server ESTABLISHED CLOSE_WAIT", "server LAST_ACK CLOSE",
+		"server SYN_RECV ESTABLISHED", "server ESTABLISHED CLOSE_WAIT", "server CLOSE_WAIT LAST_ACK",
 	} {
 		if told.Transitions[change] != 500 {
 			t.Errorf("%s %d times of 500", change, told.Transitions[change])

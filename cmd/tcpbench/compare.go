@@ -59,15 +59,7 @@ A run is ` + quickRun + ` long unless --duration, --count or --hold says otherwi
   tcpbench compare short --profile /etc/sysctl.d/99-mine.conf --ablate
   tcpbench compare short --server-profile a.conf --server-profile b.conf --save results
   tcpbench compare syn-burst --burst 3000 --vary net.core.somaxconn=128,1024,4096`,
-		Args: func(_ *cobra.Command, args []string) error {
-			switch len(args) {
-			case 0:
-				return usage("compare: which scenario? There are: %s; or name a file", strings.Join(builtinNames(), ", "))
-			case 1:
-				return nil
-			}
-			return usage("compare: one scenario at a time, not %q as well", args[1])
-		},
+		Args:              oneScenario("compare", "or name a file"),
 		ValidArgsFunction: completeScenario,
 	}
 	o := &compareOptions{}

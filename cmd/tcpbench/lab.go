@@ -173,15 +173,7 @@ run; the server is always the run's own.`,
   tcpbench lab short --to-client delay=20ms,jitter=5ms --to-server loss=1%
   tcpbench lab syn-burst --set net.core.somaxconn=128
   tcpbench lab shell client`,
-		Args: func(_ *cobra.Command, args []string) error {
-			switch len(args) {
-			case 0:
-				return usage("lab: which scenario? There are: %s; or name a file, or: lab shell", strings.Join(builtinNames(), ", "))
-			case 1:
-				return nil
-			}
-			return usage("lab: one scenario at a time, not %q as well", args[1])
-		},
+		Args:              oneScenario("lab", "or name a file, or: lab shell"),
 		ValidArgsFunction: completeScenario,
 	}
 	blank := scenarios.Blank()

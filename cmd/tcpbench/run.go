@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -51,15 +50,7 @@ measured; a second one ends it at once.`,
   tcpbench run syn-burst --burst 5000 --every 5s --backlog 128
   tcpbench run short --expect 'connect.p99 < 5ms' --expect 'failed == 0'
   tcpbench run release-gate.yaml --target server.example:9000`,
-		Args: func(c *cobra.Command, args []string) error {
-			switch len(args) {
-			case 0:
-				return usage("run: which scenario? There are: %s; or name a file", strings.Join(builtinNames(), ", "))
-			case 1:
-				return nil
-			}
-			return usage("run: one scenario at a time, not %q as well", args[1])
-		},
+		Args: oneScenario("run", "or name a file"),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := loadScenario(c, args[0])
 			if err != nil {

@@ -31,6 +31,19 @@ func findBuiltin(verb, name string) (*scenarios.Scenario, error) {
 	return nil, usage("%s: no scenario %q; there are: %s", verb, name, strings.Join(builtinNames(), ", "))
 }
 
+// oneScenario checks that a verb has one scenario to be about.
+func oneScenario(verb, or string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return usage("%s: which scenario? There are: %s; %s", verb, strings.Join(builtinNames(), ", "), or)
+		case 1:
+			return nil
+		}
+		return usage("%s: one scenario at a time, not %q as well", verb, args[1])
+	}
+}
+
 // loadScenario reads a scenario from the catalogue, a file, or stdin.
 func loadScenario(c *cobra.Command, name string) (*scenarios.Scenario, error) {
 	if name == "-" {

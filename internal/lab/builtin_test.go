@@ -21,7 +21,7 @@ func TestBuiltinProfiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := newLab(t)
+		l := newLab(t, Link{})
 		reports, err := l.Server.Apply(p)
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"errors"
 	"io"
 	"math"
 	"net"
@@ -9,10 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
-
-	"tcpbench/internal/alone"
 )
 
 func TestParseImpairment(t *testing.T) {
@@ -65,24 +61,6 @@ func TestImpairmentsReadBack(t *testing.T) {
 			t.Fatalf("%q reads back as %+v, %v", i.String(), got, err)
 		}
 	})
-}
-
-// labWith is a lab whose link is not perfect.
-func labWith(t *testing.T, link Link) *Lab {
-	t.Helper()
-	l, err := New(link)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) {
-		alone.Needed(t, err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
 }
 
 func parsed(t *testing.T, text string) Impairment {
@@ -140,7 +118,7 @@ func TestLoss(t *testing.T) {
 		{"loss=100%", 0, 0},
 		{"drop=syn", n, n},
 	} {
-		l := labWith(t, Link{ToServer: parsed(t, tt.how)})
+		l := newLab(t, Link{ToServer: parsed(t, tt.how)})
 		came := datagrams(t, l, n)
 		if came < tt.least || came > tt.most {
 			t.Errorf("%s: %d of %d came, want %d to %d", tt.how, came, n, tt.least, tt.most)
@@ -169,7 +147,7 @@ func TestDrop(t *testing.T) {
 		{Link{ToServer: parsed(t, "drop=fin+ack")}, false},
 		{Link{ToClient: parsed(t, "drop=syn")}, false}, // a SYN-ACK is another segment
 	} {
-		l := labWith(t, tt.link)
+		l := newLab(t, tt.link)
 		listenIn(t, l.Server, "198.18.255.1:9000")
 		err := dialFrom(l.Client, "", "198.18.255.1:9000")
 		if (err != nil) != tt.fails {
@@ -180,7 +158,7 @@ func TestDrop(t *testing.T) {
 
 // A bounded rate is kept: what is sent takes as long as it must, and not twice as long.
 func TestRate(t *testing.T) {
-	l := labWith(t, Link{ToClient: parsed(t, "rate=80mbit")})
+	l := newLab(t, Link{ToClient: parsed(t, "rate=80mbit")})
 	listener := listenIn(t, l.Server, "198.18.255.1:9000")
 	const bytes = 4 << 20 // 0.42 s at 10 MB/s
 	go func() {
@@ -211,7 +189,7 @@ func TestRate(t *testing.T) {
 
 // A delay is in every round trip, and its lateness is known.
 func TestDelay(t *testing.T) {
-	l := labWith(t, Link{ToServer: parsed(t, "delay=30ms"), ToClient: parsed(t, "delay=20ms,jitter=5ms")})
+	l := newLab(t, Link{ToServer: parsed(t, "delay=30ms"), ToClient: parsed(t, "delay=20ms,jitter=5ms")})
 	for _, address := range []string{"198.18.255.1:9000", "[fd00:18::ff:1]:9000"} {
 		listenIn(t, l.Server, address)
 		began := time.Now()
@@ -232,7 +210,7 @@ func TestDelay(t *testing.T) {
 		}
 	}
 	// From each of the client's addresses, too, and with a filter and a rate on top.
-	l = labWith(t, Link{ToServer: parsed(t, "delay=1ms,rate=10mbit,drop=rst")})
+	l = newLab(t, Link{ToServer: parsed(t, "delay=1ms,rate=10mbit,drop=rst")})
 	listenIn(t, l.Server, "198.18.255.1:9000")
 	if err := dialFrom(l.Client, "198.18.1.200:0", "198.18.255.1:9000"); err != nil {
 		t.Error(err)

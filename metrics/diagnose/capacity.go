@@ -70,33 +70,45 @@ func Capacities(h *metrics.Host) []Capacity {
 // on the host that it is meant for.
 func Traps(h *metrics.Host) []metrics.Finding {
 	var all []metrics.Finding
-	mode := h.Sysctls["net.ipv4.tcp_tw_reuse"]
-	if _, hides := cycle(h, true); mode == "2" && hides {
+	for _, t := range traps {
+		if h.Sysctls[t.key] != fmt.Sprint(t.value) {
+			continue
+		}
+		if _, reuse := cycle(h, true); t.name == loopbackReuse && !reuse {
+			continue // without timestamps it does nothing
+		}
 		all = append(all, metrics.Finding{
-			Name:      "loopback-reuse",
-			What:      "Over loopback ports do not run out as they do between hosts: there connect() takes over a port after a second of TIME_WAIT.",
-			Evidence:  []metrics.Value{{Name: "net.ipv4.tcp_tw_reuse", Value: 2}},
-			Mechanism: "net.ipv4.tcp_tw_reuse=2, the default since Linux 4.19, allows that for loopback only (tcp_twsk_unique).",
-			Remedies:  []metrics.Remedy{{Do: "to see exhaustion over loopback: sysctl -w net.ipv4.tcp_tw_reuse=0, in a network namespace", Cost: "none there"}},
-		})
-	}
-	if h.Sysctls["net.ipv4.tcp_syncookies"] == "2" {
-		all = append(all, metrics.Finding{
-			Name:      "cookies-always",
-			What:      "Every SYN is answered by a cookie, so that no SYN queue ever fills.",
-			Evidence:  []metrics.Value{{Name: "net.ipv4.tcp_syncookies", Value: 2}},
-			Mechanism: "net.ipv4.tcp_syncookies=2 is meant for tests (tcp_conn_request).",
-			Remedies:  []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_syncookies=1", Cost: "none"}},
-		})
-	}
-	if h.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" {
-		all = append(all, metrics.Finding{
-			Name:      "abort-on-overflow",
-			What:      "A full accept queue resets connections instead of letting them try again.",
-			Evidence:  []metrics.Value{{Name: "net.ipv4.tcp_abort_on_overflow", Value: 1}},
-			Mechanism: "The last ACK of a handshake that meets a full queue is answered by RST (tcp_check_req).",
-			Remedies:  []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0", Cost: "clients wait instead of failing"}},
+			Name: t.name, What: t.what, Mechanism: t.mechanism,
+			Evidence: []metrics.Value{{Name: t.key, Value: float64(t.value)}}, Remedies: []metrics.Remedy{t.remedy},
 		})
 	}
 	return all
+}
+
+const loopbackReuse = "loopback-reuse"
+
+var traps = []struct {
+	name, key       string
+	value           int
+	what, mechanism string
+	remedy          metrics.Remedy
+}{
+	{
+		loopbackReuse, "net.ipv4.tcp_tw_reuse", 2,
+		"Over loopback ports do not run out as they do between hosts: there connect() takes over a port after a second of TIME_WAIT.",
+		"net.ipv4.tcp_tw_reuse=2, the default since Linux 4.19, allows that for loopback only (tcp_twsk_unique).",
+		metrics.Remedy{Do: "to see exhaustion here, run in a lab: tcpbench lab", Cost: "none"},
+	},
+	{
+		"cookies-always", "net.ipv4.tcp_syncookies", 2,
+		"Every SYN is answered by a cookie, so that no SYN queue ever fills.",
+		"net.ipv4.tcp_syncookies=2 is meant for tests (tcp_conn_request).",
+		metrics.Remedy{Do: "sysctl -w net.ipv4.tcp_syncookies=1", Cost: "none"},
+	},
+	{
+		"abort-on-overflow", "net.ipv4.tcp_abort_on_overflow", 1,
+		"A full accept queue resets connections instead of letting them try again.",
+		"The last ACK of a handshake that meets a full queue is answered by RST (tcp_check_req).",
+		metrics.Remedy{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0", Cost: "clients wait instead of failing"},
+	},
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/alone"
 )
 
 // nstat returns all counters as nstat(8) sees them: absolute ones (-a), zeros too
@@ -22,7 +24,7 @@ func nstat(t *testing.T) map[string]string {
 	t.Helper()
 	cmd := exec.Command("nstat", "-asz")
 	if cmd.Err != nil {
-		needed(t, fmt.Sprintf("nstat of iproute2: %v", cmd.Err))
+		alone.Needed(t, fmt.Sprintf("nstat of iproute2: %v", cmd.Err))
 	}
 	out, err := cmd.Output()
 	if err != nil {
@@ -65,7 +67,7 @@ func dialPairs(t *testing.T, network, address string, n int) (listener net.Liste
 // TestCountersOfLiveConnections opens connections and holds every counter against
 // nstat, and those of connections against what was done.
 func TestCountersOfLiveConnections(t *testing.T) {
-	if !inNamespace(t) {
+	if !alone.Namespace(t) {
 		return
 	}
 	const n = 137
@@ -125,7 +127,7 @@ func TestCountersOfLiveConnections(t *testing.T) {
 }
 
 func TestSockstatOfLiveConnections(t *testing.T) {
-	if !inNamespace(t) {
+	if !alone.Namespace(t) {
 		return
 	}
 	n, err := OpenNet()
@@ -181,7 +183,7 @@ func TestSockstatOfLiveConnections(t *testing.T) {
 
 // TestNetStaysInItsNamespace opens a Net in a namespace and reads it from outside.
 func TestNetStaysInItsNamespace(t *testing.T) {
-	if !inNamespace(t) {
+	if !alone.Namespace(t) {
 		return
 	}
 	there := make(chan *Net)

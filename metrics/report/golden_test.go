@@ -34,20 +34,26 @@ func TestTextMatchesTheGoldens(t *testing.T) {
 			if err := Text(&got, tt.doc, tt.style); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", tt.name+".golden")
-			if *update {
-				if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got.Bytes(), want) {
-				t.Errorf("%s differs; 'go test -update' writes it anew. got:\n%s\nwant:\n%s", path, got.Bytes(), want)
-			}
+			golden(t, tt.name, got.Bytes())
 		})
+	}
+}
+
+// golden compares with what the view showed when somebody last looked at it.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; 'go test -update' writes it anew. got:\n%s\nwant:\n%s", path, got, want)
 	}
 }
 

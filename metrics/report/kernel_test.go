@@ -3,8 +3,6 @@ package report
 import (
 	"bytes"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -75,19 +73,7 @@ func TestViewsMatchTheGoldens(t *testing.T) {
 			if err := draw(&got); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got.Bytes(), want) {
-				t.Errorf("%s differs; 'go test -update' writes it anew. got:\n%s\nwant:\n%s", path, got.Bytes(), want)
-			}
+			golden(t, name, got.Bytes())
 			if err := draw(fullDisk{}); err == nil {
 				t.Error("an error of the writer is lost")
 			}
