@@ -82,6 +82,17 @@ func Traps(h *metrics.Host) []metrics.Finding {
 			Evidence: []metrics.Value{{Name: t.key, Value: float64(t.value)}}, Remedies: []metrics.Remedy{t.remedy},
 		})
 	}
+	// The average over a minute lags behind, so it is no forecast of a run; who runs is told
+	// by the result how noisy the host was meanwhile.
+	if h.CPUs > 0 && h.Load[0] >= float64(h.CPUs) {
+		all = append(all, metrics.Finding{
+			Name:      "busy-host",
+			What:      fmt.Sprintf("%.1f processes wanted one of %d processors during the last minute.", h.Load[0], h.CPUs),
+			Evidence:  []metrics.Value{{Name: "load average", Value: h.Load[0]}},
+			Mechanism: "Others on the machine take processors and caches, which makes every number worse and none repeatable.",
+			Remedies:  []metrics.Remedy{{Do: "find them (top), and run when they are quiet", Cost: "time"}},
+		})
+	}
 	return all
 }
 

@@ -55,7 +55,7 @@ func Forecast(h *metrics.Host, l Load) []metrics.Finding {
 	var all []metrics.Finding
 	for _, look := range []func(*metrics.Host, *Load) *metrics.Finding{
 		portsWillRunOut, descriptorsWillRunOut, memoryWillRunOut, buffersWillRunOut, timeWaitWillFill, queueWillOverflow,
-		backlogIsCut, trackingWillFill, hostIsBusy,
+		backlogIsCut, trackingWillFill,
 	} {
 		if f := look(h, &l); f != nil {
 			all = append(all, *f)
@@ -312,19 +312,5 @@ func trackingWillFill(h *metrics.Host, l *Load) *metrics.Finding {
 			{Do: "do not track these connections (nft: notrack in a prerouting and an output chain of priority raw)", Cost: "no stateful rules and no NAT for them"},
 			{Do: "raise net.netfilter.nf_conntrack_max", Cost: "0.3 KB for each"},
 		},
-	}
-}
-
-func hostIsBusy(h *metrics.Host, _ *Load) *metrics.Finding {
-	// The average over a minute lags behind: a run that has just ended is in it.
-	if h.CPUs == 0 || h.Load[0] < 2*float64(h.CPUs) {
-		return nil
-	}
-	return &metrics.Finding{
-		Name:      "busy-host",
-		What:      fmt.Sprintf("%.1f processes wanted one of %d processors during the last minute.", h.Load[0], h.CPUs),
-		Evidence:  []metrics.Value{{Name: "load_before", Value: h.Load[0]}},
-		Mechanism: "Others on the machine take processors and caches, which makes every number worse and none repeatable.",
-		Remedies:  []metrics.Remedy{{Do: "find them (top), and run when they are quiet", Cost: "time"}},
 	}
 }

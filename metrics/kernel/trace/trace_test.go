@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -257,7 +258,8 @@ func TestRefused(t *testing.T) {
 	if err := unix.Prctl(unix.PR_CAPBSET_READ, unix.CAP_BPF, 0, 0, 0); err != nil {
 		alone.Needed(t, "capabilities")
 	}
-	// Without any capability.
+	// Without any capability, which are a thread's.
+	runtime.LockOSThread()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	if err := unix.Capset(&header, &none[0]); err != nil {
