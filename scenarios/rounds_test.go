@@ -57,7 +57,7 @@ func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side
 func TestAAgainstA(t *testing.T) {
 	for try := 1; ; try++ {
 		a := profile(t, "A")
-		table := compare.Make(compared(t, 8, "--count 600", Arm{Name: "A", Client: a, Server: a}, Arm{Name: "A again", Client: a, Server: a}))
+		table := compare.Make(compared(t, 6, "--count 600", Arm{Name: "A", Client: a, Server: a}, Arm{Name: "A again", Client: a, Server: a}))
 		wrong := ""
 		for _, r := range table.Rows {
 			if r.Deltas[0].Different {
@@ -78,7 +78,7 @@ func TestAAgainstA(t *testing.T) {
 func TestASettingThatMatters(t *testing.T) {
 	plain := profile(t, "plain")
 	few := profile(t, "few", "net.ipv4.tcp_max_tw_buckets=20")
-	sides := compared(t, 7, "--count 300", Arm{Name: "A", Client: plain, Server: plain}, Arm{Name: "client few", Client: few, Server: plain}, Arm{Name: "server few", Client: plain, Server: few})
+	sides := compared(t, 6, "--count 300", Arm{Name: "A", Client: plain, Server: plain}, Arm{Name: "client few", Client: few, Server: plain}, Arm{Name: "server few", Client: plain, Server: few})
 	for _, r := range compare.Make(sides).Rows {
 		if r.Metric != "time_wait.max" {
 			continue
