@@ -60,6 +60,8 @@ type Result struct {
 	Flags    []Flag    `json:"flags"`
 	// Expectations are present where the scenario or the command line has some.
 	Expectations []Expectation `json:"expectations,omitempty"`
+	// Verdict is present where the scenario claims something.
+	Verdict *Verdict `json:"verdict,omitempty"`
 	// Phases are present where a scenario has several: each is a result of its own, and
 	// the one around them is their sum.
 	Phases []Phase `json:"phases,omitempty"`

@@ -20,11 +20,19 @@ const (
 	SYNBurst = "syn-burst"
 )
 
+// names lists the catalogue: those to start from, and then the life of a connection from its
+// first segment to its last.
+var names = []string{
+	Short, Long, SYNBurst,
+	"syn-loss", "accept-overflow", "retransmit", "rst-close", "close-wait-leak", "fin-wait-2",
+	"time-wait-exhaustion", "port-search-cliff",
+}
+
 // Builtins returns the scenarios that come with the program, in the order in which they
 // are best read.
 func Builtins() []*Scenario {
 	var all []*Scenario
-	for _, name := range []string{Short, Long, SYNBurst} {
+	for _, name := range names {
 		all = append(all, builtin(name))
 	}
 	return all

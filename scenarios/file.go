@@ -19,6 +19,8 @@ type Scenario struct {
 	Name    string
 	Summary string
 	Why     string
+	// Phenomenon is what the scenario claims; nil where it claims nothing.
+	Phenomenon *Phenomenon
 	// Text is the file itself.
 	Text []byte
 
@@ -103,7 +105,7 @@ func ReadScenario(name string, r io.Reader) (*Scenario, error) {
 
 // read takes the keys of the file.
 func (s *Scenario) read(root mapping) error {
-	if err := root.only("name", "summary", "why", "run", "phases", "expect"); err != nil {
+	if err := root.only(append([]string{"name", "summary", "why", "run", "phases", "expect"}, phenomenonKeys...)...); err != nil {
 		return err
 	}
 	for key, to := range map[string]*string{"name": &s.Name, "summary": &s.Summary, "why": &s.Why} {
@@ -124,6 +126,9 @@ func (s *Scenario) read(root mapping) error {
 		return err
 	}
 	if s.expect, err = expectations(root); err != nil {
+		return err
+	}
+	if err := s.readPhenomenon(root); err != nil {
 		return err
 	}
 	phases, err := root.list("phases")
@@ -183,9 +188,12 @@ func settings(m mapping, key string) ([]setting, error) {
 	return inner.settings()
 }
 
-// expectations reads the list of expressions.
-func expectations(m mapping) ([]*Expectation, error) {
-	items, err := m.list("expect")
+// expectations reads the list of expressions that are to hold.
+func expectations(m mapping) ([]*Expectation, error) { return expectationsOf(m, "expect") }
+
+// expectationsOf reads a list of expressions.
+func expectationsOf(m mapping, key string) ([]*Expectation, error) {
+	items, err := m.list(key)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,9 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer
 	if err != nil {
 		return nil, err
 	}
-	v, err := NewVenue(arm.Link, arm.Client, arm.Server)
+	of := c.Scenario.Phenomenon
+	client, server := of.Profiles(arm.Client, arm.Server)
+	v, err := NewVenue(of.LinkUnder(arm.Link), client, server)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +97,7 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer
 		}
 	}
 	if c.Strict {
-		if err := v.Strict(arm.Client, arm.Server); err != nil {
+		if err := v.Strict(client, server); err != nil {
 			return nil, err
 		}
 	}

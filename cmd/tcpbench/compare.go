@@ -227,8 +227,14 @@ func (o *compareOptions) arms() ([]scenarios.Arm, error) {
 			arms, err = ablated(arms)
 		}
 	}
+	named := map[string]int{}
 	for i := range arms {
 		arms[i].Link = o.link.both()
+		// A profile may be compared with itself; what is saved must not be overwritten.
+		named[arms[i].Name]++
+		if n := named[arms[i].Name]; n > 1 {
+			arms[i].Name = fmt.Sprintf("%s (%d)", arms[i].Name, n)
+		}
 	}
 	switch {
 	case err != nil:

@@ -127,8 +127,8 @@ func setOn(p *lab.Profile, set []string) error {
 	return nil
 }
 
-// venue makes the lab.
-func (o *labOptions) venue(c *cobra.Command) (*scenarios.Venue, error) {
+// venue makes the lab, as a scenario wants it that claims something.
+func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenarios.Venue, error) {
 	if err := o.machine.rooted(); err != nil {
 		return nil, err
 	}
@@ -136,7 +136,8 @@ func (o *labOptions) venue(c *cobra.Command) (*scenarios.Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := scenarios.NewVenue(o.link.both(), client, server)
+	client, server = of.Profiles(client, server)
+	v, err := scenarios.NewVenue(of.LinkUnder(o.link.both()), client, server)
 	if err != nil {
 		return nil, exit{exitFailed, err}
 	}
@@ -212,13 +213,13 @@ func newLabScenario(s *scenarios.Scenario) *cobra.Command {
 }
 
 // settle makes the lab of a run and gives it to all its stages.
-func (o *labOptions) settle(c *cobra.Command, stages []scenarios.Stage) (leave func() error, err error) {
+func (o *labOptions) settle(c *cobra.Command, of *scenarios.Phenomenon, stages []scenarios.Stage) (leave func() error, err error) {
 	for _, s := range stages {
 		if s.Plan.Server == nil {
 			return nil, usage("--target: in a lab there is nobody but the run's own server: leave it out")
 		}
 	}
-	v, err := o.venue(c)
+	v, err := o.venue(c, of)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 			if err, done := inOwnUsers(c); done {
 				return err
 			}
-			v, err := l.venue(c)
+			v, err := l.venue(c, nil)
 			if err != nil {
 				return err
 			}

@@ -21,13 +21,14 @@ import (
 
 // The exit codes, as the help and docs/exit-codes.md tell them.
 const (
-	exitFine        = 0
-	exitFailed      = 1 // the run could not be made, or its result cannot be believed
-	exitUsage       = 2
-	exitNothing     = 3 // it was made, and no connection succeeded
-	exitUnmet       = 4 // it was made, and an expectation did not hold
-	exitInterrupted = 130
-	exitTerminated  = 143
+	exitFine          = 0
+	exitFailed        = 1 // the run could not be made, or its result cannot be believed
+	exitUsage         = 2
+	exitNothing       = 3 // it was made, and no connection succeeded
+	exitUnmet         = 4 // it was made, and an expectation did not hold
+	exitNotReproduced = 5 // it was made, and did not show what its scenario claims
+	exitInterrupted   = 130
+	exitTerminated    = 143
 )
 
 // exit is an error that decides the exit code. A nil err says nothing on stderr.
@@ -105,7 +106,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 	root.SetVersionTemplate("tcpbench {{.Version}}\n")
 	root.SetUsageTemplate(root.UsageTemplate() + `
 Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded,
-4 an expectation did not hold, 130 interrupted, 143 terminated.
+4 an expectation did not hold, 5 not reproduced, 130 interrupted, 143 terminated.
 `)
 	return root
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
@@ -153,15 +154,19 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) (failed er
 	if err != nil {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
-	if o.in != nil {
+	in := o.in
+	if in == nil && s.Phenomenon != nil { // what it claims is to be seen in a lab of its own
+		in = &labOptions{profile: lab.KernelDefault}
+	}
+	if in != nil {
 		if err, done := inOwnUsers(c); done {
 			return err
 		}
 	}
 	// From here on a signal ends the run in order: this machine may be changed.
 	defer onSignals(stop)()
-	if o.in != nil {
-		leave, err := o.in.settle(c, stages)
+	if in != nil {
+		leave, err := in.settle(c, s.Phenomenon, stages)
 		if err != nil {
 			return err
 		}
@@ -177,6 +182,9 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) (failed er
 	view.end()
 	if err != nil {
 		return exit{exitFailed, err}
+	}
+	if s.Phenomenon != nil {
+		result.Verdict = s.Phenomenon.Judge(result)
 	}
 	var saved error
 	if result.Attempted > 0 { // an earlier result is worth more than a document about nothing
@@ -209,10 +217,23 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 	switch {
 	case asSignalled(ctx, &caught):
 		return exit{caught.code(), nil}
+	case r.Verdict != nil && !r.Flagged("invalid"):
+		return judged(r)
 	case r.Succeeded == 0 && !r.Expects(): // who expects failures has said so
 		return exit{exitNothing, nil}
 	case r.Flagged("invalid"), r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
+	case !r.Met():
+		return exit{exitUnmet, nil}
+	}
+	return nil
+}
+
+// judged chooses the exit code of a run whose scenario claims something.
+func judged(r *metrics.Result) error {
+	switch {
+	case !r.Verdict.Reproduced:
+		return exit{exitNotReproduced, nil}
 	case !r.Met():
 		return exit{exitUnmet, nil}
 	}

@@ -91,19 +91,34 @@ func newList() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			type line struct {
-				Name    string `json:"name"`
-				Summary string `json:"summary"`
+				Name    string  `json:"name"`
+				Summary string  `json:"summary"`
+				Claim   string  `json:"claim,omitempty"`
+				TakesS  float64 `json:"takes_s,omitempty"`
+				Needs   string  `json:"needs,omitempty"`
 			}
 			lines := []line{}
 			for _, s := range scenarios.Builtins() {
-				lines = append(lines, line{s.Name, s.Summary})
+				l := line{Name: s.Name, Summary: s.Summary}
+				if p := s.Phenomenon; p != nil {
+					l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
+				}
+				lines = append(lines, l)
 			}
 			if format == "json" {
 				return writeJSON(c.OutOrStdout(), lines)
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
 			for _, l := range lines {
-				fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Summary)
+				takes := ""
+				if l.TakesS > 0 {
+					takes = fmt.Sprintf("%.0f s", l.TakesS)
+				}
+				if takes == "" { // a line without a claim ends with its summary
+					fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Summary)
+					continue
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, l.Needs)
 			}
 			return w.Flush()
 		},

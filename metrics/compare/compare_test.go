@@ -2,9 +2,11 @@ package compare
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -66,6 +68,41 @@ func TestFalseAlarms(t *testing.T) {
 	}
 	if wrong == 0 {
 		t.Error("no false alarm in so many tables: does it ever show anything?")
+	}
+}
+
+// The same with the noise of a real machine: runs of one and the same thing, of which any ten
+// are compared with any other ten. testdata/record says how they were recorded.
+func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
+	text, err := os.ReadFile("testdata/recorded.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []*metrics.Result
+	if err := json.Unmarshal(text, &runs); err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) < 40 {
+		t.Fatalf("%d runs are too few", len(runs))
+	}
+	random := rand.New(rand.NewPCG(11, 12))
+	const tables = 1000
+	wrong := 0
+	for range tables {
+		random.Shuffle(len(runs), func(i, k int) { runs[i], runs[k] = runs[k], runs[i] })
+		table := Make([]Side{{"A", runs[:10]}, {"A", runs[10:20]}})
+		if len(table.Rows) < 10 {
+			t.Fatalf("%d rows of a real run", len(table.Rows))
+		}
+		for _, r := range table.Rows {
+			if r.Deltas[0].Different {
+				wrong++
+				break
+			}
+		}
+	}
+	if limit := tables*(1-Confidence) + 3*math.Sqrt(tables*Confidence*(1-Confidence)); float64(wrong) > limit {
+		t.Errorf("%d of %d tables show a difference where there is none; %.0f may", wrong, tables, limit)
 	}
 }
 

@@ -67,6 +67,7 @@ func (p *page) flush(w io.Writer) error {
 
 // whole draws one result.
 func (p *page) whole(r *metrics.Result) {
+	p.claim(r.Verdict)
 	p.headline(r)
 	p.lab(r.Lab)
 	p.tally(r)
@@ -78,4 +79,5 @@ func (p *page) whole(r *metrics.Result) {
 	p.verdict(r)
 	p.findings(r.Findings)
 	p.expectations(r.Expectations)
+	p.reproduced(r)
 }

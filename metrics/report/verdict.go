@@ -1,0 +1,90 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+// claim tells what the run is to show.
+func (p *page) claim(v *metrics.Verdict) {
+	if v != nil {
+		p.entry("claim", label, strings.Fields(clean(v.Claim)))
+		p.line("")
+	}
+}
+
+// verdict tells whether it did, by which evidence, and what that means.
+func (p *page) reproduced(r *metrics.Result) {
+	v := r.Verdict
+	if v == nil {
+		return
+	}
+	p.timelines(r)
+	p.line("")
+	if v.Reproduced {
+		p.line(p.paint(success, "REPRODUCED"))
+	} else {
+		p.line(p.paint(failure, "NOT REPRODUCED"))
+	}
+	p.expectations(v.Evidence)
+	if v.Production != "" {
+		p.line("")
+		p.entry("in use", label, strings.Fields(clean(v.Production)))
+	}
+}
+
+// timelines draws how many sockets there were in each state, on either end.
+func (p *page) timelines(r *metrics.Result) {
+	const head = 24
+	for i := range r.Kernel {
+		t := &r.Kernel[i].Timeline
+		if len(t.T) < 2 {
+			continue
+		}
+		var names []string
+		for _, name := range slices.Sorted(maps.Keys(t.Sockets)) {
+			side, state, _ := strings.Cut(name, ".")
+			own := r.Kernel[i].Of == side || r.Kernel[i].Of == "both"
+			if own && state != "LISTEN" && slices.Max(append([]int64{0}, t.Sockets[name]...)) > 0 {
+				names = append(names, name)
+			}
+		}
+		if len(names) == 0 {
+			continue
+		}
+		p.line("")
+		p.line(p.paint(label, fmt.Sprintf("sockets of the %s, from %.1f s to %.1f s", clean(r.Kernel[i].Of), t.T[0], t.T[len(t.T)-1])))
+		for _, name := range names {
+			column := t.Sockets[name]
+			most := slices.Max(column)
+			tail := " up to " + Count(most)
+			p.line("  " + p.paint(label, pad(clean(name), head)) + spark(column, max(10, p.width-head-2-columns(tail))) + tail)
+		}
+	}
+}
+
+var bars = []rune(" ▁▂▃▄▅▆▇█")
+
+// spark draws a series in so many columns, each as high as the largest value in it.
+func spark(series []int64, width int) string {
+	width = min(width, len(series))
+	most := slices.Max(series)
+	if width == 0 || most <= 0 {
+		return ""
+	}
+	var b strings.Builder
+	for c := range width {
+		part := series[c*len(series)/width : max(c*len(series)/width+1, (c+1)*len(series)/width)]
+		v := max(slices.Max(part), 0)
+		bar := int(v * int64(len(bars)-1) / most)
+		if v > 0 {
+			bar = max(bar, 1)
+		}
+		b.WriteRune(bars[bar])
+	}
+	return b.String()
+}
