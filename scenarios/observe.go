@@ -12,7 +12,8 @@ import (
 	"tcpbench/metrics/kernel/trace"
 )
 
-// observation watches the kernel beside a run, in one network namespace. It has a thread of its own, whose processor time is the cost that the result states.
+// observation watches the kernel beside a run, in one network namespace. It has a thread of
+// its own, whose processor time is the cost that the result states.
 type observation struct {
 	began time.Time
 	zero  atomic.Int64 // when the measured time began, in nanoseconds since began

@@ -34,18 +34,16 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 
 // Needs are what a machine must have for it, besides namespaces.
 func (p *Phenomenon) Needs() string {
-	for _, i := range []*lab.Impairment{&p.Link.ToServer, &p.Link.ToClient} {
-		if i.Loss > 0 || i.Every > 0 || len(i.Drop) > 0 {
-			return "lab, nftables"
-		}
+	if p.Link.ToServer.Filters() || p.Link.ToClient.Filters() {
+		return "lab, nftables"
 	}
 	return "lab"
 }
 
-// Under is a profile on top of the scenario's own settings, which it may so take the
-// mechanism from. Nil is a scenario that claims nothing and has none.
-func (p *Phenomenon) Under(own []lab.Setting, profile *lab.Profile) *lab.Profile {
-	if p == nil || len(own) == 0 {
+// under is a profile on top of a scenario's own settings, from which it may so take the
+// mechanism.
+func under(own []lab.Setting, profile *lab.Profile) *lab.Profile {
+	if len(own) == 0 {
 		return profile
 	}
 	whole := &lab.Profile{Name: "the scenario's own"}
@@ -58,12 +56,13 @@ func (p *Phenomenon) Under(own []lab.Setting, profile *lab.Profile) *lab.Profile
 	return whole
 }
 
-// Profiles are what the hosts of the lab are given under these.
+// Profiles are what the hosts of the lab are given where these are asked for. Nil is a
+// scenario that claims nothing, and has no settings of its own.
 func (p *Phenomenon) Profiles(client, server *lab.Profile) (*lab.Profile, *lab.Profile) {
 	if p == nil {
 		return client, server
 	}
-	return p.Under(p.Client, client), p.Under(p.Server, server)
+	return under(p.Client, client), under(p.Server, server)
 }
 
 // LinkUnder is the scenario's link, but for the directions that another says something of.
@@ -144,10 +143,10 @@ func (p *Phenomenon) readLab(root mapping) error {
 	}
 	for key, to := range map[string]*lab.Impairment{"to-server": &p.Link.ToServer, "to-client": &p.Link.ToClient} {
 		text, err := m.text(key)
-		if err != nil || text == "" {
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
+		}
+		if _, ok := m.find(key); !ok {
 			continue
 		}
 		if *to, err = lab.ParseImpairment(text); err != nil {

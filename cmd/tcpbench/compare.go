@@ -141,7 +141,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 			return usage("--target: in a lab there is nobody but the run's own server: leave it out")
 		}
 	}
-	if err, done := inOwnUsers(c); done {
+	if err, done := inOwnUsers(c, s); done {
 		return err
 	}
 	if err := o.machine.ask(c, arms); err != nil {

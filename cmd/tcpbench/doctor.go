@@ -59,6 +59,9 @@ Exit code 4 says that something will go wrong.`,
 		return examine(c, s, *format)
 	}
 	for _, s := range scenarios.Builtins() {
+		if s.Phenomenon != nil {
+			continue // it runs in a lab, with settings of its own
+		}
 		sub := &cobra.Command{
 			Use:   s.Name,
 			Short: "What the scenario " + s.Name + " will meet on this host",
@@ -90,6 +93,9 @@ type prognosis struct {
 
 // examine tells what a scenario will meet on this host.
 func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
+	if s.Phenomenon != nil {
+		return usage("doctor: %s runs in a lab with settings of its own, not with this host's: tcpbench run %s shows what comes of them", s.Name, s.Name)
+	}
 	stages, err := s.Stages(context.Background(), scenarios.Overrides(c.Flags()))
 	if err != nil {
 		return exit{exitUsage, err}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -164,7 +165,7 @@ func newLab() *cobra.Command {
 		GroupID: "main",
 		Long: `Run a scenario in a lab: a client and a server in network namespaces of their own, with a link
 between them and the kernel settings of a profile. The host is not touched, whatever the
-profile says, and nothing of the lab stays behind, however the run ends.
+profile says (but for --on-host), and nothing of the lab stays behind, however the run ends.
 
 It needs no root where the kernel allows user namespaces. The flags are those of tcpbench
 run; the server is always the run's own.`,
@@ -230,9 +231,13 @@ func (o *labOptions) settle(c *cobra.Command, of *scenarios.Phenomenon, stages [
 }
 
 // inOwnUsers makes labs possible for who is not root, by running this command again. done
-// tells that it has been run.
-func inOwnUsers(c *cobra.Command) (err error, done bool) {
-	code, done, err := lab.Own(os.Stdin, c.OutOrStdout(), c.ErrOrStderr())
+// tells that it has been run. A scenario that was read from stdin is handed on; nil is none.
+func inOwnUsers(c *cobra.Command, s *scenarios.Scenario) (err error, done bool) {
+	in := c.InOrStdin()
+	if s != nil && c.Flags().Arg(0) == "-" {
+		in = bytes.NewReader(s.Text)
+	}
+	code, done, err := lab.Own(in, c.OutOrStdout(), c.ErrOrStderr())
 	switch {
 	case err != nil:
 		return exit{exitFailed, fmt.Errorf("make a lab: %w", err)}, true

@@ -42,7 +42,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 		},
 		ValidArgs: []string{"client", "server"},
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			if err, done := inOwnUsers(c); done {
+			if err, done := inOwnUsers(c, nil); done {
 				return err
 			}
 			v, err := l.venue(c, nil)

@@ -159,7 +159,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) (failed er
 		in = &labOptions{profile: lab.KernelDefault}
 	}
 	if in != nil {
-		if err, done := inOwnUsers(c); done {
+		if err, done := inOwnUsers(c, s); done {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) (failed er
 	if err != nil {
 		return exit{exitFailed, err}
 	}
-	if s.Phenomenon != nil {
+	if s.Phenomenon != nil && !result.Flagged("interrupted") { // half a run shows nothing
 		result.Verdict = s.Phenomenon.Judge(result)
 	}
 	var saved error
@@ -217,22 +217,11 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 	switch {
 	case asSignalled(ctx, &caught):
 		return exit{caught.code(), nil}
-	case r.Verdict != nil && !r.Flagged("invalid"):
-		return judged(r)
-	case r.Succeeded == 0 && !r.Expects(): // who expects failures has said so
+	case r.Succeeded == 0 && !r.Expects() && r.Verdict == nil: // who expects failures has said so
 		return exit{exitNothing, nil}
 	case r.Flagged("invalid"), r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
-	case !r.Met():
-		return exit{exitUnmet, nil}
-	}
-	return nil
-}
-
-// judged chooses the exit code of a run whose scenario claims something.
-func judged(r *metrics.Result) error {
-	switch {
-	case !r.Verdict.Reproduced:
+	case r.Verdict != nil && !r.Verdict.Reproduced:
 		return exit{exitNotReproduced, nil}
 	case !r.Met():
 		return exit{exitUnmet, nil}

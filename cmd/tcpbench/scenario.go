@@ -50,7 +50,7 @@ func loadScenario(c *cobra.Command, name string) (*scenarios.Scenario, error) {
 		return readScenario("stdin", c)
 	}
 	if !strings.ContainsAny(name, "/.") {
-		return findBuiltin("run", name)
+		return findBuiltin(c.Name(), name)
 	}
 	return readScenario(name, c)
 }

@@ -26,6 +26,7 @@ type wire struct {
 	queue         chan packet
 	buffers       sync.Pool
 	overflows     atomic.Uint64
+	ended         <-chan struct{}
 
 	mu   sync.Mutex
 	late *metrics.Recorder
@@ -43,9 +44,9 @@ const mostQueued = 1 << 16
 // largestPacket is more than the MTU of a TUN device.
 const largestPacket = 2048
 
-func newWire(from, to *os.File, i *Impairment) *wire {
+func newWire(from, to *os.File, i *Impairment, ended <-chan struct{}) *wire {
 	return &wire{
-		from: from, to: to, delay: i.Delay, jitter: i.Jitter, queue: make(chan packet, mostQueued), late: metrics.NewRecorder(),
+		from: from, to: to, ended: ended, delay: i.Delay, jitter: i.Jitter, queue: make(chan packet, mostQueued), late: metrics.NewRecorder(),
 		buffers: sync.Pool{New: func() any { return new([largestPacket]byte) }},
 	}
 }
@@ -77,6 +78,10 @@ func (w *wire) take() {
 	}
 }
 
+// roughly is the end of a wait that is slept to the microsecond; what comes before it can be
+// ended by the lab's end.
+const roughly = 5 * time.Millisecond
+
 // give writes packets when they are due. It sleeps on a thread of its own: the runtime's
 // timers are late by up to a millisecond where nothing else is to be done.
 func (w *wire) give() {
@@ -84,7 +89,17 @@ func (w *wire) give() {
 	defer runtime.UnlockOSThread()
 	// The kernel may be 50 µs late otherwise. Where it refuses, it is.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for p := range w.queue {
+		if wait := time.Until(p.due); wait > roughly {
+			timer.Reset(wait - roughly)
+			select {
+			case <-timer.C:
+			case <-w.ended:
+				return
+			}
+		}
 		for wait := time.Until(p.due); wait > 0; wait = time.Until(p.due) {
 			request := unix.NsecToTimespec(int64(wait))
 			_ = unix.Nanosleep(&request, nil) // a signal that ends it is no reason to be early
@@ -92,8 +107,8 @@ func (w *wire) give() {
 		late := time.Since(p.due)
 		_, err := w.to.Write(p.buffer[:p.length])
 		w.buffers.Put(p.buffer)
-		if err != nil && errors.Is(err, os.ErrClosed) {
-			continue // the lab is closed, and the queue is about to end
+		if errors.Is(err, os.ErrClosed) {
+			return // the lab has ended
 		}
 		w.mu.Lock()
 		w.late.Record(int64(late))

@@ -187,5 +187,5 @@ func (i Impairment) String() string {
 	return strings.Join(parts, ",")
 }
 
-// filters tells whether packets are lost on purpose.
-func (i *Impairment) filters() bool { return i.Loss > 0 || i.Every > 0 || len(i.Drop) > 0 }
+// Filters tells whether packets are lost on purpose, which takes nftables.
+func (i *Impairment) Filters() bool { return i.Loss > 0 || i.Every > 0 || len(i.Drop) > 0 }

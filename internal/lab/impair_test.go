@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"tcpbench/internal/alone"
 )
 
 func TestParseImpairment(t *testing.T) {
@@ -229,4 +231,25 @@ func FuzzParseImpairment(f *testing.F) {
 			t.Errorf("%q: %+v", text, i)
 		}
 	})
+}
+
+// A lab ends at once, whatever is still under way in it.
+func TestALabEndsWithPacketsUnderWay(t *testing.T) {
+	l, err := New(Link{ToServer: parsed(t, "delay=1m")})
+	if err != nil {
+		alone.Needed(t, err.Error())
+	}
+	if err := dialFrom(l.Client, "", "198.18.255.1:9000"); err == nil {
+		t.Error("connected within no time")
+	}
+	ended := make(chan error)
+	go func() { ended <- l.Close() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for packets that nobody will read")
+	}
 }

@@ -31,6 +31,7 @@ type Lab struct {
 	toServer, toClient *wire // nil where nothing is delayed
 	devices            []*os.File
 	carrying           sync.WaitGroup
+	ended              chan struct{} // closed when nothing is to be carried any more
 }
 
 // Link is the two directions of the link between the hosts.
@@ -70,7 +71,7 @@ const sourceCount = 254
 // where the kernel allows that.
 func New(link Link) (*Lab, error) {
 	l := &Lab{
-		Link:   link,
+		Link: link, ended: make(chan struct{}),
 		Client: &Host{Name: "client", V4: clientV4.Addr(), V6: clientV6.Addr()},
 		Server: &Host{Name: "server", V4: serverV4.Addr(), V6: serverV6.Addr()},
 	}
@@ -86,6 +87,9 @@ func New(link Link) (*Lab, error) {
 // Close lets go of the lab. The kernel takes it away when its last process has ended.
 func (l *Lab) Close() error {
 	var errs []error
+	if l.devices != nil {
+		close(l.ended)
+	}
 	for _, d := range l.devices {
 		errs = append(errs, d.Close())
 	}
@@ -189,7 +193,7 @@ func (l *Lab) build() error {
 	if err := configure(server, serverDevice, serverV4, serverV6, nil); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	if err := introduce(client, server, !delayed); err != nil {
+	if err := l.introduce(client, server, !delayed); err != nil {
 		return err
 	}
 	return l.impair(client, server)
@@ -207,8 +211,8 @@ func (l *Lab) layWires() error {
 		}
 		l.devices = append(l.devices, d)
 	}
-	l.toServer = newWire(l.devices[0], l.devices[1], &l.Link.ToServer)
-	l.toClient = newWire(l.devices[1], l.devices[0], &l.Link.ToClient)
+	l.toServer = newWire(l.devices[0], l.devices[1], &l.Link.ToServer, l.ended)
+	l.toClient = newWire(l.devices[1], l.devices[0], &l.Link.ToClient, l.ended)
 	for _, w := range []*wire{l.toServer, l.toClient} {
 		l.carrying.Go(w.take)
 		l.carrying.Go(w.give)
@@ -224,7 +228,7 @@ func (l *Lab) impair(client, server *netlink.Handle) error {
 		device   string
 		receiver *Host
 	}{{&l.Link.ToServer, client, clientDevice, l.Server}, {&l.Link.ToClient, server, serverDevice, l.Client}} {
-		if d.how.filters() {
+		if d.how.Filters() {
 			if err := d.receiver.lose(d.how); err != nil {
 				return err
 			}
@@ -259,7 +263,7 @@ func (l *Lab) Carried() (toServer, toClient Carried, err error) {
 		wire     *wire
 		to       *Carried
 	}{{&l.Link.ToServer, l.Server, l.toServer, &toServer}, {&l.Link.ToClient, l.Client, l.toClient, &toClient}} {
-		if d.how.filters() {
+		if d.how.Filters() {
 			if d.to.Lost, err = d.receiver.lost(); err != nil {
 				return toServer, toClient, err
 			}
@@ -318,7 +322,7 @@ func configure(n *netlink.Handle, device string, v4, v6 netip.Prefix, more []net
 
 // introduce tells each host the other's link address, where they have any, so that no
 // first packet waits for an answer to who has it, and the server the way to nobody.
-func introduce(client, server *netlink.Handle, addressed bool) error {
+func (l *Lab) introduce(client, server *netlink.Handle, addressed bool) error {
 	c, err := client.LinkByName(clientDevice)
 	if err != nil {
 		return err
@@ -344,11 +348,7 @@ func introduce(client, server *netlink.Handle, addressed bool) error {
 	if err := know(client, c, serverV4.Addr(), s.Attrs().HardwareAddr); err != nil {
 		return err
 	}
-	clients := []netip.Addr{clientV4.Addr()}
-	for a := firstSource; len(clients) <= sourceCount; a = a.Next() {
-		clients = append(clients, a)
-	}
-	for _, a := range clients {
+	for _, a := range append([]netip.Addr{l.Client.V4}, l.Client.Sources...) {
 		if err := know(server, s, a, c.Attrs().HardwareAddr); err != nil {
 			return err
 		}
