@@ -150,6 +150,7 @@ func mergeSeconds(parts []second) (metrics.Interval, error) {
 		sum.Succeeded += p.Succeeded
 		sum.Failed += p.Failed
 		sum.InFlight += p.InFlight
+		sum.Calls.Add(p.Calls)
 		if p.Connect.Count > 0 {
 			connects = append(connects, p.Connect)
 		}

@@ -53,6 +53,7 @@ type evidence struct {
 	sampled     uint64       // connections established
 	sampledEnds uint64       // connections that played their script
 	tcp         metrics.TCPSample
+	calls       metrics.Calls
 	exhausted   *space // of the first connect() that found no free four-tuple
 	exhaustedAt int64
 	spell       int64 // since when there is none; zero while there is
@@ -60,6 +61,9 @@ type evidence struct {
 
 // noteExhaustion: the last space that was tried had no free four-tuple.
 func (l *loop) noteExhaustion() {
+	if l.measuring {
+		l.calls.Exhausted++
+	}
 	if l.exhausted == nil {
 		l.exhausted, l.exhaustedAt = l.tried, l.now
 	}

@@ -63,6 +63,8 @@ func (l *loop) connect(slot int32) {
 	l.endSpell(returned)
 	if c.measured {
 		l.hist.connectCall.Record(returned - c.began)
+		l.calls.Made++
+		l.calls.NS += returned - c.began
 		if l.upperHalf.Load() {
 			l.hist.connectCallUpper.Record(returned - c.began)
 		}

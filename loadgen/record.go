@@ -58,6 +58,7 @@ type interval struct {
 	end                          int64
 	connect                      *metrics.Recorder
 	attempted, succeeded, failed uint64 // when it began
+	calls                        metrics.Calls
 }
 
 // second is an interval of one loop that is over.
@@ -159,6 +160,7 @@ func (l *loop) endInterval() {
 			l.interval.connect = spare
 			l.interval.attempted, l.interval.succeeded, l.interval.failed =
 				l.attempted, s.Succeeded+l.interval.succeeded, s.Failed+l.interval.failed
+			l.interval.calls = l.calls
 		default:
 			l.spares <- spare
 		}
@@ -180,6 +182,7 @@ func (l *loop) takeSecond(end int64) second {
 		Succeeded: succeeded - l.interval.succeeded,
 		Failed:    failed - l.interval.failed,
 		InFlight:  l.inFlight(),
+		Calls:     l.calls.Since(l.interval.calls),
 	}}
 }
 

@@ -160,10 +160,10 @@ func TestMergeIntervals(t *testing.T) {
 		{
 			"two clients",
 			[]Interval{
-				{Index: 3, EndNS: 4e9, Attempted: 5, Succeeded: 3, Failed: 1, InFlight: 1, Connect: connect(10, 20, 30)},
-				{Index: 3, EndNS: 4.5e9, Attempted: 2, Succeeded: 2, InFlight: 2, Connect: connect(40, 1_000)},
+				{Index: 3, EndNS: 4e9, Attempted: 5, Succeeded: 3, Failed: 1, InFlight: 1, Calls: Calls{Made: 3, NS: 50, Exhausted: 1}, Connect: connect(10, 20, 30)},
+				{Index: 3, EndNS: 4.5e9, Attempted: 2, Succeeded: 2, InFlight: 2, Calls: Calls{Made: 2, NS: 50, Exhausted: 4}, Connect: connect(40, 1_000)},
 			},
-			Row{T: 4.5, Attempted: 7, Succeeded: 5, Failed: 1, InFlight: 3, ConnectP50: 30, ConnectP99: 1_000, ConnectMax: 1_000},
+			Row{T: 4.5, Attempted: 7, Succeeded: 5, Failed: 1, InFlight: 3, ConnectP50: 30, ConnectP99: 1_000, ConnectMax: 1_000, ConnectCallMean: 20, Exhausted: 5},
 		},
 		{
 			"one of two was idle",

@@ -145,6 +145,11 @@ type Row struct {
 	ConnectP50 int64   `json:"connect_p50"`
 	ConnectP99 int64   `json:"connect_p99"`
 	ConnectMax int64   `json:"connect_max"`
+	// ConnectCallMean is the mean time inside connect(). Beside the timeline's ports of the
+	// fullest space it shows what the port search costs.
+	ConnectCallMean int64 `json:"connect_call_mean"`
+	// Exhausted is how many connect() calls found no free four-tuple.
+	Exhausted uint64 `json:"exhausted"`
 }
 
 // Population is what became of a number of connections that were to be held.

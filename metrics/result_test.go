@@ -35,7 +35,7 @@ func sampleResult(t testing.TB) *Result {
 			Connect:   export(t, recorderOf([]int64{10, 20, 4_000_000_000})),
 			CloseTime: export(t, NewRecorder()),
 		},
-		Series: []Row{{T: 1, Attempted: 6, Succeeded: 3, Failed: 2, InFlight: 1, ConnectP50: 20, ConnectP99: 4e9, ConnectMax: 4e9}},
+		Series: []Row{{T: 1, Attempted: 6, Succeeded: 3, Failed: 2, InFlight: 1, ConnectP50: 20, ConnectP99: 4e9, ConnectMax: 4e9, ConnectCallMean: 7, Exhausted: 8}},
 		CPU:    CPU{Client: &Usage{UserS: 0.1, SystemS: 0.2, PerConnection: 60_000}, HostBusy: 0.5},
 		Server: &ServerReport{Accepted: 3, Exchanges: 3, Closed: map[string]uint64{"completed": 3}},
 		Checks: []Check{{Name: "accepted", OK: true, Detail: "3 = 3"}},

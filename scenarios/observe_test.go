@@ -47,6 +47,11 @@ func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
 	if spells := r.Histograms[metrics.Exhausted]; spells.Count == 0 || spells.Max < int64(0.5e9) {
 		t.Errorf("spells without a port: %d, the longest %d ns", spells.Count, spells.Max)
 	}
+	// Second by second: what connect() takes while there are ports, and what it misses after.
+	early, late := r.Series[0], r.Series[len(r.Series)-1]
+	if early.ConnectCallMean == 0 || early.Exhausted != 0 || late.ConnectCallMean != 0 || late.Exhausted == 0 {
+		t.Errorf("the first second %+v, the last %+v", early, late)
+	}
 	// The half with the port search: whoever came then is apart.
 	if upper := r.Histograms[metrics.ConnectCallUpper].Count; upper < 300 || upper > 520 {
 		t.Errorf("%d of the last 500 connects in the upper half", upper)

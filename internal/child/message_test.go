@@ -68,7 +68,7 @@ func full() []Message {
 		{Type: Stop},
 		{Type: Ready, Addrs: addrs},
 		{Type: Phase, Phase: loadgen.Draining},
-		{Type: Interval, Interval: &metrics.Interval{Index: 1, EndNS: 2, Attempted: 3, Succeeded: 4, Failed: 5, InFlight: 6, Connect: h}},
+		{Type: Interval, Interval: &metrics.Interval{Index: 1, EndNS: 2, Attempted: 3, Succeeded: 4, Failed: 5, InFlight: 6, Calls: metrics.Calls{Made: 7, NS: 8, Exhausted: 9}, Connect: h}},
 		{Type: Sampled, Usage: usage},
 		{Type: Sampled, Usage: &served},
 		{Type: Done, Report: &metrics.ClientReport{
