@@ -21,6 +21,8 @@ type LabLink struct {
 	// LateP99 is how far behind their time delayed packets were, in nanoseconds, one in a
 	// hundred aside.
 	LateP99 int64 `json:"late_p99"`
+	// Netem tells that the kernel delayed the packets, which does not tell how late they were.
+	Netem bool `json:"netem,omitempty"`
 }
 
 // LabHost is one of the two.

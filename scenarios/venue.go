@@ -128,7 +128,7 @@ func (v *Venue) report() (*metrics.Lab, error) {
 		if d.how.String() == "" {
 			continue
 		}
-		*d.to = &metrics.LabLink{Impairment: d.how.String(), Lost: d.was.Lost, Overflows: d.was.Overflows}
+		*d.to = &metrics.LabLink{Impairment: d.how.String(), Lost: d.was.Lost, Overflows: d.was.Overflows, Netem: d.was.Netem}
 		if d.was.Late != nil {
 			(*d.to).LateP99 = d.was.Late.P99
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -90,21 +89,4 @@ func (h *Host) lost() (n uint64, err error) {
 		}
 	}
 	return n, nil
-}
-
-// shape bounds the rate of what leaves by a device: a token bucket that holds a hundredth
-// of a second, and a queue of a tenth (tc-tbf(8)).
-func shape(n *netlink.Handle, device netlink.Link, rate uint64) error {
-	bytes := rate / 8
-	bucket := max(bytes/100, 5*1514)
-	limit := bucket + max(bytes/10, 20*1514)
-	err := n.QdiscAdd(&netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: device.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-		Rate:       bytes, Limit: uint32(min(limit, math.MaxUint32)),
-		Buffer: netlink.Xmittime(bytes, uint32(min(bucket, math.MaxUint32))),
-	})
-	if err != nil {
-		return fmt.Errorf("bound the rate (does this kernel have sch_tbf?): %w", err)
-	}
-	return nil
 }

@@ -17,7 +17,7 @@ import (
 
 // Packets are delayed by carrying them by hand: each host has a TUN device in place of the
 // end of a link, and a goroutine for each direction takes packets from one and puts them into
-// the other when their time has come. That works on every kernel; many have no netem.
+// the other when their time has come. That works where the kernel has no netem.
 
 // wire carries packets in one direction.
 type wire struct {
@@ -27,6 +27,7 @@ type wire struct {
 	buffers       sync.Pool
 	overflows     atomic.Uint64
 	ended         <-chan struct{}
+	gate          *Gate // nil where nobody looks
 
 	mu   sync.Mutex
 	late *metrics.Recorder
@@ -37,6 +38,8 @@ type packet struct {
 	length int
 	due    time.Time
 }
+
+func (p *packet) bytes() []byte { return p.buffer[:p.length] }
 
 // mostQueued is how many packets are under way at once in a direction; further ones are lost.
 const mostQueued = 1 << 16
@@ -53,28 +56,40 @@ func newWire(from, to *os.File, i *Impairment, ended <-chan struct{}) *wire {
 
 // take reads packets until the device is gone.
 func (w *wire) take() {
-	defer close(w.queue)
 	var last time.Time
 	for {
 		buffer := w.buffers.Get().(*[largestPacket]byte)
 		n, err := w.from.Read(buffer[:])
 		if err != nil {
-			return
+			break
 		}
-		due := time.Now().Add(w.delay)
+		p := packet{buffer: buffer, length: n, due: time.Now().Add(w.delay)}
 		if w.jitter > 0 {
-			due = due.Add(rand.N(w.jitter))
+			p.due = p.due.Add(rand.N(w.jitter))
 		}
-		if due.Before(last) { // packets do not overtake each other
-			due = last
+		if p.due.Before(last) { // packets do not overtake each other
+			p.due = last
 		}
-		last = due
-		select {
-		case w.queue <- packet{buffer, n, due}:
-		default:
-			w.overflows.Add(1)
-			w.buffers.Put(buffer)
+		last = p.due
+		if w.gate == nil {
+			w.send(p)
+		} else {
+			w.gate.arrive(p)
 		}
+	}
+	if w.gate != nil {
+		w.gate.shut() // what is released from here on has nowhere to go
+	}
+	close(w.queue)
+}
+
+// send puts a packet on its way.
+func (w *wire) send(p packet) {
+	select {
+	case w.queue <- p:
+	default:
+		w.overflows.Add(1)
+		w.buffers.Put(p.buffer)
 	}
 }
 
@@ -105,7 +120,7 @@ func (w *wire) give() {
 			_ = unix.Nanosleep(&request, nil) // a signal that ends it is no reason to be early
 		}
 		late := time.Since(p.due)
-		_, err := w.to.Write(p.buffer[:p.length])
+		_, err := w.to.Write(p.bytes())
 		w.buffers.Put(p.buffer)
 		if errors.Is(err, os.ErrClosed) {
 			return // the lab has ended

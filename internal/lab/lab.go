@@ -18,8 +18,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-
-	"tcpbench/metrics"
 )
 
 // Lab is a pair of hosts that reach each other and nobody else.
@@ -27,16 +25,13 @@ type Lab struct {
 	Client, Server *Host
 	// Link is what becomes of packets between them.
 	Link Link
+	// ToServer and ToClient are the gates of a gated link, else nil.
+	ToServer, ToClient *Gate
 
-	toServer, toClient *wire // nil where nothing is delayed
+	toServer, toClient *wire // nil where the kernel carries the packets
 	devices            []*os.File
 	carrying           sync.WaitGroup
 	ended              chan struct{} // closed when nothing is to be carried any more
-}
-
-// Link is the two directions of the link between the hosts.
-type Link struct {
-	ToServer, ToClient Impairment
 }
 
 // Host is one of them: a network namespace.
@@ -160,12 +155,12 @@ func (l *Lab) build() error {
 			return explain(err)
 		}
 	}
-	client, err := netlink.NewHandleAt(netns.NsHandle(l.Client.namespace.Fd()))
+	client, err := netlink.NewHandleAt(netns.NsHandle(l.Client.namespace.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	server, err := netlink.NewHandleAt(netns.NsHandle(l.Server.namespace.Fd()))
+	server, err := netlink.NewHandleAt(netns.NsHandle(l.Server.namespace.Fd()), unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
@@ -176,8 +171,8 @@ func (l *Lab) build() error {
 			return err
 		}
 	}
-	delayed := l.Link.ToServer.Delay > 0 || l.Link.ToClient.Delay > 0
-	if delayed {
+	carried := l.Link.Gated || l.Link.delayed() && !hasNetem(client)
+	if carried {
 		err = l.layWires()
 	} else {
 		attrs := netlink.NewLinkAttrs()
@@ -193,91 +188,10 @@ func (l *Lab) build() error {
 	if err := configure(server, serverDevice, serverV4, serverV6, nil); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	if err := l.introduce(client, server, !delayed); err != nil {
+	if err := l.introduce(client, server, !carried); err != nil {
 		return err
 	}
 	return l.impair(client, server)
-}
-
-// layWires links the hosts by TUN devices, and begins to carry packets.
-func (l *Lab) layWires() error {
-	for _, end := range []struct {
-		host *Host
-		name string
-	}{{l.Client, clientDevice}, {l.Server, serverDevice}} {
-		d, err := end.host.openTUN(end.name)
-		if err != nil {
-			return err
-		}
-		l.devices = append(l.devices, d)
-	}
-	l.toServer = newWire(l.devices[0], l.devices[1], &l.Link.ToServer, l.ended)
-	l.toClient = newWire(l.devices[1], l.devices[0], &l.Link.ToClient, l.ended)
-	for _, w := range []*wire{l.toServer, l.toClient} {
-		l.carrying.Go(w.take)
-		l.carrying.Go(w.give)
-	}
-	return nil
-}
-
-// impair makes the link as bad as it is to be.
-func (l *Lab) impair(client, server *netlink.Handle) error {
-	for _, d := range []struct {
-		how      *Impairment
-		sender   *netlink.Handle
-		device   string
-		receiver *Host
-	}{{&l.Link.ToServer, client, clientDevice, l.Server}, {&l.Link.ToClient, server, serverDevice, l.Client}} {
-		if d.how.Filters() {
-			if err := d.receiver.lose(d.how); err != nil {
-				return err
-			}
-		}
-		if d.how.Rate == 0 {
-			continue
-		}
-		device, err := d.sender.LinkByName(d.device)
-		if err != nil {
-			return err
-		}
-		if err := shape(d.sender, device, d.how.Rate); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Carried is what became of the packets of one direction.
-type Carried struct {
-	// Lost is how many were lost on purpose, Overflows how many for want of room.
-	Lost, Overflows uint64
-	// Late is how far behind their time delayed packets were; empty where none was.
-	Late *metrics.Histogram
-}
-
-// Carried tells of both directions.
-func (l *Lab) Carried() (toServer, toClient Carried, err error) {
-	for _, d := range []struct {
-		how      *Impairment
-		receiver *Host
-		wire     *wire
-		to       *Carried
-	}{{&l.Link.ToServer, l.Server, l.toServer, &toServer}, {&l.Link.ToClient, l.Client, l.toClient, &toClient}} {
-		if d.how.Filters() {
-			if d.to.Lost, err = d.receiver.lost(); err != nil {
-				return toServer, toClient, err
-			}
-		}
-		if d.wire == nil || d.how.Delay == 0 {
-			continue
-		}
-		late, err := d.wire.lateness()
-		if err != nil {
-			return toServer, toClient, err
-		}
-		d.to.Late, d.to.Overflows = &late, d.wire.overflows.Load()
-	}
-	return toServer, toClient, nil
 }
 
 // quickIPv6 turns off what a network with strangers needs.

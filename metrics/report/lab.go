@@ -46,6 +46,9 @@ func (p *page) lab(l *metrics.Lab) {
 		if d.link.Lost > 0 {
 			text += ", " + Count(d.link.Lost) + " packets lost by that"
 		}
+		if d.link.Netem {
+			text += ", delayed by the kernel's netem"
+		}
 		if d.link.LateP99 > 0 {
 			text += ", 99 % at most " + Duration(d.link.LateP99) + " late"
 		}
