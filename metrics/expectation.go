@@ -14,8 +14,10 @@ type Expectation struct {
 type Value struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	// Unit is ns, 1/s, share, or empty for a count.
+	// Unit is ns, 1/s, share, text, or empty for a count.
 	Unit string `json:"unit,omitempty"`
+	// Text is the value where the unit is text.
+	Text string `json:"text,omitempty"`
 }
 
 // Expects tells whether anything was expected, of the whole or of a phase.

@@ -8,6 +8,15 @@ type Lab struct {
 	// ToServer and ToClient are the directions of the link, nil where it was perfect.
 	ToServer *LabLink `json:"to_server,omitempty"`
 	ToClient *LabLink `json:"to_client,omitempty"`
+	// Timeline is how the link changed while the load ran.
+	Timeline []LabMoment `json:"timeline,omitempty"`
+}
+
+// LabMoment is a change of a lab's link. A direction that is empty stayed as it was.
+type LabMoment struct {
+	AtS      float64 `json:"at_s"` // since the measured time began, or the population was there
+	ToServer string  `json:"to_server,omitempty"`
+	ToClient string  `json:"to_client,omitempty"`
 }
 
 // LabLink is a direction of a lab's link that was not perfect.

@@ -32,6 +32,16 @@ func Combine(phases []Phase) (*Result, error) {
 	return &sum, nil
 }
 
+// Phase returns the result of a phase; nil where there is none of that name.
+func (r *Result) Phase(name string) *Result {
+	for i := range r.Phases {
+		if r.Phases[i].Name == name {
+			return &r.Phases[i].Result
+		}
+	}
+	return nil
+}
+
 // add adds a phase; rates and shares are still products with their time.
 func (r *Result) add(p *Phase) error {
 	histograms, err := MergeHistograms(r.Histograms, p.Histograms)

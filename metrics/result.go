@@ -60,6 +60,8 @@ type Result struct {
 	Flags    []Flag    `json:"flags"`
 	// Expectations are present where the scenario or the command line has some.
 	Expectations []Expectation `json:"expectations,omitempty"`
+	// Experiment is present where single connections were looked at, in place of a load.
+	Experiment *Experiment `json:"experiment,omitempty"`
 	// Verdict is present where the scenario claims something.
 	Verdict *Verdict `json:"verdict,omitempty"`
 	// Phases are present where a scenario has several: each is a result of its own, and
@@ -70,6 +72,8 @@ type Result struct {
 // Phase is one of several runs, one after the other.
 type Phase struct {
 	Name string `json:"phase"`
+	// Why is what the phase is to show.
+	Why string `json:"why,omitempty"`
 	Result
 }
 

@@ -24,9 +24,16 @@ const (
 // first segment to its last.
 var names = []string{
 	Short, Long, SYNBurst,
-	"syn-loss", "accept-overflow", "retransmit", "rst-close", "close-wait-leak", "fin-wait-2",
-	"time-wait-exhaustion", "port-search-cliff",
+	"handshake", "simultaneous-open", "self-connect", "mss", "syn-loss", "backlog", "accept-overflow",
+	"retransmit", "zero-window", "keepalive",
+	"four-way-close", "three-way-close", "half-close", "simultaneous-close", "rst-close", "close-wait-leak", "fin-wait-2",
+	"time-wait-length", "lost-last-ack", "time-wait-assassination",
+	"time-wait-exhaustion", "port-search-cliff", "ephemeral-port-theft",
 }
+
+// Planned are phenomena that only crafted packets can show. They have a place in the
+// catalogue, and nothing runs by their names yet.
+var Planned = []string{"old-duplicate-syn", "isn", "third-ack-data", "syn-retries", "syn-flood"}
 
 // Builtins returns the scenarios that come with the program, in the order in which they
 // are best read.

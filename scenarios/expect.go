@@ -37,18 +37,24 @@ const (
 
 // ParseExpectation compiles an expression. Its names and units are checked here, so that
 // a mistake is found before a run and not behind it.
-func ParseExpectation(text string) (*Expectation, error) {
+func ParseExpectation(text string) (*Expectation, error) { return parseExpectation(text, nil) }
+
+// parseExpectation compiles one in which a name may begin with that of a phase: peak.rate.
+func parseExpectation(text string, phases []string) (*Expectation, error) {
 	if len(text) > longestExpression {
 		return nil, ExpressionError{1, fmt.Sprintf("%d bytes long: want %d at most", len(text), longestExpression)}
 	}
 	e := &Expectation{text: text, constants: map[string]any{}}
-	s := scanner{expectation: e, names: map[string]string{}}
+	s := scanner{expectation: e, names: map[string]string{}, phases: phases}
 	if err := s.scan(text); err != nil {
 		return nil, err
 	}
 	environment := map[string]any{flaggedFunction: func(string) bool { return false }, foundFunction: func(string) bool { return false }}
-	for i := range e.variables {
+	for i, v := range e.variables {
 		environment[variableName(i)] = float64(0)
+		if v.unit == inWords {
+			environment[variableName(i)] = ""
+		}
 	}
 	for name, value := range e.constants {
 		environment[name] = value
@@ -93,6 +99,16 @@ func (e *Expectation) Judge(r *metrics.Result) metrics.Expectation {
 	}
 	var absent []string
 	for i, v := range e.variables {
+		if v.unit == inWords {
+			text, ok := v.words(r)
+			if !ok {
+				absent = append(absent, v.name)
+				continue
+			}
+			environment[variableName(i)] = text
+			verdict.Values = append(verdict.Values, metrics.Value{Name: v.name, Text: text, Unit: v.unit})
+			continue
+		}
 		value, ok := v.read(r)
 		if !ok {
 			absent = append(absent, v.name)
@@ -182,8 +198,11 @@ func (c *checker) kindOf(n *ast.IdentifierNode) (kind, error) {
 	if _, err := fmt.Sscanf(n.Value, variablePrefix+"%d", &i); err != nil || i >= len(c.expectation.variables) {
 		return "", c.refuse(n, "unknown name %q", n.Value)
 	}
-	if c.expectation.variables[i].unit == nanoseconds {
+	switch c.expectation.variables[i].unit {
+	case nanoseconds:
 		return duration, nil
+	case inWords:
+		return words, nil
 	}
 	return number, nil
 }

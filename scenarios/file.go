@@ -33,7 +33,9 @@ type Scenario struct {
 // phase is one run of several.
 type phase struct {
 	name   string
+	why    string
 	run    []setting // what differs from the scenario's
+	setup  *Setup    // of a lab of its own, with what the scenario's has
 	expect []*Expectation
 }
 
@@ -49,8 +51,13 @@ type Override struct{ Name, Value string }
 // A Stage is one run of a scenario: the plan, and what is to hold of its result.
 type Stage struct {
 	Name   string // of the phase; empty where the scenario is one run
+	Why    string // what the phase is to show
 	Plan   Plan
 	Expect []*Expectation
+	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
+	Phenomenon *Phenomenon
+	// Open makes that lab when its turn comes.
+	Open func() (*Venue, error)
 }
 
 // Expectations are those of the whole scenario.
@@ -64,6 +71,9 @@ func (s *Scenario) Expected() int {
 	}
 	return n
 }
+
+// Experiment tells whether single connections are looked at, in place of a load.
+func (s *Scenario) Experiment() bool { return s.Phenomenon != nil && s.Phenomenon.Experiment != nil }
 
 // Phases is the number of runs.
 func (s *Scenario) Phases() int { return max(1, len(s.phases)) }
@@ -128,9 +138,6 @@ func (s *Scenario) read(root mapping) error {
 	if s.expect, err = expectations(root); err != nil {
 		return err
 	}
-	if err := s.readPhenomenon(root); err != nil {
-		return err
-	}
 	phases, err := root.list("phases")
 	if err != nil {
 		return err
@@ -142,7 +149,23 @@ func (s *Scenario) read(root mapping) error {
 		}
 		s.phases = append(s.phases, p)
 	}
+	if err := s.readPhenomenon(root); err != nil {
+		return err
+	}
+	for i, p := range s.phases {
+		if p.setup != nil && s.Phenomenon == nil {
+			m, _ := phases[i].mapping("")
+			return m.errorAtKey("lab", "a phase has a lab of its own in a scenario that claims something: add claim, or leave lab out and use tcpbench lab")
+		}
+	}
 	return nil
+}
+
+func (s *Scenario) phaseNames() (names []string) {
+	for _, p := range s.phases {
+		names = append(names, p.name)
+	}
+	return names
 }
 
 // onceForAll are the flags of the server, which is the same in all phases.
@@ -163,8 +186,19 @@ func (s *Scenario) readPhase(n node) (phase, error) {
 	case slices.ContainsFunc(s.phases, func(other phase) bool { return other.name == p.name }):
 		return p, m.errorAt("name", "a second phase is called %q: give it another name", p.name)
 	}
-	if p.run, err = m.settings("name", "expect"); err != nil {
+	if p.run, err = m.settings("name", "why", "lab", "expect"); err != nil {
 		return p, err
+	}
+	if p.why, err = m.text("why"); err != nil {
+		return p, err
+	}
+	p.why = strings.Join(strings.Fields(p.why), " ")
+	if _, ok := m.find("lab"); ok {
+		setup, err := readSetup(m)
+		if err != nil {
+			return p, err
+		}
+		p.setup = &setup
 	}
 	for _, set := range p.run {
 		if slices.Contains(onceForAll, set.name) {
@@ -189,10 +223,10 @@ func settings(m mapping, key string) ([]setting, error) {
 }
 
 // expectations reads the list of expressions that are to hold.
-func expectations(m mapping) ([]*Expectation, error) { return expectationsOf(m, "expect") }
+func expectations(m mapping) ([]*Expectation, error) { return expectationsOf(m, "expect", nil) }
 
-// expectationsOf reads a list of expressions.
-func expectationsOf(m mapping, key string) ([]*Expectation, error) {
+// expectationsOf reads a list of expressions, in which names of phases may stand.
+func expectationsOf(m mapping, key string, phases []string) ([]*Expectation, error) {
 	items, err := m.list(key)
 	if err != nil {
 		return nil, err
@@ -203,7 +237,7 @@ func expectationsOf(m mapping, key string) ([]*Expectation, error) {
 		if err != nil {
 			return nil, err
 		}
-		e, err := ParseExpectation(text)
+		e, err := parseExpectation(text, phases)
 		if err != nil {
 			var at ExpressionError
 			errors.As(err, &at)
@@ -282,6 +316,12 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 
 // Stages plans the runs of the scenario.
 func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, error) {
+	if s.Experiment() {
+		if len(overrides) > 0 {
+			return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", overrides[0].Name, s.Name)
+		}
+		return nil, nil
+	}
 	var stages []Stage
 	for i := range s.Phases() {
 		w, err := s.workload(i, overrides)
@@ -294,11 +334,31 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 		}
 		stage := Stage{Plan: plan}
 		if len(s.phases) > 0 {
-			stage.Name, stage.Expect = s.phases[i].name, s.phases[i].expect
+			p := &s.phases[i]
+			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect
+			stage.Phenomenon = s.labOf(p)
 		}
 		stages = append(stages, stage)
 	}
 	return stages, nil
+}
+
+// labOf is the phenomenon with the lab that a phase wants for itself, nil if none does. Where
+// one has a lab of its own all have.
+func (s *Scenario) labOf(p *phase) *Phenomenon {
+	if !s.OwnLabs() {
+		return nil
+	}
+	own := *s.Phenomenon
+	if p.setup != nil {
+		own.Setup = own.Setup.on(*p.setup)
+	}
+	return &own
+}
+
+// OwnLabs tells whether each phase is run in a new lab.
+func (s *Scenario) OwnLabs() bool {
+	return slices.ContainsFunc(s.phases, func(p phase) bool { return p.setup != nil })
 }
 
 // locateUnless is locate for a mistake that is the file's and not the command line's.

@@ -41,7 +41,7 @@ func counterVariable(group, name string) (variable, error) {
 		}
 		return variable{}, fmt.Errorf("this kernel has no counter %s.%s: nstat -az lists them", group, name)
 	}
-	return variable{group + "." + name, "", func(r *metrics.Result) (sum float64, ok bool) {
+	return variable{name: group + "." + name, read: func(r *metrics.Result) (sum float64, ok bool) {
 		for _, v := range views(r) {
 			sum, ok = sum+float64(v.Counters[group][name]), true
 		}
@@ -60,7 +60,7 @@ func socketVariable(side, rest string) (variable, bool) {
 	if !ok || !known || which != "max" && which != "last" {
 		return variable{}, false
 	}
-	return variable{side + "." + rest, "", func(r *metrics.Result) (value float64, ok bool) {
+	return variable{name: side + "." + rest, read: func(r *metrics.Result) (value float64, ok bool) {
 		for _, v := range views(r) {
 			if v.Of != side && v.Of != string(bothSides) {
 				continue

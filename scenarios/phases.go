@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -19,13 +20,13 @@ func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs O
 		if len(phases) > 0 && ctx.Err() != nil {
 			break
 		}
-		if s.Plan.Server != nil && len(held) == crewSize(s.Plan.Client.Connections)*len(s.Plan.Server.Addrs) {
+		if s.Plan.Server != nil && s.Open == nil && len(held) == crewSize(s.Plan.Client.Connections)*len(s.Plan.Server.Addrs) {
 			s.Plan.Server.Addrs = held
 		}
 		if obs.Stage != nil {
 			obs.Stage(s)
 		}
-		r, err := Run(ctx, s.Plan, obs)
+		r, err := s.run(ctx, obs)
 		if err != nil {
 			if len(stages) > 1 {
 				err = fmt.Errorf("phase %s: %w", s.Name, err)
@@ -36,7 +37,7 @@ func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs O
 		if s.Plan.Server != nil {
 			held = addresses(r.Scenario.Target)
 		}
-		phases = append(phases, metrics.Phase{Name: s.Name, Result: *r})
+		phases = append(phases, metrics.Phase{Name: s.Name, Why: s.Why, Result: *r})
 	}
 	r := &phases[0].Result
 	if len(stages) > 1 {
@@ -50,6 +51,20 @@ func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs O
 	}
 	r.Expectations = append(r.Expectations, judgeAll(expect, r)...)
 	return r, nil
+}
+
+// run runs the stage, in a lab of its own if it wants one.
+func (s *Stage) run(ctx context.Context, obs Observer) (r *metrics.Result, err error) {
+	if s.Open == nil {
+		return Run(ctx, s.Plan, obs)
+	}
+	v, err := s.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	s.Plan.Lab = v
+	return Run(ctx, s.Plan, obs)
 }
 
 func judgeAll(all []*Expectation, r *metrics.Result) []metrics.Expectation {

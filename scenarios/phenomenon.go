@@ -1,12 +1,13 @@
 package scenarios
 
 import (
+	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/experiment"
 )
 
 // Phenomenon is what a scenario claims of TCP: where it is to be seen, which evidence
@@ -14,13 +15,49 @@ import (
 type Phenomenon struct {
 	Claim      string
 	Production string
+	// Steps say what is done, one after the other.
+	Steps []string
 	// Takes is about how long the run is.
 	Takes time.Duration
-	// Link and the settings are those of the lab in which it is shown.
-	Link           lab.Link
-	Client, Server []lab.Setting
+	// Setup is the lab in which it is shown.
+	Setup
+	// Experiment is what is done in place of a load; nil where there is a load.
+	Experiment *experiment.Experiment
 
-	verdict []*Expectation
+	verdict   []*Expectation
+	realistic *variation
+}
+
+// variation is what differs where nothing is made small to save time.
+type variation struct {
+	takes time.Duration
+	setup Setup
+	run   []setting
+}
+
+// ErrNotScaled means that a scenario has no other parameters than the real ones.
+var ErrNotScaled = errors.New("nothing is scaled down in this scenario: leave --realistic out")
+
+// Realistic gives the scenario real parameters in place of those that save time.
+func (s *Scenario) Realistic() error {
+	if s.Phenomenon == nil || s.Phenomenon.realistic == nil {
+		return ErrNotScaled
+	}
+	p := *s.Phenomenon
+	p.Takes, p.Setup = p.realistic.takes, p.realistic.setup
+	s.Phenomenon, s.run = &p, slices.Concat(s.run, p.realistic.run)
+	return nil
+}
+
+// Scaled tells whether the scenario has parameters that save time.
+func (p *Phenomenon) Scaled() bool { return p.realistic != nil }
+
+// Verdict lists the expressions that decide.
+func (p *Phenomenon) Verdict() (all []string) {
+	for _, e := range p.verdict {
+		all = append(all, e.String())
+	}
+	return all
 }
 
 // Judge says whether the result has shown the claim.
@@ -34,8 +71,11 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 
 // Needs are what a machine must have for it, besides namespaces.
 func (p *Phenomenon) Needs() string {
-	if p.Link.ToServer.Filters() || p.Link.ToClient.Filters() {
+	switch {
+	case p.filters():
 		return "lab, nftables"
+	case p.Experiment != nil:
+		return "lab, TUN"
 	}
 	return "lab"
 }
@@ -70,112 +110,7 @@ func (p *Phenomenon) LinkUnder(other lab.Link) lab.Link {
 	if p == nil {
 		return other
 	}
-	link := p.Link
-	if other.ToServer.String() != "" {
-		link.ToServer = other.ToServer
-	}
-	if other.ToClient.String() != "" {
-		link.ToClient = other.ToClient
-	}
+	link := p.Setup.on(Setup{Link: other}).Link
+	link.Gated = p.Link.Gated
 	return link
-}
-
-// phenomenonKeys are those of a file that claims something; all of them must be there but
-// for the lab's.
-var phenomenonKeys = []string{"claim", "lab", "takes", "verdict", "production"}
-
-// readPhenomenon takes the keys of a claim, if the file makes one.
-func (s *Scenario) readPhenomenon(root mapping) error {
-	claimed := slices.ContainsFunc(root.keys, func(key string) bool { return slices.Contains(phenomenonKeys, key) })
-	if !claimed {
-		return nil
-	}
-	p := &Phenomenon{}
-	for key, to := range map[string]*string{"claim": &p.Claim, "production": &p.Production} {
-		text, err := root.text(key)
-		if err != nil {
-			return err
-		}
-		if *to = strings.Join(strings.Fields(text), " "); *to == "" {
-			return root.errorf("a scenario with a verdict has a claim and what it means in production: add %s", key)
-		}
-	}
-	takes, err := root.text("takes")
-	if err != nil {
-		return err
-	}
-	if p.Takes, err = time.ParseDuration(takes); err != nil || p.Takes <= 0 {
-		return root.errorAt("takes", "%q: want about how long it takes, as in 4s", takes)
-	}
-	if p.verdict, err = expectationsOf(root, "verdict"); err != nil {
-		return err
-	}
-	if len(p.verdict) == 0 {
-		return root.errorf("a claim without a verdict: add expressions that decide, as in verdict: [failed > 0]")
-	}
-	if err := p.readLab(root); err != nil {
-		return err
-	}
-	s.Phenomenon = p
-	return nil
-}
-
-func (p *Phenomenon) readLab(root mapping) error {
-	n, ok := root.find("lab")
-	if !ok {
-		return nil
-	}
-	m, err := n.mapping("settings of the hosts, and what becomes of packets between them")
-	if err != nil {
-		return err
-	}
-	if err := m.only("settings", "client", "server", "to-server", "to-client"); err != nil {
-		return err
-	}
-	for key, to := range map[string][]*[]lab.Setting{"settings": {&p.Client, &p.Server}, "client": {&p.Client}, "server": {&p.Server}} {
-		settings, err := sysctls(m, key)
-		if err != nil {
-			return err
-		}
-		for _, list := range to {
-			*list = append(*list, settings...)
-		}
-	}
-	for key, to := range map[string]*lab.Impairment{"to-server": &p.Link.ToServer, "to-client": &p.Link.ToClient} {
-		text, err := m.text(key)
-		if err != nil {
-			return err
-		}
-		if _, ok := m.find(key); !ok {
-			continue
-		}
-		if *to, err = lab.ParseImpairment(text); err != nil {
-			return m.errorAt(key, "%v", err)
-		}
-	}
-	return nil
-}
-
-// sysctls reads a mapping of kernel settings.
-func sysctls(m mapping, key string) (all []lab.Setting, err error) {
-	n, ok := m.find(key)
-	if !ok {
-		return nil, nil
-	}
-	inner, err := n.mapping("kernel settings, as in net.ipv4.tcp_tw_reuse: 0")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range inner.keys {
-		value, err := inner.text(name)
-		if err != nil {
-			return nil, err
-		}
-		s, err := lab.ParseSetting(name + " = " + value)
-		if err != nil {
-			return nil, inner.errorAt(name, "%v", err)
-		}
-		all = append(all, s)
-	}
-	return all, nil
 }

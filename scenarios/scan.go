@@ -31,6 +31,7 @@ var keywords = []string{"and", "or", "not", "true", "false", "min", "max", "abs"
 type scanner struct {
 	expectation *Expectation
 	names       map[string]string // what stands for each name or duration
+	phases      []string          // whose names a variable's may begin with
 	out         strings.Builder
 	// moves are the places where the text written begins to differ from the original.
 	moves []move
@@ -96,7 +97,7 @@ func (s *scanner) replace(found string) (string, error) {
 	if written, ok := s.names[found]; ok {
 		return written, nil
 	}
-	v, err := findVariable(found)
+	v, err := findVariableIn(found, s.phases)
 	if err != nil {
 		return "", err
 	}

@@ -50,6 +50,8 @@ type stage struct {
 	unobserved error
 	// serverLost is how a server ended, if one did before its time.
 	serverLost error
+	// unfollow ends the changes of the lab's link.
+	unfollow func() error
 }
 
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
@@ -77,11 +79,17 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	}
 	s.startObserving(&host)
 	defer s.stopObserving()
+	s.unfollow = func() error { return nil }
+	defer func() { _ = s.unfollow() }() // of a run that failed for another reason
 	started := time.Now()
 	report, err := s.drive(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.unfollow(); err != nil {
+		return nil, err
+	}
+	s.unfollow = func() error { return nil }
 	served := s.settle(&report)
 	s.endObserving()
 	after, err := plan.readCounters()
@@ -206,12 +214,16 @@ func (s *stage) enter(p loadgen.Phase) error {
 		for _, o := range s.seen {
 			o.begin()
 		}
+		if s.plan.Client.Process != loadgen.Hold {
+			s.unfollow = s.plan.Lab.follow()
+		}
 	case p == loadgen.Draining && last:
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
 		if err := s.tell(child.Begin); err != nil {
 			return err
 		}
+		s.unfollow = s.plan.Lab.follow()
 	}
 	if s.obs.Phase != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
 		s.obs.Phase(p)

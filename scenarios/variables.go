@@ -8,6 +8,7 @@ import (
 
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/experiment"
 )
 
 // variable is a name in an expectation, and how to read it from a result. It is not ok
@@ -16,12 +17,15 @@ type variable struct {
 	name string
 	unit string // as metrics.Value.Unit
 	read func(*metrics.Result) (value float64, ok bool)
+	// words is in place of read where the unit is text.
+	words func(*metrics.Result) (text string, ok bool)
 }
 
 const (
 	nanoseconds = "ns"
 	perSecond   = "1/s"
 	ofOne       = "share"
+	inWords     = experiment.Text
 )
 
 func count(read func(*metrics.Result) uint64) func(*metrics.Result) (float64, bool) {
@@ -30,27 +34,27 @@ func count(read func(*metrics.Result) uint64) func(*metrics.Result) (float64, bo
 
 // plain are the variables without a dot.
 var plain = []variable{
-	{"attempted", "", count(func(r *metrics.Result) uint64 { return r.Attempted })},
-	{"succeeded", "", count(func(r *metrics.Result) uint64 { return r.Succeeded })},
-	{"failed", "", count(func(r *metrics.Result) uint64 { return r.TotalFailed() })},
-	{"open", "", count(func(r *metrics.Result) uint64 { return r.Open })},
-	{"missed", "", count(func(r *metrics.Result) uint64 { return r.Missed })},
-	{"rate", perSecond, func(r *metrics.Result) (float64, bool) { return r.Rate, r.ElapsedS > 0 }},
-	{"rate_offered", perSecond, func(r *metrics.Result) (float64, bool) { return r.RateOffered, r.ElapsedS > 0 }},
-	{"rate_intended", perSecond, func(r *metrics.Result) (float64, bool) {
+	{name: "attempted", read: count(func(r *metrics.Result) uint64 { return r.Attempted })},
+	{name: "succeeded", read: count(func(r *metrics.Result) uint64 { return r.Succeeded })},
+	{name: "failed", read: count(func(r *metrics.Result) uint64 { return r.TotalFailed() })},
+	{name: "open", read: count(func(r *metrics.Result) uint64 { return r.Open })},
+	{name: "missed", read: count(func(r *metrics.Result) uint64 { return r.Missed })},
+	{name: "rate", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.Rate, r.ElapsedS > 0 }},
+	{name: "rate_offered", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.RateOffered, r.ElapsedS > 0 }},
+	{name: "rate_intended", unit: perSecond, read: func(r *metrics.Result) (float64, bool) {
 		if r.RateIntended == nil {
 			return 0, false
 		}
 		return *r.RateIntended, true
 	}},
-	{"elapsed", nanoseconds, func(r *metrics.Result) (float64, bool) { return r.ElapsedS * 1e9, true }},
-	{"held", "", func(r *metrics.Result) (float64, bool) {
+	{name: "elapsed", unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) { return r.ElapsedS * 1e9, true }},
+	{name: "held", read: func(r *metrics.Result) (float64, bool) {
 		if r.Population == nil {
 			return 0, false
 		}
 		return float64(r.Population.Held), true
 	}},
-	{"ramp", nanoseconds, func(r *metrics.Result) (float64, bool) {
+	{name: "ramp", unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) {
 		if r.Population == nil {
 			return 0, false
 		}
@@ -68,8 +72,21 @@ var dotted = map[string]map[string]variable{
 	"cpu": {
 		"client": usage("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
 		"server": usage("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
-		"busy":   {"cpu.busy", ofOne, func(r *metrics.Result) (float64, bool) { return r.CPU.HostBusy, true }},
-		"steal":  {"cpu.steal", ofOne, func(r *metrics.Result) (float64, bool) { return r.CPU.HostSteal, true }},
+		"busy":   {name: "cpu.busy", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostBusy, true }},
+		"steal":  {name: "cpu.steal", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostSteal, true }},
+	},
+	"lab": {
+		"lost": {name: "lab.lost", read: func(r *metrics.Result) (n float64, ok bool) {
+			if r.Lab == nil {
+				return 0, false
+			}
+			for _, l := range []*metrics.LabLink{r.Lab.ToServer, r.Lab.ToClient} {
+				if l != nil {
+					n += float64(l.Lost)
+				}
+			}
+			return n, true
+		}},
 	},
 	"server": {
 		"accepted":  served("accepted", func(s *metrics.ServerReport) uint64 { return s.Accepted }),
@@ -79,7 +96,7 @@ var dotted = map[string]map[string]variable{
 }
 
 func beats(name string, read func(*metrics.Beats) uint64) variable {
-	return variable{"beats." + name, "", func(r *metrics.Result) (float64, bool) {
+	return variable{name: "beats." + name, read: func(r *metrics.Result) (float64, bool) {
 		if r.Beats == nil {
 			return 0, false
 		}
@@ -89,7 +106,7 @@ func beats(name string, read func(*metrics.Beats) uint64) variable {
 
 // usage is processor time per connection.
 func usage(side string, of func(*metrics.Result) *metrics.Usage) variable {
-	return variable{"cpu." + side, nanoseconds, func(r *metrics.Result) (float64, bool) {
+	return variable{name: "cpu." + side, unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) {
 		u := of(r)
 		if u == nil || u.PerConnection == 0 {
 			return 0, false
@@ -99,7 +116,7 @@ func usage(side string, of func(*metrics.Result) *metrics.Usage) variable {
 }
 
 func served(name string, read func(*metrics.ServerReport) uint64) variable {
-	return variable{"server." + name, "", func(r *metrics.Result) (float64, bool) {
+	return variable{name: "server." + name, read: func(r *metrics.Result) (float64, bool) {
 		if r.Server == nil {
 			return 0, false
 		}
@@ -122,7 +139,7 @@ func failureNames() []string {
 // failures counts those of an outcome, in one stage where the name says which.
 func failures(name string) variable {
 	what := strings.TrimPrefix(name, "failed.")
-	return variable{name, "", count(func(r *metrics.Result) (n uint64) {
+	return variable{name: name, read: count(func(r *metrics.Result) (n uint64) {
 		for key, k := range r.Failed {
 			if key == what || !strings.Contains(what, ".") && strings.HasSuffix(key, "."+what) {
 				n += k
@@ -175,6 +192,27 @@ func histogramVariable(histogram, quantity string) (variable, bool) {
 	}), true
 }
 
+// findVariableIn returns the variable of a name that may begin with that of a phase.
+func findVariableIn(name string, phases []string) (variable, error) {
+	phase, rest, ok := strings.Cut(name, ".")
+	if !ok || !slices.Contains(phases, phase) {
+		return findVariable(name)
+	}
+	v, err := findVariable(rest)
+	if err != nil {
+		return v, err
+	}
+	of := v
+	v.name = name
+	v.read = func(r *metrics.Result) (float64, bool) {
+		if p := r.Phase(phase); p != nil && of.read != nil {
+			return of.read(p)
+		}
+		return 0, false
+	}
+	return v, nil
+}
+
 // findVariable returns the variable of a name, or says which may have been meant.
 func findVariable(name string) (variable, error) {
 	for _, v := range plain {
@@ -188,6 +226,9 @@ func findVariable(name string) (variable, error) {
 	}
 	if rest != "" && slices.Contains(counterGroups, group) {
 		return counterVariable(group, rest)
+	}
+	if group == factGroup {
+		return factVariable(rest)
 	}
 	if v, ok := socketVariable(group, rest); ok && (group == "client" || group == "server") {
 		return v, nil
@@ -225,6 +266,9 @@ func VariableNames() []string {
 		}
 	}
 	names = append(names, failureNames()...)
+	for _, f := range experiment.FactNames() {
+		names = append(names, factGroup+"."+f)
+	}
 	for _, h := range metrics.HistogramOrder() {
 		for _, q := range quantities {
 			names = append(names, h+"."+q)

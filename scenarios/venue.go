@@ -16,6 +16,9 @@ type Venue struct {
 	// Report says what became of each setting.
 	Report metrics.Lab
 
+	// Timeline is what becomes of the link while a load runs.
+	Timeline []Moment
+
 	machine *lab.Machine // whose settings were changed, nil where none was
 }
 
@@ -120,12 +123,15 @@ func (v *Venue) report() (*metrics.Lab, error) {
 		return nil, err
 	}
 	r := v.Report
+	for _, m := range v.Timeline {
+		r.Timeline = append(r.Timeline, m.report())
+	}
 	for _, d := range []struct {
 		how *lab.Impairment
 		was *lab.Carried
 		to  **metrics.LabLink
 	}{{&v.Link.ToServer, &toServer, &r.ToServer}, {&v.Link.ToClient, &toClient, &r.ToClient}} {
-		if d.how.String() == "" {
+		if d.how.String() == "" && d.was.Lost == 0 {
 			continue
 		}
 		*d.to = &metrics.LabLink{Impairment: d.how.String(), Lost: d.was.Lost, Overflows: d.was.Overflows, Netem: d.was.Netem}

@@ -238,6 +238,22 @@ func (m mapping) list(key string) ([]node, error) {
 	return items, nil
 }
 
+// texts reads a list of sentences.
+func (m mapping) texts(key string) (all []string, err error) {
+	items, err := m.list(key)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range items {
+		text, err := item.text()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, strings.Join(strings.Fields(text), " "))
+	}
+	return all, nil
+}
+
 // settings reads the mapping as flags, besides some keys that are something else. A list
 // of values is written with commas, as flags have it.
 func (m mapping) settings(besides ...string) ([]setting, error) {

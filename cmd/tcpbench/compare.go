@@ -72,6 +72,9 @@ A run is ` + quickRun + ` long unless --duration, --count or --hold says otherwi
 		return o.execute(c, s)
 	}
 	for _, s := range scenarios.Builtins() {
+		if s.Experiment() || s.OwnLabs() {
+			continue
+		}
 		o := &compareOptions{}
 		sub := &cobra.Command{
 			Use:   s.Name,
@@ -123,6 +126,9 @@ func parseTableFormat(text string) (string, error) {
 func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if o.rounds < 1 || o.rounds > 10_000 {
 		return usage("--rounds %d: want 1 to 10000", o.rounds)
+	}
+	if s.Experiment() || s.OwnLabs() {
+		return usage("compare: %s makes its own comparison, or none: tcpbench run %s shows it", s.Name, s.Name)
 	}
 	arms, err := o.arms()
 	if err != nil {

@@ -142,6 +142,9 @@ func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenari
 	if err != nil {
 		return nil, exit{exitFailed, err}
 	}
+	if of != nil {
+		v.Timeline = of.Timeline
+	}
 	if o.machine.onHost {
 		if err := o.machine.allowed(c, v.OfMachine()); err != nil {
 			return nil, errors.Join(err, v.Close())
@@ -213,21 +216,28 @@ func newLabScenario(s *scenarios.Scenario) *cobra.Command {
 	return c
 }
 
-// settle makes the lab of a run and gives it to all its stages.
-func (o *labOptions) settle(c *cobra.Command, of *scenarios.Phenomenon, stages []scenarios.Stage) (leave func() error, err error) {
-	for _, s := range stages {
-		if s.Plan.Server == nil {
+// settle makes the lab of a run and gives it to all its stages. There is none where each stage
+// makes its own, when its turn comes.
+func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) (*scenarios.Venue, error) {
+	for _, stage := range stages {
+		if stage.Plan.Server == nil {
 			return nil, usage("--target: in a lab there is nobody but the run's own server: leave it out")
 		}
 	}
-	v, err := o.venue(c, of)
+	if s.OwnLabs() {
+		for i := range stages {
+			stages[i].Open = func() (*scenarios.Venue, error) { return o.venue(c, stages[i].Phenomenon) }
+		}
+		return nil, nil
+	}
+	v, err := o.venue(c, s.Phenomenon)
 	if err != nil {
 		return nil, err
 	}
 	for i := range stages {
 		stages[i].Plan.Lab = v
 	}
-	return v.Close, nil
+	return v, nil
 }
 
 // inOwnUsers makes labs possible for who is not root, by running this command again. done

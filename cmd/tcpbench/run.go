@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
@@ -19,16 +18,20 @@ import (
 
 // runOptions are the flags of run that decide what is shown.
 type runOptions struct {
-	out    string
-	format string
-	quiet  bool
-	expect []string
-	in     *labOptions // nil for a run on the host itself
+	out       string
+	format    string
+	json      bool
+	quiet     bool
+	explain   bool
+	realistic bool
+	expect    []string
+	in        *labOptions // nil for a run on the host itself
 }
 
 func newRun() *cobra.Command {
 	blank := scenarios.Blank()
 	o := &runOptions{format: "text"}
+	all := false
 	c := &cobra.Command{
 		Use:     "run SCENARIO|FILE.yaml",
 		Short:   "Run a scenario and report what became of every connection",
@@ -50,9 +53,20 @@ measured; a second one ends it at once.`,
   tcpbench run long --connections 10000 --heartbeat 5s --hold 30s
   tcpbench run syn-burst --burst 5000 --every 5s --backlog 128
   tcpbench run short --expect 'connect.p99 < 5ms' --expect 'failed == 0'
-  tcpbench run release-gate.yaml --target server.example:9000`,
-		Args: oneScenario("run", "or name a file"),
+  tcpbench run release-gate.yaml --target server.example:9000
+  tcpbench run time-wait-exhaustion
+  tcpbench run four-way-close --explain
+  tcpbench run --all`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if all {
+				if len(args) > 0 {
+					return usage("--all and %s: give one of them", args[0])
+				}
+				return o.executeAll(c)
+			}
+			if err := oneScenario("run", "or name a file, or: run --all")(c, args); err != nil {
+				return err
+			}
 			s, err := loadScenario(c, args[0])
 			if err != nil {
 				return err
@@ -62,6 +76,7 @@ measured; a second one ends it at once.`,
 		ValidArgsFunction: completeScenario,
 	}
 	o.register(c, blank)
+	c.Flags().BoolVar(&all, "all", false, "show every phenomenon of tcpbench list, one after the other")
 	for _, s := range scenarios.Builtins() {
 		c.AddCommand(newScenario(s))
 	}
@@ -92,10 +107,15 @@ func newScenario(s *scenarios.Scenario) *cobra.Command {
 func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f := c.Flags()
 	f.SortFlags = false
-	s.Preset(f)
-	f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
+	if !s.Experiment() {
+		s.Preset(f)
+		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
+	}
+	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
+	f.BoolVar(&o.realistic, "realistic", false, "real parameters, where a scenario has some that save time")
 	f.StringVar(&o.out, "out", "", "save the result document to `FILE`")
 	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	f.BoolVar(&o.json, "json", false, "the same as --format json")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress; with --out no summary either")
 	words := scenarios.Words()
 	words["format"] = []string{"text", "json"}
@@ -129,75 +149,67 @@ func parseFormat(text string) (string, error) {
 }
 
 // execute runs the scenario as the flags change it and shows its result.
-func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) (failed error) {
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	if c.Flags().Changed("out") && o.out == "" {
-		return usage("--out is empty: give it a value, or leave it out")
+func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
+	if err := o.check(c); err != nil {
+		return err
 	}
-	expect := s.Expectations()
-	for _, text := range o.expect {
-		e, err := scenarios.ParseExpectation(text)
-		if err != nil {
-			return usage("--expect %q: %w", text, err)
+	if o.realistic {
+		if err := s.Realistic(); err != nil {
+			return usage("--realistic: %w", err)
 		}
-		expect = append(expect, e)
 	}
-	stages, err := s.Stages(ctx, scenarios.Overrides(c.Flags()))
+	r, err := o.prepare(c, s)
 	if err != nil {
-		return exit{exitUsage, err}
+		return err
 	}
-	for i := range stages {
-		stages[i].Plan.Tool, stages[i].Plan.Command = tool(), os.Args
+	if o.explain {
+		return explain(c, s, r.stages)
 	}
 	out, err := openOutput(o.out)
 	if err != nil {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
-	in := o.in
-	if in == nil && s.Phenomenon != nil { // what it claims is to be seen in a lab of its own
-		in = &labOptions{profile: lab.KernelDefault}
-	}
-	if in != nil {
+	if r.in != nil {
 		if err, done := inOwnUsers(c, s); done {
 			return err
 		}
 	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
 	// From here on a signal ends the run in order: this machine may be changed.
 	defer onSignals(stop)()
-	if in != nil {
-		leave, err := in.settle(c, s.Phenomenon, stages)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err := leave(); err != nil {
-				failed = exit{exitFailed, errors.Join(failed, err)}
-			}
-		}()
-	}
-
 	view := newProgress(c.ErrOrStderr(), o.quiet)
-	result, err := scenarios.RunStages(ctx, stages, expect, view.observer())
+	result, err := r.run(ctx, c, view)
 	view.end()
-	if err != nil {
-		return exit{exitFailed, err}
-	}
-	if s.Phenomenon != nil && !result.Flagged("interrupted") { // half a run shows nothing
-		result.Verdict = s.Phenomenon.Judge(result)
+	if result == nil {
+		return err
 	}
 	var saved error
-	if result.Attempted > 0 { // an earlier result is worth more than a document about nothing
+	if result.Attempted > 0 || result.Experiment != nil { // an earlier result is worth more than a document about nothing
 		saved = out.commit(result)
 	}
 	if saved != nil {
 		saved = fmt.Errorf("--out %s: %w", o.out, saved)
 		o.quiet = false // the result may have taken an hour: it is shown at least
 	}
-	if err := errors.Join(saved, o.show(c, result)); err != nil {
+	if err := errors.Join(err, saved, o.show(c, result)); err != nil {
 		return exit{exitFailed, err}
 	}
 	return verdict(ctx, result)
+}
+
+// check finds flags that contradict each other.
+func (o *runOptions) check(c *cobra.Command) error {
+	if c.Flags().Changed("out") && o.out == "" {
+		return usage("--out is empty: give it a value, or leave it out")
+	}
+	if o.json && c.Flags().Changed("format") && o.format != "json" {
+		return usage("--json and --format %s: give one of them", o.format)
+	}
+	if o.json {
+		o.format = "json"
+	}
+	return nil
 }
 
 // show writes the result to stdout.

@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +26,9 @@ func builtinNames() []string {
 func findBuiltin(verb, name string) (*scenarios.Scenario, error) {
 	if s, ok := scenarios.Find(name); ok {
 		return s, nil
+	}
+	if slices.Contains(scenarios.Planned, name) {
+		return nil, usage("%s: %s needs crafted packets, which tcpbench cannot make yet", verb, name)
 	}
 	if near := values.Nearest(name, builtinNames()); near != "" {
 		return nil, usage("%s: no scenario %q: did you mean %s?", verb, name, near)
@@ -112,7 +117,7 @@ func newList() *cobra.Command {
 			for _, l := range lines {
 				takes := ""
 				if l.TakesS > 0 {
-					takes = fmt.Sprintf("%.0f s", l.TakesS)
+					takes = (time.Duration(l.TakesS * float64(time.Second))).String()
 				}
 				if takes == "" { // a line without a claim ends with its summary
 					fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Summary)
@@ -120,7 +125,11 @@ func newList() *cobra.Command {
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, l.Needs)
 			}
-			return w.Flush()
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "\nNot yet, for they need crafted packets: %s.\n", strings.Join(scenarios.Planned, ", "))
+			return nil
 		},
 	}
 	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")

@@ -56,6 +56,7 @@ type progress struct {
 	started           time.Time // of the phase
 	stage             string    // of a scenario with several
 	rounds            string    // which run it is, of a comparison
+	event             string    // what happened last, of an experiment
 	phase             loadgen.Phase
 	succeeded, failed uint64
 	last              metrics.Row
@@ -111,6 +112,13 @@ func (p *progress) round(what string) {
 	p.rounds = what
 }
 
+// happened is told of an experiment's events.
+func (p *progress) happened(e metrics.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.phase, p.event = loadgen.Measuring, strings.TrimSpace(e.Of+" "+e.Text)
+}
+
 // warn tells what the host's settings let expect.
 func (p *progress) warn(forecast []metrics.Finding) {
 	p.mu.Lock()
@@ -147,6 +155,13 @@ func (p *progress) draw() {
 	if p.phase == "" {
 		return
 	}
+	if p.event != "" {
+		width := max(columns(p.w)-len("^C"), 20)
+		line := []rune(fmt.Sprintf("%s %.0f s · %s", p.rounds, time.Since(p.started).Seconds(), p.event))
+		fmt.Fprintf(p.w, "\r\x1b[K%s", strings.TrimSpace(string(line[:min(len(line), width)])))
+		p.shown = true
+		return
+	}
 	planned := p.planned
 	if p.phase == loadgen.WarmingUp {
 		planned = p.warmup
@@ -160,6 +175,17 @@ func (p *progress) draw() {
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
 	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it
 	p.shown = true
+}
+
+// clear takes the line away until it is drawn again.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+	p.event = ""
 }
 
 // end takes the line away.

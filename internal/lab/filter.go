@@ -15,12 +15,14 @@ import (
 
 const tableName = "tcpbench-lab"
 
-// lose makes the host lose packets that arrive.
+// lose makes the host lose packets that arrive, in place of those that it lost before.
 func (h *Host) lose(i *Impairment) error {
 	conn, err := nftables.New(nftables.WithNetNSFd(int(h.namespace.Fd())))
 	if err != nil {
 		return fmt.Errorf("packet filter: %w", err)
 	}
+	// A table that is not there cannot be deleted: it is added first.
+	conn.DelTable(conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}))
 	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tableName})
 	chain := conn.AddChain(&nftables.Chain{
 		Name: "arrive", Table: table, Type: nftables.ChainTypeFilter,
@@ -70,7 +72,7 @@ func lossRules(i *Impairment) (rules [][]expr.Any) {
 	return rules
 }
 
-// lost is how many packets the host has lost on purpose so far.
+// lost is how many packets the host has lost on purpose by the present rules.
 func (h *Host) lost() (n uint64, err error) {
 	conn, err := nftables.New(nftables.WithNetNSFd(int(h.namespace.Fd())))
 	if err != nil {

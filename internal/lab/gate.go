@@ -1,6 +1,9 @@
 package lab
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Fate is what becomes of a packet at a gate.
 type Fate uint8
@@ -66,6 +69,39 @@ func (g *Gate) Release() {
 		}
 	}
 	g.held = nil
+}
+
+// Holds tells whether a segment is held that matches.
+func (g *Gate) Holds(match func(*Segment) bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, _, ok := g.find(match)
+	return ok
+}
+
+// Step hands the first segment that is held and matches to the receiver, whose kernel has taken
+// it when Step returns. ok tells whether there was one.
+func (g *Gate) Step(match func(*Segment) bool) (s Segment, ok bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s, i, ok := g.find(match)
+	if !ok || g.gone {
+		return s, false, nil
+	}
+	p := g.held[i]
+	g.held = slices.Delete(g.held, i, i+1)
+	_, err = g.wire.to.Write(p.bytes())
+	g.wire.buffers.Put(p.buffer)
+	return s, true, err
+}
+
+func (g *Gate) find(match func(*Segment) bool) (s Segment, index int, ok bool) {
+	for i, p := range g.held {
+		if s, ok := ParseSegment(p.bytes()); ok && match(&s) {
+			return s, i, true
+		}
+	}
+	return s, 0, false
 }
 
 // Discard loses the packets that are held. The rule stays.

@@ -43,7 +43,9 @@ type Host struct {
 	// Sources are more addresses of it, of IPv4.
 	Sources []netip.Addr
 
-	namespace *os.File
+	namespace  *os.File
+	filtered   bool   // packets are lost here by rules
+	lostBefore uint64 // by rules that are no more
 }
 
 // The network of every lab lies in 198.18.0.0/15, which is set aside for measurements (RFC

@@ -55,6 +55,7 @@ func (l *Lab) impair(client, server *netlink.Handle) error {
 			if err := d.receiver.lose(d.how); err != nil {
 				return err
 			}
+			d.receiver.filtered = true
 		}
 		device, err := d.sender.LinkByName(d.device)
 		if err != nil {
@@ -161,6 +162,31 @@ func shape(n *netlink.Handle, device netlink.Link, parent uint32, rate uint64) e
 	return nil
 }
 
+// Impair changes which packets are lost from now on, in the directions that are not nil. Delay
+// and rate stay as they were.
+func (l *Lab) Impair(toServer, toClient *Impairment) error {
+	for _, d := range []struct {
+		how      *Impairment
+		receiver *Host
+	}{{toServer, l.Server}, {toClient, l.Client}} {
+		if d.how == nil {
+			continue
+		}
+		if d.receiver.filtered {
+			n, err := d.receiver.lost()
+			if err != nil {
+				return err
+			}
+			d.receiver.lostBefore += n
+		}
+		if err := d.receiver.lose(d.how); err != nil {
+			return err
+		}
+		d.receiver.filtered = true
+	}
+	return nil
+}
+
 // Carried is what became of the packets of one direction.
 type Carried struct {
 	// Lost is how many were lost on purpose, Overflows how many for want of room.
@@ -184,10 +210,11 @@ func (l *Lab) Carried() (toServer, toClient Carried, err error) {
 		{&l.Link.ToServer, l.Client, l.Server, clientDevice, l.toServer, &toServer},
 		{&l.Link.ToClient, l.Server, l.Client, serverDevice, l.toClient, &toClient},
 	} {
-		if d.how.Filters() {
+		if d.receiver.filtered {
 			if d.to.Lost, err = d.receiver.lost(); err != nil {
 				return toServer, toClient, err
 			}
+			d.to.Lost += d.receiver.lostBefore
 		}
 		switch {
 		case d.how.Delay == 0:

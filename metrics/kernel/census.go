@@ -218,6 +218,7 @@ type tally struct {
 	uses       *usage // nil where nobody asks
 	whole      bool
 	listeners  []Listener
+	sockets    []Socket // nil where nobody asks
 }
 
 // read takes the messages of one datagram, and tells whether the dump is over.
@@ -268,6 +269,10 @@ func (t *tally) add(b []byte) {
 			Addr:  netip.AddrPortFrom(addressOf(b[0], b[8:]), local),
 			Queue: int(binary.NativeEndian.Uint32(b[56:])), Limit: int(binary.NativeEndian.Uint32(b[60:])),
 		})
+		return
+	}
+	if t.sockets != nil {
+		t.sockets = append(t.sockets, socketOf(b, state))
 		return
 	}
 	side := Client

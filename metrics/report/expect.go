@@ -41,6 +41,8 @@ func (p *page) expectations(all []metrics.Expectation) {
 // value writes a measured value in its unit.
 func value(v metrics.Value) string {
 	switch v.Unit {
+	case "text":
+		return clean(v.Text)
 	case "ns":
 		return duration(v.Value)
 	case "s":

@@ -35,6 +35,10 @@ const (
 // Text writes the summary of a result for a terminal.
 func Text(w io.Writer, r *metrics.Result, style Style) error {
 	p := style.page()
+	if r.Verdict != nil && (r.Experiment != nil || len(r.Phases) > 0) {
+		p.shown(r)
+		return p.flush(w)
+	}
 	for i := range r.Phases {
 		phase := &r.Phases[i]
 		p.rule("phase " + clean(phase.Name))
@@ -65,11 +69,33 @@ func (p *page) flush(w io.Writer) error {
 	return nil
 }
 
+// shown draws a result that is to show something, where single connections or several runs
+// side by side do.
+func (p *page) shown(r *metrics.Result) {
+	p.claim(r.Verdict)
+	p.headline(r)
+	p.lab(r.Lab)
+	p.line("")
+	if r.Experiment != nil {
+		p.experiment(r)
+	} else {
+		p.arms(r)
+	}
+	p.verdict(r)
+	p.reproduced(r)
+}
+
 // whole draws one result.
 func (p *page) whole(r *metrics.Result) {
 	p.claim(r.Verdict)
 	p.headline(r)
 	p.lab(r.Lab)
+	if r.Experiment != nil { // one that was interrupted: it has no verdict
+		p.line("")
+		p.experiment(r)
+		p.verdict(r)
+		return
+	}
 	p.tally(r)
 	p.rate(r)
 	p.special(r)
@@ -79,5 +105,6 @@ func (p *page) whole(r *metrics.Result) {
 	p.verdict(r)
 	p.findings(r.Findings)
 	p.expectations(r.Expectations)
+	p.steps(r)
 	p.reproduced(r)
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/lab"
+	"tcpbench/metrics"
+	"tcpbench/scenarios"
+)
+
+// prepared is a scenario that can be run: its flags are read, and nothing has been done yet.
+type prepared struct {
+	scenario *scenarios.Scenario
+	stages   []scenarios.Stage // none of an experiment
+	expect   []*scenarios.Expectation
+	in       *labOptions // nil for a run on the host itself
+}
+
+// prepare reads the flags of a run.
+func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared, error) {
+	r := &prepared{scenario: s, expect: s.Expectations(), in: o.in}
+	if s.Experiment() && len(o.expect) > 0 {
+		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
+	}
+	for _, text := range o.expect {
+		e, err := scenarios.ParseExpectation(text)
+		if err != nil {
+			return nil, usage("--expect %q: %w", text, err)
+		}
+		r.expect = append(r.expect, e)
+	}
+	var err error
+	if r.stages, err = s.Stages(c.Context(), scenarios.Overrides(c.Flags())); err != nil {
+		return nil, exit{exitUsage, err}
+	}
+	for i := range r.stages {
+		r.stages[i].Plan.Tool, r.stages[i].Plan.Command = tool(), os.Args
+	}
+	if r.in == nil && s.Phenomenon != nil { // what it claims is to be seen in a lab of its own
+		r.in = &labOptions{profile: lab.KernelDefault}
+	}
+	return r, nil
+}
+
+// run runs it, in a lab if it is to be in one. A result may come with an error: of what had to
+// be put back.
+func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (result *metrics.Result, failed error) {
+	s := r.scenario
+	var venue *scenarios.Venue
+	if r.in != nil {
+		v, err := r.in.settle(c, s, r.stages)
+		if err != nil {
+			return nil, err
+		}
+		if venue = v; v != nil {
+			defer func() { failed = errors.Join(failed, v.Close()) }()
+		}
+	}
+	var err error
+	if s.Experiment() {
+		result, err = s.Perform(ctx, venue, view.happened)
+	} else {
+		result, err = scenarios.RunStages(ctx, r.stages, r.expect, view.observer())
+	}
+	if err != nil {
+		return nil, exit{exitFailed, err}
+	}
+	result.Tool, result.Command = tool(), os.Args
+	if s.Phenomenon != nil && !result.Flagged("interrupted") { // half a run shows nothing
+		result.Verdict = s.Phenomenon.Judge(result)
+	}
+	return result, nil
+}

@@ -1,0 +1,38 @@
+package metrics
+
+// Experiment is what was done to single connections, and what was seen of them.
+type Experiment struct {
+	// Steps say beforehand what is to be done.
+	Steps []string `json:"steps"`
+	// Events are what happened, in order.
+	Events []Event `json:"events"`
+	// Facts are what the events come to, by the names that a verdict knows.
+	Facts []Value `json:"facts"`
+}
+
+// Event is a moment of an experiment.
+type Event struct {
+	T    float64   `json:"t_s"` // seconds since its start
+	Kind EventKind `json:"kind"`
+	// Of is the side, client or server: whose state or act it is, or who sent the segment.
+	// A note on both has none.
+	Of string `json:"of,omitempty"`
+	// Text is what happened: connect(), SYN_SENT, SYN seq 0.
+	Text string `json:"text"`
+	// Connection tells connections apart where there are several.
+	Connection string `json:"connection,omitempty"`
+	// Fate of a segment is held or lost where it did not pass at once, and empty where it did;
+	// released is the later passing of one that was held.
+	Fate string `json:"fate,omitempty"`
+}
+
+// EventKind says what an event tells of.
+type EventKind string
+
+// The kinds of events.
+const (
+	Act     EventKind = "act"     // an application's call, or the experimenter's
+	Change  EventKind = "state"   // a socket's new state
+	Carried EventKind = "segment" // a segment on the link
+	Remark  EventKind = "note"
+)

@@ -1,0 +1,190 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+// experiment draws what happened to single connections: the client on the left, the server on
+// the right, and the link between them, from top to bottom.
+func (p *page) experiment(r *metrics.Result) {
+	e := r.Experiment
+	for i, s := range e.Steps {
+		p.hang(pad(fmt.Sprintf("%d.", i+1), 8), label, strings.Fields(clean(s)), plain)
+	}
+	p.line("")
+	p.line(p.paint(label, ladderHead(p.width)))
+	for i := range e.Events {
+		p.rung(&e.Events[i])
+	}
+	p.extensions(r)
+}
+
+const (
+	timeColumn = 11
+	sideColumn = 13 // of the longest state, and a space
+)
+
+func ladderHead(width int) string {
+	head := pad(pad("", timeColumn)+"client", timeColumn+sideColumn+2)
+	return pad(head+"link", width-len("server")) + "server"
+}
+
+// rung draws an event.
+func (p *page) rung(e *metrics.Event) {
+	at := pad(padLeft(sinceStart(e.T), timeColumn-2), timeColumn)
+	text := clean(e.Text)
+	if e.Connection != "" {
+		text = clean(e.Connection) + ": " + text
+	}
+	server := e.Of == "server"
+	switch {
+	case e.Kind == metrics.Carried:
+		p.arrow(at, text, clean(e.Fate), server)
+	case e.Kind == metrics.Remark:
+		p.hang(at, label, strings.Fields("· "+text), label)
+	case server:
+		lines := wrap(strings.Fields(text), p.width-timeColumn)
+		for _, line := range lines {
+			p.line(p.paint(label, at) + padLeft(line, p.width-timeColumn))
+			at = strings.Repeat(" ", timeColumn)
+		}
+	default:
+		lines := wrap(strings.Fields(text), p.width-timeColumn)
+		for _, line := range lines {
+			p.line(p.paint(label, at) + line)
+			at = strings.Repeat(" ", timeColumn)
+		}
+	}
+}
+
+// arrow draws a segment. One that is held goes half of the way, and later the rest.
+func (p *page) arrow(at, text, fate string, back bool) {
+	room := p.width - timeColumn - 2*sideColumn
+	i := plain
+	before, after, note := "──", "▶", ""
+	switch fate {
+	case "held":
+		after, note = "┤", " held"
+	case "lost":
+		after, note, i = "✗", " lost", warning
+	case "released":
+		before = "├─"
+	}
+	if back {
+		before, after = mirror(after), mirror(before)
+		note = strings.TrimSpace(note)
+		if note != "" {
+			note += " "
+		}
+		line := room - columns(note) - columns(before) - columns(after) - columns(text) - 2
+		p.line(p.paint(label, at) + strings.Repeat(" ", sideColumn) + p.paint(i, note+before+strings.Repeat("─", max(1, line))+" "+text+" "+after))
+		return
+	}
+	line := room - columns(note) - columns(before) - columns(after) - columns(text) - 2
+	p.line(p.paint(label, at) + strings.Repeat(" ", sideColumn) + p.paint(i, before+" "+text+" "+strings.Repeat("─", max(1, line))+after+note))
+}
+
+// mirror turns an end of an arrow around.
+func mirror(s string) string {
+	return strings.NewReplacer("▶", "◀", "┤", "├", "├─", "─┤").Replace(s)
+}
+
+// sinceStart writes a time since the start.
+func sinceStart(t float64) string {
+	if t < 10 {
+		return fmt.Sprintf("%.1f ms", t*1e3)
+	}
+	return fmt.Sprintf("%.1f s", t)
+}
+
+// extensions lists the counters that tell of TCP's special cases.
+func (p *page) extensions(r *metrics.Result) {
+	for i := range r.Kernel {
+		if items := moved(r.Kernel[i].Counters["TcpExt"]); len(items) > 0 {
+			p.line("")
+			p.entry(clean(r.Kernel[i].Of), label, listed(items, ","))
+		}
+	}
+}
+
+// arms draws the phases of a scenario that claims something, a row each: they are to be
+// compared.
+func (p *page) arms(r *metrics.Result) {
+	t := table{{"", "rate", "succeeded", "failed", "TIME_WAIT", "connect p50", "p99", "CPU"}}
+	for i := range r.Phases {
+		a := &r.Phases[i]
+		h := a.Histograms[metrics.Connect]
+		row := []string{clean(a.Name), Rate(a.Rate), Count(a.Succeeded), Count(a.TotalFailed()), Count(mostIn(a, "TIME_WAIT")), absent, absent, absent}
+		if h.Count > 0 {
+			row[5], row[6] = Duration(h.P50), Duration(h.P99)
+		}
+		if c, s := a.CPU.Client, a.CPU.Server; c != nil && s != nil && c.PerConnection+s.PerConnection > 0 {
+			row[7] = micros(c.PerConnection + s.PerConnection)
+		}
+		t = append(t, row)
+	}
+	p.line("")
+	p.table(t)
+	p.line("")
+	width := 0
+	for i := range r.Phases {
+		width = max(width, columns(clean(r.Phases[i].Name)))
+	}
+	for i := range r.Phases {
+		a := &r.Phases[i]
+		if a.Why != "" {
+			p.hang(pad("  "+clean(a.Name), width+4), label, strings.Fields(clean(a.Why)), plain)
+		}
+	}
+}
+
+// mostIn is the largest number of sockets in a state, on the side that had more.
+func mostIn(a *metrics.Phase, state string) (most int64) {
+	for i := range a.Kernel {
+		for name, column := range a.Kernel[i].Timeline.Sockets {
+			if _, s, _ := strings.Cut(name, "."); s == state && len(column) > 0 && !strings.HasPrefix(name, "fullest") {
+				most = max(most, slices.Max(column))
+			}
+		}
+	}
+	return most
+}
+
+// steps draws how long connects took, where some took so long that the kernel's timers show.
+func (p *page) steps(r *metrics.Result) {
+	const slow = 5e8
+	h := r.Histograms[metrics.Connect]
+	if r.Verdict == nil || h.Max < slow {
+		return
+	}
+	recorder, err := h.Recorder()
+	if err != nil {
+		return // Read has refused such a document
+	}
+	type bar struct {
+		head string
+		n    int64
+	}
+	var bars []bar
+	most, low := int64(0), int64(0)
+	for high := int64(5e8); low <= h.Max; low, high = high, high+1e9 {
+		n := recorder.CountBetween(low, high-1)
+		head := fmt.Sprintf("%.1f … %.1f s", float64(low)/1e9, float64(high)/1e9)
+		bars, most = append(bars, bar{head, n}), max(most, n)
+	}
+	p.line("")
+	p.line(p.paint(label, "connect"))
+	for _, b := range bars {
+		tail := " " + Count(b.n)
+		room := p.width - 20 - columns(tail)
+		length := 0
+		if most > 0 && b.n > 0 {
+			length = max(1, int(b.n*int64(room)/most))
+		}
+		p.line("  " + p.paint(label, pad(b.head, 18)) + strings.Repeat("█", length) + tail)
+	}
+}

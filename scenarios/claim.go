@@ -1,0 +1,158 @@
+package scenarios
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"tcpbench/internal/lab"
+	"tcpbench/internal/values"
+	"tcpbench/scenarios/experiment"
+)
+
+// phenomenonKeys are those of a file that claims something; all of them must be there but
+// for lab, experiment and realistic.
+var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "experiment", "realistic", "verdict", "production"}
+
+// readPhenomenon takes the keys of a claim, if the file makes one.
+func (s *Scenario) readPhenomenon(root mapping) error {
+	claimed := slices.ContainsFunc(root.keys, func(key string) bool { return slices.Contains(phenomenonKeys, key) })
+	if !claimed {
+		return nil
+	}
+	p := &Phenomenon{}
+	for key, to := range map[string]*string{"claim": &p.Claim, "production": &p.Production} {
+		text, err := root.text(key)
+		if err != nil {
+			return err
+		}
+		if *to = strings.Join(strings.Fields(text), " "); *to == "" {
+			return root.errorf("a scenario with a verdict has a claim and what it means in production: add %s", key)
+		}
+	}
+	var err error
+	if p.Takes, err = takes(root); err != nil {
+		return err
+	}
+	if p.Steps, err = root.texts("steps"); err != nil {
+		return err
+	}
+	if len(p.Steps) == 0 {
+		return root.errorf("a claim without steps: add what is done, as in steps: [many connections at once]")
+	}
+	if p.verdict, err = expectationsOf(root, "verdict", s.phaseNames()); err != nil {
+		return err
+	}
+	if len(p.verdict) == 0 {
+		return root.errorf("a claim without a verdict: add expressions that decide, as in verdict: [failed > 0]")
+	}
+	if err := p.readLab(root); err != nil {
+		return err
+	}
+	if err := s.readExperiment(root, p); err != nil {
+		return err
+	}
+	if err := p.readRealistic(root); err != nil {
+		return err
+	}
+	s.Phenomenon = p
+	return nil
+}
+
+func takes(m mapping) (time.Duration, error) {
+	text, err := m.text("takes")
+	if err != nil {
+		return 0, err
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		if _, ok := m.find("takes"); !ok {
+			return 0, m.errorf("add takes, about how long it takes, as in takes: 4s")
+		}
+		return 0, m.errorAt("takes", "%q: want about how long it takes, as in 4s", text)
+	}
+	return d, nil
+}
+
+// readExperiment takes the name of what is done in place of a load.
+func (s *Scenario) readExperiment(root mapping, p *Phenomenon) error {
+	if _, ok := root.find("experiment"); !ok {
+		return nil
+	}
+	name, err := root.text("experiment")
+	if err != nil {
+		return err
+	}
+	e, ok := experiment.Find(name)
+	switch {
+	case !ok:
+		if near := values.Nearest(name, experiment.Names()); near != "" {
+			return root.errorAt("experiment", "no experiment %q: did you mean %s?", name, near)
+		}
+		return root.errorAt("experiment", "no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
+	case len(s.run) > 0 || len(s.phases) > 0:
+		return root.errorAt("experiment", "an experiment stands in place of a load: leave run and phases out")
+	case len(s.expect) > 0:
+		return root.errorAt("expect", "what decides about an experiment is its verdict: write it there")
+	}
+	p.Experiment = e
+	p.Link.Gated = true
+	return nil
+}
+
+// readRealistic takes what differs with real parameters.
+func (p *Phenomenon) readRealistic(root mapping) error {
+	n, ok := root.find("realistic")
+	if !ok {
+		return nil
+	}
+	m, err := n.mapping("what differs with real parameters: lab, run and takes")
+	if err != nil {
+		return err
+	}
+	if err := m.only("lab", "run", "takes"); err != nil {
+		return err
+	}
+	v := &variation{}
+	if v.takes, err = takes(m); err != nil {
+		return err
+	}
+	if v.setup, err = readSetup(m); err != nil {
+		return err
+	}
+	v.setup.Link.Gated = p.Link.Gated
+	if v.run, err = settings(m, "run"); err != nil {
+		return err
+	}
+	p.realistic = v
+	return nil
+}
+
+func (p *Phenomenon) readLab(root mapping) (err error) {
+	p.Setup, err = readSetup(root)
+	return err
+}
+
+// sysctls reads a mapping of kernel settings.
+func sysctls(m mapping, key string) (all []lab.Setting, err error) {
+	n, ok := m.find(key)
+	if !ok {
+		return nil, nil
+	}
+	inner, err := n.mapping("kernel settings, as in net.ipv4.tcp_tw_reuse: 0")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range inner.keys {
+		value, err := inner.text(name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := lab.ParseSetting(name + " = " + value)
+		if err != nil {
+			return nil, inner.errorAt(name, "%v", err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}

@@ -1,0 +1,221 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tcpbench/internal/lab"
+	"tcpbench/metrics"
+	"tcpbench/metrics/kernel"
+)
+
+// side is one of the two hosts, and the direction that leads away from it.
+type side int
+
+const (
+	client side = iota
+	server
+)
+
+func (s side) String() string { return [...]string{"client", "server"}[s] }
+func (s side) other() side    { return 1 - s }
+
+// bench is where an experiment is done: two hosts, the gates between them, and a notebook.
+type bench struct {
+	ctx        context.Context
+	experiment *Experiment
+	lab        *lab.Lab
+	tell       func(metrics.Event)
+	began      time.Time
+
+	events []metrics.Event
+	facts  []metrics.Value
+	census [2]*kernel.Census
+	known  map[endpoint]*life
+	names  map[uint16]string // of connections, by the client's port
+	fds    []int
+	log    []arrival // all segments
+
+	mu      sync.Mutex
+	arrival []arrival // segments that nobody has noted yet
+	first   map[flow]uint32
+	arrived chan struct{}
+	silent  bool // segments and states are not noted, only counted
+	blind   bool // states are not looked at
+}
+
+func (b *bench) host(s side) *lab.Host { return [...]*lab.Host{b.lab.Client, b.lab.Server}[s] }
+
+// gate is the one that segments of a side pass.
+func (b *bench) gate(from side) *lab.Gate {
+	return [...]*lab.Gate{b.lab.ToServer, b.lab.ToClient}[from]
+}
+
+func (b *bench) check(err error, doing string) {
+	if err != nil {
+		panic(failure{fmt.Errorf("%s: %w", doing, err)})
+	}
+}
+
+func (b *bench) open() {
+	for _, s := range []side{client, server} {
+		b.check(b.host(s).Do(func() (err error) {
+			b.census[s], err = kernel.OpenCensus()
+			return err
+		}), "look at the "+s.String())
+		b.gate(s).Watch(b.notice(s))
+	}
+}
+
+func (b *bench) close() {
+	for _, s := range []side{client, server} {
+		b.gate(s).Watch(nil)
+		b.gate(s).Release()
+		if c := b.census[s]; c != nil {
+			_ = c.Close() // it was read only
+		}
+	}
+	b.closeSockets()
+}
+
+func (b *bench) report() *metrics.Experiment {
+	b.note()
+	slices.SortStableFunc(b.events, func(x, y metrics.Event) int {
+		switch {
+		case x.T < y.T:
+			return -1
+		case x.T > y.T:
+			return 1
+		}
+		return 0
+	})
+	return &metrics.Experiment{Events: b.events, Facts: b.facts}
+}
+
+func (b *bench) event(e metrics.Event) {
+	if e.T == 0 {
+		e.T = time.Since(b.began).Seconds()
+	}
+	b.events = append(b.events, e)
+	if b.tell != nil {
+		b.tell(e)
+	}
+}
+
+// act notes what an application does.
+func (b *bench) act(of side, format string, args ...any) {
+	b.note()
+	b.event(metrics.Event{Kind: metrics.Act, Of: of.String(), Text: fmt.Sprintf(format, args...)})
+}
+
+// remark notes what is neither an act nor seen on the link.
+func (b *bench) remark(format string, args ...any) {
+	b.note()
+	b.event(metrics.Event{Kind: metrics.Remark, Text: fmt.Sprintf(format, args...)})
+}
+
+func (b *bench) fact(name string, value float64) { b.found(metrics.Value{Name: name, Value: value}) }
+
+func (b *bench) took(name string, d time.Duration) {
+	b.found(metrics.Value{Name: name, Value: float64(d)})
+}
+
+func (b *bench) said(name, text string) { b.found(metrics.Value{Name: name, Text: text}) }
+
+// truth is a fact that is 1 or 0.
+func (b *bench) truth(name string, is bool) {
+	if is {
+		b.fact(name, 1)
+	} else {
+		b.fact(name, 0)
+	}
+}
+
+func (b *bench) found(v metrics.Value) {
+	i := slices.IndexFunc(b.experiment.Facts, func(f Fact) bool { return f.Name == v.Name })
+	if i < 0 {
+		panic("the experiment " + b.experiment.Name + " finds out something that it has not promised: " + v.Name)
+	}
+	v.Unit = b.experiment.Facts[i].Unit
+	b.facts = append(b.facts, v)
+}
+
+// patience is how long something may take that happens at once.
+const patience = 5 * time.Second
+
+// await waits for something to become true, and looks at both hosts meanwhile. In vain ends
+// the experiment.
+func (b *bench) await(what string, is func() bool) { b.awaitFor(patience, what, is) }
+
+func (b *bench) awaitFor(most time.Duration, what string, is func() bool) {
+	if !b.happens(most, is) {
+		panic(failure{fmt.Errorf("%w for %v: %s", errVain, most, what)})
+	}
+}
+
+// happens tells whether something becomes true in a time.
+func (b *bench) happens(most time.Duration, is func() bool) bool {
+	deadline := time.Now().Add(most)
+	for pause := time.Millisecond; ; pause = min(pause*5/4, 20*time.Millisecond) {
+		b.look()
+		if is() {
+			return true
+		}
+		if b.ctx.Err() != nil {
+			panic(failure{errors.New("the experiment was interrupted")})
+		}
+		wait := min(time.Until(deadline), pause) // sock_diag has no news to wait for
+		if wait <= 0 {
+			return false
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-b.arrived:
+		case <-timer.C:
+		case <-b.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// pass lets time go by, and looks.
+func (b *bench) pass(d time.Duration) { b.happens(d, func() bool { return false }) }
+
+// sysctl writes a setting of a host.
+func (b *bench) sysctl(of side, key, value string) {
+	b.act(of, "%s = %s", key, value)
+	b.check(b.host(of).Do(func() error {
+		return os.WriteFile(settingFile(key), []byte(value), 0)
+	}), "set "+key)
+}
+
+// setting reads a setting of a host.
+func (b *bench) setting(of side, key string) string {
+	var text []byte
+	b.check(b.host(of).Do(func() (err error) {
+		text, err = os.ReadFile(settingFile(key))
+		return err
+	}), "read "+key)
+	return strings.Join(strings.Fields(string(text)), " ")
+}
+
+func settingFile(key string) string {
+	return path.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
+}
+
+// counter reads a counter of a host.
+func (b *bench) counter(of side, group, name string) (value int64) {
+	b.check(b.host(of).Do(func() error {
+		c, err := kernel.ReadCounters()
+		value, _ = c.Value(group, name)
+		return err
+	}), "read counters")
+	return value
+}

@@ -1,0 +1,123 @@
+// Package experiment does to single connections what no load can be made to do: it holds
+// a segment back until both ends have been looked at, lets two SYNs cross, kills a peer.
+//
+// An experiment is a short function that reads as a story, in a file of its own. It acts by
+// sockets of the kernel in a lab with gates, notes what it sees, and comes to facts. Whether
+// these show what is claimed is for the scenario to say, whose file has the verdict.
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tcpbench/internal/lab"
+	"tcpbench/metrics"
+)
+
+// Experiment is one of them.
+type Experiment struct {
+	Name string
+	// Facts are what it finds out.
+	Facts []Fact
+	do    func(*bench)
+}
+
+// Fact is something that an experiment finds out.
+type Fact struct {
+	Name  string
+	Unit  string // as metrics.Value.Unit
+	Means string
+}
+
+// The units of facts.
+const (
+	Number = ""
+	Time   = "ns"
+	Text   = "text"
+)
+
+// all is the order of a connection's life.
+var all = []*Experiment{
+	handshake, simultaneousOpen, selfConnect, mss, zeroWindow,
+	fourWayClose, threeWayClose, halfClose, simultaneousClose,
+	timeWaitLength, lostLastACK, timeWaitAssassination, ephemeralPortTheft,
+	backlog, acceptOverflow, keepalive,
+}
+
+// Find returns the experiment of that name, and whether there is one.
+func Find(name string) (*Experiment, bool) {
+	for _, e := range all {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return nil, false
+}
+
+// Names lists all experiments.
+func Names() (names []string) {
+	for _, e := range all {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// FindFact returns the fact of that name, which means the same in all experiments that have it.
+func FindFact(name string) (Fact, bool) {
+	for _, e := range all {
+		if i := slices.IndexFunc(e.Facts, func(f Fact) bool { return f.Name == name }); i >= 0 {
+			return e.Facts[i], true
+		}
+	}
+	return Fact{}, false
+}
+
+// FactNames lists the facts of all experiments.
+func FactNames() (names []string) {
+	for _, e := range all {
+		for _, f := range e.Facts {
+			if !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
+		}
+	}
+	return names
+}
+
+// failure ends an experiment from within.
+type failure struct{ error }
+
+// errVain tells that what was awaited has not come: the story ends there, and the facts that
+// there are stand.
+var errVain = errors.New("waited in vain")
+
+// Run does the experiment in a lab whose link is gated. It ends early, with what there is,
+// when ctx does; tell hears of every event, and may be nil.
+func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (result *metrics.Experiment, err error) {
+	b := &bench{
+		ctx: ctx, experiment: e, lab: l, tell: tell, began: time.Now(),
+		known: map[endpoint]*life{}, names: map[uint16]string{}, first: map[flow]uint32{}, arrived: make(chan struct{}, 1),
+	}
+	defer b.close()
+	defer func() {
+		r := recover()
+		f, ours := r.(failure)
+		switch {
+		case r == nil:
+		case !ours:
+			panic(r)
+		case errors.Is(f, errVain), ctx.Err() != nil:
+			b.remark("%v", f.error)
+		default:
+			result, err = nil, fmt.Errorf("experiment %s: %w", e.Name, f.error)
+			return
+		}
+		result = b.report()
+	}()
+	b.open()
+	e.do(b)
+	return nil, nil // the deferred function knows
+}

@@ -1,0 +1,168 @@
+package experiment
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"tcpbench/internal/lab"
+	"tcpbench/metrics"
+)
+
+// arrival is a segment that came to a gate.
+type arrival struct {
+	lab.Segment
+	from side
+	fate lab.Fate
+	at   float64
+}
+
+// flow is one direction of a connection.
+type flow struct {
+	from         side
+	source, dest uint16
+}
+
+// notice is told of the segments of a side.
+func (b *bench) notice(from side) func(*lab.Segment, lab.Fate) {
+	return func(s *lab.Segment, fate lab.Fate) {
+		b.mu.Lock()
+		b.arrival = append(b.arrival, arrival{*s, from, fate, time.Since(b.began).Seconds()})
+		b.mu.Unlock()
+		select {
+		case b.arrived <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// note writes down the segments that have come.
+func (b *bench) note() {
+	b.mu.Lock()
+	come := b.arrival
+	b.arrival = nil
+	b.mu.Unlock()
+	b.log = append(b.log, come...)
+	for _, a := range come {
+		f := flow{a.from, a.Source.Port(), a.Dest.Port()}
+		if _, known := b.first[f]; !known || a.Flags&lab.SYN != 0 {
+			b.first[f] = a.Seq
+		}
+		if b.silent {
+			continue
+		}
+		fate := ""
+		if a.fate != lab.Pass {
+			fate = a.fate.String()
+		}
+		b.event(metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: b.describe(&a.Segment, a.from), Fate: fate, Connection: b.nameOf(a.connection())})
+	}
+}
+
+// connection is the client's port, by which connections are told apart.
+func (a *arrival) connection() uint16 {
+	if a.from == client {
+		return a.Source.Port()
+	}
+	return a.Dest.Port()
+}
+
+// count is how many segments of a side have come that match, those that were sent again included.
+func (b *bench) count(from side, m match) (n int) {
+	b.note()
+	for i := range b.log {
+		if a := &b.log[i]; a.from == from && m(&a.Segment) {
+			n++
+		}
+	}
+	return n
+}
+
+// distinct is how many different segments have come since there were so many in the log:
+// those that were sent again count once.
+func (b *bench) distinct(since int) int {
+	b.note()
+	type segment struct {
+		from  side
+		seq   uint32
+		flags lab.Flags
+	}
+	seen := map[segment]bool{}
+	for _, a := range b.log[since:] {
+		seen[segment{a.from, a.Seq, a.Flags}] = true
+	}
+	return len(seen)
+}
+
+// describe writes a segment with numbers that count from the first of its connection.
+func (b *bench) describe(s *lab.Segment, from side) string {
+	own := b.first[flow{from, s.Source.Port(), s.Dest.Port()}]
+	text := strings.ToUpper(s.Flags.String())
+	if s.Flags&lab.SYN != 0 || s.Flags&lab.FIN != 0 || s.Length > 0 || s.Flags&lab.RST != 0 {
+		text += fmt.Sprintf(" seq %d", int32(s.Seq-own))
+	}
+	if first, ok := b.first[flow{from.other(), s.Dest.Port(), s.Source.Port()}]; ok && s.Flags&lab.ACK != 0 {
+		text += fmt.Sprintf(" ack %d", int32(s.Ack-first))
+	}
+	if s.Length > 0 {
+		text += fmt.Sprintf(" %d bytes", s.Length)
+	}
+	if s.MSS > 0 {
+		text += fmt.Sprintf(" mss %d", s.MSS)
+	}
+	if s.Window == 0 && s.Flags&lab.RST == 0 {
+		text += " window 0"
+	}
+	return text
+}
+
+// match picks segments.
+type match func(*lab.Segment) bool
+
+func flags(f lab.Flags) match { return func(s *lab.Segment) bool { return s.Is(f) } }
+
+func anything(*lab.Segment) bool { return true }
+
+func pureACK(s *lab.Segment) bool { return s.Pure() }
+
+// hold keeps all segments of a side back that match, until they are let through.
+func (b *bench) hold(from side, m match) { b.rule(from, m, lab.Hold) }
+
+// lose loses them.
+func (b *bench) lose(from side, m match) { b.rule(from, m, lab.Lose) }
+
+func (b *bench) rule(from side, m match, fate lab.Fate) {
+	b.gate(from).Rule(func(s *lab.Segment) lab.Fate {
+		if m(s) {
+			return fate
+		}
+		return lab.Pass
+	})
+}
+
+// step waits for a segment of a side that is held and matches, and lets it through. The other
+// side has taken it when step returns.
+func (b *bench) step(from side, what string, m match) {
+	b.await(what+" of the "+from.String(), func() bool {
+		before := time.Since(b.began).Seconds()
+		s, ok, err := b.gate(from).Step(m)
+		b.check(err, "let a segment through")
+		if ok {
+			b.event(metrics.Event{T: before, Kind: metrics.Carried, Of: from.String(), Text: b.describe(&s, from), Fate: "released"})
+		}
+		return ok
+	})
+	b.look()
+}
+
+// comes waits for a segment of a side to be held that matches.
+func (b *bench) comes(from side, what string, m match) {
+	b.await(what+" of the "+from.String(), func() bool { return b.gate(from).Holds(m) })
+}
+
+// release lets all segments through from now on.
+func (b *bench) release() {
+	for _, s := range []side{client, server} {
+		b.gate(s).Release()
+	}
+}

@@ -1,0 +1,149 @@
+package scenarios
+
+import (
+	"time"
+
+	"tcpbench/internal/lab"
+)
+
+// Setup is a lab as a scenario wants it.
+type Setup struct {
+	Link           lab.Link
+	Client, Server []lab.Setting
+	// Timeline is what becomes of the link while the load runs, in order.
+	Timeline []Moment
+}
+
+// Moment is a change of the link. An impairment that is nil stays as it was.
+type Moment struct {
+	At                 time.Duration // since the measured time began, or the population was there
+	ToServer, ToClient *lab.Impairment
+}
+
+func (s *Setup) filters() bool {
+	all := []*lab.Impairment{&s.Link.ToServer, &s.Link.ToClient}
+	for _, m := range s.Timeline {
+		all = append(all, m.ToServer, m.ToClient)
+	}
+	for _, i := range all {
+		if i != nil && i.Filters() {
+			return true
+		}
+	}
+	return false
+}
+
+// on is the setup with what another says on top.
+func (s Setup) on(other Setup) Setup {
+	link := s.Link
+	if other.Link.ToServer.String() != "" {
+		link.ToServer = other.Link.ToServer
+	}
+	if other.Link.ToClient.String() != "" {
+		link.ToClient = other.Link.ToClient
+	}
+	timeline := s.Timeline
+	if len(other.Timeline) > 0 {
+		timeline = other.Timeline
+	}
+	return Setup{
+		Link: link, Timeline: timeline,
+		Client: append(s.Client[:len(s.Client):len(s.Client)], other.Client...), Server: append(s.Server[:len(s.Server):len(s.Server)], other.Server...),
+	}
+}
+
+// readSetup takes the key lab.
+func readSetup(root mapping) (s Setup, err error) {
+	n, ok := root.find("lab")
+	if !ok {
+		return s, nil
+	}
+	m, err := n.mapping("settings of the hosts, and what becomes of packets between them")
+	if err != nil {
+		return s, err
+	}
+	if err := m.only("settings", "client", "server", "to-server", "to-client", "timeline"); err != nil {
+		return s, err
+	}
+	for _, part := range []struct {
+		key string
+		to  []*[]lab.Setting
+	}{{"settings", []*[]lab.Setting{&s.Client, &s.Server}}, {"client", []*[]lab.Setting{&s.Client}}, {"server", []*[]lab.Setting{&s.Server}}} {
+		settings, err := sysctls(m, part.key)
+		if err != nil {
+			return s, err
+		}
+		for _, list := range part.to {
+			*list = append(*list, settings...)
+		}
+	}
+	toServer, toClient, err := impairments(m)
+	if err != nil {
+		return s, err
+	}
+	if toServer != nil {
+		s.Link.ToServer = *toServer
+	}
+	if toClient != nil {
+		s.Link.ToClient = *toClient
+	}
+	s.Timeline, err = readTimeline(m)
+	return s, err
+}
+
+// impairments reads those of both directions; nil is one that is not there.
+func impairments(m mapping) (toServer, toClient *lab.Impairment, err error) {
+	for key, to := range map[string]**lab.Impairment{"to-server": &toServer, "to-client": &toClient} {
+		if _, ok := m.find(key); !ok {
+			continue
+		}
+		text, err := m.text(key)
+		if err != nil {
+			return nil, nil, err
+		}
+		i, err := lab.ParseImpairment(text)
+		if err != nil {
+			return nil, nil, m.errorAt(key, "%v", err)
+		}
+		*to = &i
+	}
+	return toServer, toClient, nil
+}
+
+// readTimeline reads what becomes of the link when.
+func readTimeline(m mapping) (all []Moment, err error) {
+	items, err := m.list("timeline")
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range items {
+		step, err := item.mapping("a moment and what changes, as in {at: 2s, to-server: loss=100%}")
+		if err != nil {
+			return nil, err
+		}
+		if err := step.only("at", "to-server", "to-client"); err != nil {
+			return nil, err
+		}
+		var moment Moment
+		text, err := step.text("at")
+		if err != nil {
+			return nil, err
+		}
+		if moment.At, err = time.ParseDuration(text); err != nil || moment.At < 0 {
+			return nil, step.errorf("a moment has a time: add at, as in at: 2s")
+		}
+		if len(all) > 0 && all[len(all)-1].At > moment.At {
+			return nil, step.errorAt("at", "%v comes behind %v: put the earlier one first", moment.At, all[len(all)-1].At)
+		}
+		if moment.ToServer, moment.ToClient, err = impairments(step); err != nil {
+			return nil, err
+		}
+		for key, i := range map[string]*lab.Impairment{"to-server": moment.ToServer, "to-client": moment.ToClient} {
+			if i != nil && (i.Delay > 0 || i.Rate > 0) {
+				return nil, step.errorAt(key, "delay and rate are for the whole run: only loss, every and drop can change")
+			}
+		}
+		all = append(all, moment)
+	}
+	return all, nil
+}
