@@ -25,10 +25,10 @@ const (
 var names = []string{
 	Short, Long, SYNBurst,
 	"handshake", "simultaneous-open", "self-connect", "mss", "syn-loss", "backlog", "accept-overflow",
-	"retransmit", "zero-window", "keepalive",
+	"retransmit", "zero-window", "keepalive", "heartbeat-designs",
 	"four-way-close", "three-way-close", "half-close", "simultaneous-close", "rst-close", "close-wait-leak", "fin-wait-2",
 	"time-wait-length", "lost-last-ack", "time-wait-assassination",
-	"time-wait-exhaustion", "port-search-cliff", "ephemeral-port-theft",
+	"time-wait-exhaustion", "time-wait-remedies", "port-search-cliff", "ephemeral-port-theft",
 }
 
 // Planned are phenomena that only crafted packets can show. They have a place in the

@@ -11,8 +11,8 @@ import (
 )
 
 // phenomenonKeys are those of a file that claims something; all of them must be there but
-// for lab, experiment and realistic.
-var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "experiment", "realistic", "verdict", "production"}
+// for host, lab, experiment and realistic.
+var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "realistic", "verdict", "production"}
 
 // readPhenomenon takes the keys of a claim, if the file makes one.
 func (s *Scenario) readPhenomenon(root mapping) error {
@@ -49,6 +49,17 @@ func (s *Scenario) readPhenomenon(root mapping) error {
 	if err := p.readLab(root); err != nil {
 		return err
 	}
+	host, err := root.text("host")
+	if err != nil {
+		return err
+	}
+	switch _, inLab := root.find("lab"); {
+	case host != "" && host != "true":
+		return root.errorAt("host", "%q: want true, or leave it out for a lab", host)
+	case host != "" && (inLab || s.OwnLabs()):
+		return root.errorAt("host", "this host, or a lab: leave one of them out")
+	}
+	p.Host = host != ""
 	if err := s.readExperiment(root, p); err != nil {
 		return err
 	}
@@ -90,6 +101,8 @@ func (s *Scenario) readExperiment(root mapping, p *Phenomenon) error {
 			return root.errorAt("experiment", "no experiment %q: did you mean %s?", name, near)
 		}
 		return root.errorAt("experiment", "no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
+	case p.Host:
+		return root.errorAt("experiment", "an experiment needs a lab: leave host out")
 	case len(s.run) > 0 || len(s.phases) > 0:
 		return root.errorAt("experiment", "an experiment stands in place of a load: leave run and phases out")
 	case len(s.expect) > 0:

@@ -201,8 +201,8 @@ func (s *Scenario) readPhase(n node) (phase, error) {
 		p.setup = &setup
 	}
 	for _, set := range p.run {
-		if slices.Contains(onceForAll, set.name) {
-			return p, s.errorf(set.key, "%s belongs to the server, which is the same in all phases: put it under run", set.name)
+		if slices.Contains(onceForAll, set.name) && p.setup == nil {
+			return p, s.errorf(set.key, "%s belongs to the server, which is the same in all phases without a lab of their own: put it under run", set.name)
 		}
 	}
 	p.expect, err = expectations(m)

@@ -19,6 +19,9 @@ type Phenomenon struct {
 	Steps []string
 	// Takes is about how long the run is.
 	Takes time.Duration
+	// Host tells that it loads this host itself, and is a load to start others from: what it
+	// claims is judged only where no flag makes another load of it.
+	Host bool
 	// Setup is the lab in which it is shown.
 	Setup
 	// Experiment is what is done in place of a load; nil where there is a load.
@@ -72,6 +75,8 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 // Needs are what a machine must have for it, besides namespaces.
 func (p *Phenomenon) Needs() string {
 	switch {
+	case p.Host:
+		return ""
 	case p.filters():
 		return "lab, nftables"
 	case p.Experiment != nil:

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,30 +11,55 @@ import (
 	"tcpbench/metrics"
 )
 
-// shown runs a scenario of the catalogue in its lab, as the flags and settings change it.
+// shown runs a scenario of the catalogue in its lab, or here if it is of the host, as the flags
+// and settings change it.
 func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *metrics.Result {
 	t.Helper()
 	s, ok := Find(name)
 	if !ok || s.Phenomenon == nil {
 		t.Fatalf("%s claims nothing", name)
 	}
-	stages, err := s.Stages(t.Context(), overrides(t, s, args))
+	var over []Override
+	if !s.Experiment() {
+		over = overrides(t, s, args)
+	}
+	stages, err := s.Stages(t.Context(), over)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, server := s.Phenomenon.Profiles(profile(t, "test", settings...), profile(t, "test", settings...))
-	v, err := NewVenue(s.Phenomenon.LinkUnder(link), client, server)
-	if err != nil {
-		alone.Needed(t, err.Error())
+	open := func(p *Phenomenon) (*Venue, error) {
+		client, server := p.Profiles(profile(t, "test", settings...), profile(t, "test", settings...))
+		v, err := NewVenue(p.LinkUnder(link), client, server)
+		if err != nil {
+			return nil, err
+		}
+		v.Timeline = p.Timeline
+		return v, v.Strict(client, server)
 	}
-	defer v.Close()
-	if err := v.Strict(client, server); err != nil {
-		t.Fatal(err)
+	var r *metrics.Result
+	switch p := s.Phenomenon; {
+	case p.Host:
+		r, err = RunStages(t.Context(), stages, nil, Observer{})
+	case s.OwnLabs():
+		for i := range stages {
+			stages[i].Open = func() (*Venue, error) { return open(stages[i].Phenomenon) }
+		}
+		r, err = RunStages(t.Context(), stages, nil, Observer{})
+	default:
+		v, failed := open(p)
+		if failed != nil {
+			alone.Needed(t, failed.Error())
+		}
+		defer v.Close()
+		for i := range stages {
+			stages[i].Plan.Lab = v
+		}
+		if s.Experiment() {
+			r, err = s.Perform(t.Context(), v, nil)
+		} else {
+			r, err = RunStages(t.Context(), stages, nil, Observer{})
+		}
 	}
-	for i := range stages {
-		stages[i].Plan.Lab = v
-	}
-	r, err := RunStages(t.Context(), stages, nil, Observer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,33 +92,72 @@ func impaired(t *testing.T, toServer, toClient string) (l lab.Link) {
 	return l
 }
 
+// change is what a test does to a scenario.
+type change struct {
+	args     string
+	link     lab.Link
+	settings []string
+}
+
+// broken takes the mechanism of each scenario away.
+func broken(t *testing.T) map[string]change {
+	almostPerfect := "every=4294967295"
+	set := func(settings ...string) change { return change{settings: settings} }
+	return map[string]change{
+		"short":                   {args: "--duration 500ms --warmup 0s --close server"},
+		"long":                    {args: "--connections 100 --hold 500ms --heartbeat 0s"},
+		"syn-burst":               {args: "--burst 1 --every 0s"},
+		"handshake":               set("net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
+		"simultaneous-open":       {link: impaired(t, "drop=syn", "")},
+		"self-connect":            set("net.ipv4.ip_local_port_range=10000 10009"),
+		"mss":                     set("net.ipv4.tcp_min_snd_mss=1400"), // what the peer announces counts for nothing
+		"syn-loss":                {link: impaired(t, almostPerfect, "")},
+		"backlog":                 set("net.core.somaxconn=4096"),
+		"accept-overflow":         set("net.core.somaxconn=4096"),
+		"retransmit":              {link: impaired(t, "", almostPerfect)},
+		"zero-window":             set("net.ipv4.tcp_rmem=4096 4194304 6291456"),
+		"keepalive":               {link: impaired(t, "", "drop=rst")},
+		"heartbeat-designs":       {args: "--missed 100"},
+		"four-way-close":          {link: impaired(t, "drop=fin+ack", "")},
+		"three-way-close":         {link: impaired(t, "", "drop=fin+ack")},
+		"half-close":              {link: impaired(t, "drop=fin+ack", "")},
+		"simultaneous-close":      {link: impaired(t, "", "drop=fin+ack")},
+		"rst-close":               set("net.ipv4.tcp_rmem=4096 1310720 6291456"),
+		"close-wait-leak":         {args: "--close client"},
+		"fin-wait-2":              set("net.ipv4.tcp_fin_timeout=60"),
+		"time-wait-length":        set("net.ipv4.tcp_max_tw_buckets=0"),
+		"lost-last-ack":           set("net.ipv4.tcp_max_tw_buckets=0"),
+		"time-wait-assassination": set("net.ipv4.tcp_rfc1337=1"),
+		"time-wait-exhaustion":    set("net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"),
+		"time-wait-remedies":      {args: "--rate 100 --duration 200ms"}, // there are ports for all
+		"port-search-cliff":       {args: "--sources 198.18.1.1-198.18.1.254 --duration 1s"},
+		"ephemeral-port-theft":    {link: impaired(t, "", "drop=syn+ack")},
+	}
+}
+
+// scaled makes loads of this host smaller than a user would.
+var scaled = map[string]string{
+	Short:    "--duration 500ms --warmup 0s",
+	Long:     "--connections 100 --hold 500ms --heartbeat 100ms",
+	SYNBurst: "--every 0s",
+}
+
+// busy are those that use all that a machine has.
+var busy = []string{Short, Long, SYNBurst, "retransmit", "port-search-cliff"}
+
 // Each claim of the catalogue is seen on this kernel; and where its mechanism is taken
 // away, it is not.
 func TestPhenomena(t *testing.T) {
-	almostPerfect := "every=4294967295"
-	broken := map[string]struct {
-		args     string
-		link     lab.Link
-		settings []string
-	}{
-		"syn-loss":             {link: impaired(t, almostPerfect, "")},
-		"accept-overflow":      {args: "--backlog 2000"},
-		"retransmit":           {link: impaired(t, "", almostPerfect)},
-		"rst-close":            {args: "--close-how fin"},
-		"close-wait-leak":      {args: "--close client"},
-		"fin-wait-2":           {settings: []string{"net.ipv4.tcp_fin_timeout=60"}},
-		"time-wait-exhaustion": {settings: []string{"net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"}},
-		"port-search-cliff":    {args: "--sources 198.18.1.1-198.18.1.254 --duration 1s"},
-	}
+	wrong := broken(t)
 	for _, s := range Builtins() {
-		if s.Phenomenon == nil {
-			continue
-		}
 		t.Run(s.Name, func(t *testing.T) {
-			if r := shown(t, s.Name, "", lab.Link{}); !r.Verdict.Reproduced {
+			if !slices.Contains(busy, s.Name) {
+				t.Parallel() // it waits for most of its time
+			}
+			if r := shown(t, s.Name, scaled[s.Name], lab.Link{}); !r.Verdict.Reproduced {
 				t.Errorf("not reproduced:\n%s", evidence(r.Verdict))
 			}
-			how, ok := broken[s.Name]
+			how, ok := wrong[s.Name]
 			if !ok {
 				t.Fatal("nothing takes its mechanism away: can its verdict fail?")
 			}
@@ -104,7 +169,7 @@ func TestPhenomena(t *testing.T) {
 }
 
 func TestPhenomenaInFiles(t *testing.T) {
-	const whole = "name: x\nclaim: c\nproduction: p\ntakes: 1s\nverdict: [failed > 0]\n"
+	const whole = "name: x\nclaim: c\nproduction: p\ntakes: 1s\nverdict: [failed > 0]\nsteps: [s]\n"
 	s, err := ReadScenario("x.yaml", strings.NewReader(whole+"lab:\n  settings: {net.ipv4.tcp_tw_reuse: 0}\n  server: {net.core.somaxconn: 7}\n  to-client: delay=5ms\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +189,7 @@ func TestPhenomenaInFiles(t *testing.T) {
 		strings.Replace(whole, "takes: 1s", "takes: soon", 1):    `x.yaml:4:8: "soon"`,
 		strings.Replace(whole, "verdict: [failed > 0]\n", "", 1): "claim without a verdict",
 		strings.Replace(whole, "failed > 0", "faild > 0", 1):     "did you mean failed?",
-		whole + "lab: 3\n":                                         "x.yaml:6:6",
+		whole + "lab: 3\n":                                         "x.yaml:7:6",
 		whole + "lab:\n  profil: {}\n":                             "profil",
 		whole + "lab:\n  settings: {net.ipv4.*: 1}\n":              "without patterns",
 		whole + "lab:\n  to-server: los=1%\n":                      "did you mean loss?",

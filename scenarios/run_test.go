@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"flag"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,11 @@ func TestMain(m *testing.M) {
 	}
 	// The race detector lets a process that ends sleep for a second; there are hundreds.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	// What runs in parallel waits for timers of the kernel, not for processors.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

@@ -34,6 +34,7 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	defer stop(nil)
 	defer onSignals(stop)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
+	view.warnings = nil // what they warn of is what is to be seen
 	results, err := o.showAll(ctx, c, view)
 	view.end()
 	if o.format == "json" {

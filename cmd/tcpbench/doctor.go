@@ -59,7 +59,7 @@ Exit code 4 says that something will go wrong.`,
 		return examine(c, s, *format)
 	}
 	for _, s := range scenarios.Builtins() {
-		if s.Phenomenon != nil {
+		if s.Phenomenon != nil && !s.Phenomenon.Host {
 			continue // it runs in a lab, with settings of its own
 		}
 		sub := &cobra.Command{
@@ -93,7 +93,7 @@ type prognosis struct {
 
 // examine tells what a scenario will meet on this host.
 func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
-	if s.Phenomenon != nil {
+	if s.Phenomenon != nil && !s.Phenomenon.Host {
 		return usage("doctor: %s runs in a lab with settings of its own, not with this host's: tcpbench run %s shows what comes of them", s.Name, s.Name)
 	}
 	stages, err := s.Stages(context.Background(), scenarios.Overrides(c.Flags()))

@@ -18,6 +18,7 @@ type prepared struct {
 	stages   []scenarios.Stage // none of an experiment
 	expect   []*scenarios.Expectation
 	in       *labOptions // nil for a run on the host itself
+	judged   bool        // whether it has shown what it claims
 }
 
 // prepare reads the flags of a run.
@@ -34,13 +35,16 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		r.expect = append(r.expect, e)
 	}
 	var err error
-	if r.stages, err = s.Stages(c.Context(), scenarios.Overrides(c.Flags())); err != nil {
+	over := scenarios.Overrides(c.Flags())
+	if r.stages, err = s.Stages(c.Context(), over); err != nil {
 		return nil, exit{exitUsage, err}
 	}
 	for i := range r.stages {
 		r.stages[i].Plan.Tool, r.stages[i].Plan.Command = tool(), os.Args
 	}
-	if r.in == nil && s.Phenomenon != nil { // what it claims is to be seen in a lab of its own
+	p := s.Phenomenon
+	r.judged = p != nil && (!p.Host || len(over) == 0)
+	if r.in == nil && p != nil && !p.Host { // what it claims is to be seen in a lab of its own
 		r.in = &labOptions{profile: lab.KernelDefault}
 	}
 	return r, nil
@@ -70,7 +74,7 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 		return nil, exit{exitFailed, err}
 	}
 	result.Tool, result.Command = tool(), os.Args
-	if s.Phenomenon != nil && !result.Flagged("interrupted") { // half a run shows nothing
+	if r.judged && !result.Flagged("interrupted") { // half a run shows nothing
 		result.Verdict = s.Phenomenon.Judge(result)
 	}
 	return result, nil

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -42,7 +43,7 @@ func (p *page) lab(l *metrics.Lab) {
 		if d.link == nil {
 			continue
 		}
-		text := fmt.Sprintf("%s: %s", d.name, clean(d.link.Impairment))
+		text := fmt.Sprintf("%s: %s", d.name, cmp.Or(clean(d.link.Impairment), "what its timeline says"))
 		if d.link.Lost > 0 {
 			text += ", " + Count(d.link.Lost) + " packets lost by that"
 		}

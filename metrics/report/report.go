@@ -14,6 +14,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"tcpbench/metrics"
 )
@@ -81,9 +82,15 @@ func (p *page) shown(r *metrics.Result) {
 	} else {
 		p.arms(r)
 	}
-	p.verdict(r)
+	// What its runs are flagged for is what they are to show, but for what makes them worthless.
+	sound := *r
+	sound.Flags = slices.DeleteFunc(slices.Clone(r.Flags), func(f metrics.Flag) bool { return !slices.Contains(worthless, f.Name) })
+	p.verdict(&sound)
 	p.reproduced(r)
 }
+
+// worthless are flags of a result that shows nothing.
+var worthless = []string{invalid, "interrupted", "server-lost", "unobserved", "late-link"}
 
 // whole draws one result.
 func (p *page) whole(r *metrics.Result) {

@@ -42,7 +42,7 @@ const (
 // all is the order of a connection's life.
 var all = []*Experiment{
 	handshake, simultaneousOpen, selfConnect, mss, zeroWindow,
-	fourWayClose, threeWayClose, halfClose, simultaneousClose,
+	fourWayClose, threeWayClose, halfClose, simultaneousClose, rstClose,
 	timeWaitLength, lostLastACK, timeWaitAssassination, ephemeralPortTheft,
 	backlog, acceptOverflow, keepalive,
 }
@@ -109,7 +109,7 @@ func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Even
 		case r == nil:
 		case !ours:
 			panic(r)
-		case errors.Is(f, errVain), ctx.Err() != nil:
+		case errors.Is(f.error, errVain), ctx.Err() != nil:
 			b.remark("%v", f.error)
 		default:
 			result, err = nil, fmt.Errorf("experiment %s: %w", e.Name, f.error)
