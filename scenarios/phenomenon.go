@@ -76,7 +76,7 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 func (p *Phenomenon) Needs() string {
 	switch {
 	case p.Host:
-		return ""
+		return "this host"
 	case p.filters():
 		return "lab, nftables"
 	case p.Experiment != nil:

@@ -106,7 +106,7 @@ func broken(t *testing.T) map[string]change {
 	return map[string]change{
 		"short":                   {args: "--duration 500ms --warmup 0s --close server"},
 		"long":                    {args: "--connections 100 --hold 500ms --heartbeat 0s"},
-		"syn-burst":               {args: "--burst 1 --every 0s"},
+		"syn-burst":               {args: "--burst 1 --every 0s --duration 100ms"},
 		"handshake":               set("net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
 		"simultaneous-open":       {link: impaired(t, "drop=syn", "")},
 		"self-connect":            set("net.ipv4.ip_local_port_range=10000 10009"),
@@ -139,7 +139,7 @@ func broken(t *testing.T) map[string]change {
 var scaled = map[string]string{
 	Short:    "--duration 500ms --warmup 0s",
 	Long:     "--connections 100 --hold 500ms --heartbeat 100ms",
-	SYNBurst: "--every 0s",
+	SYNBurst: "--every 0s --duration 100ms",
 }
 
 // busy are those that use all that a machine has.

@@ -20,6 +20,13 @@ type Venue struct {
 	Timeline []Moment
 
 	machine *lab.Machine // whose settings were changed, nil where none was
+	unwatch func() error // ends a capture, nil where there is none
+}
+
+// Record has the packets of the lab written until Close.
+func (v *Venue) Record(c *lab.Capture) (err error) {
+	v.unwatch, err = v.Lab.Record(c)
+	return err
 }
 
 // ChangeMachine sets on the machine itself what no lab can have of its own, until Close.
@@ -86,7 +93,12 @@ func (v *Venue) Close() error {
 		_, restored = v.machine.Restore()
 		v.machine = nil
 	}
-	return errors.Join(restored, v.Lab.Close())
+	var captured error
+	if v.unwatch != nil {
+		captured = v.unwatch()
+		v.unwatch = nil
+	}
+	return errors.Join(restored, captured, v.Lab.Close())
 }
 
 // NewVenue makes a lab with a link, and gives its hosts their settings.

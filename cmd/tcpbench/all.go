@@ -22,8 +22,8 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	switch {
 	case len(scenarios.Overrides(c.Flags())) > 0 || len(o.expect) > 0:
 		return usage("--all: each scenario has flags of its own: leave them out")
-	case o.out != "":
-		return usage("--all makes many results: print them with --json, or run one scenario with --out")
+	case o.out != "" || o.pcap != "":
+		return usage("--all makes many results: print them with --json, or run one scenario with --out or --pcap")
 	case o.explain || o.realistic:
 		return usage("--all: --explain and --realistic are for one scenario")
 	}

@@ -25,6 +25,7 @@ type labOptions struct {
 	strict                  bool
 	link                    linkOptions
 	machine                 machineOptions
+	capture                 *lab.Capture // nil where no packets are written
 }
 
 // machineOptions are the flags by which this machine itself may be changed.
@@ -150,6 +151,11 @@ func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenari
 			return nil, errors.Join(err, v.Close())
 		}
 		if err := v.ChangeMachine(lab.ThisMachine()); err != nil {
+			return nil, exit{exitFailed, errors.Join(err, v.Close())}
+		}
+	}
+	if o.capture != nil {
+		if err := v.Record(o.capture); err != nil {
 			return nil, exit{exitFailed, errors.Join(err, v.Close())}
 		}
 	}

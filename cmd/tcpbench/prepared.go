@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -78,4 +80,32 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 		result.Verdict = s.Phenomenon.Judge(result)
 	}
 	return result, nil
+}
+
+// record begins the file of packets, if there is to be one. The function that it returns ends
+// it, and says what is in it.
+func (o *runOptions) record(r *prepared) (finish func(io.Writer) error, err error) {
+	if o.pcap == "" {
+		return func(io.Writer) error { return nil }, nil
+	}
+	if r.in == nil {
+		return nil, usage("--pcap: only the packets of a lab are written: tcpbench lab %s --pcap %s, or use tcpdump", r.scenario.Name, o.pcap)
+	}
+	f, err := os.Create(o.pcap)
+	if err != nil {
+		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, cause(err))
+	}
+	capture := lab.NewCapture(f)
+	r.in.capture = capture
+	return func(w io.Writer) error {
+		err := errors.Join(capture.Flush(), f.Close())
+		if err == nil && !o.quiet {
+			fmt.Fprintf(w, "%d packets in %s", capture.Packets, o.pcap)
+			if capture.Dropped > 0 {
+				fmt.Fprintf(w, "; %d more came too fast", capture.Dropped)
+			}
+			fmt.Fprintln(w)
+		}
+		return err
+	}, nil
 }

@@ -25,6 +25,7 @@ type runOptions struct {
 	explain   bool
 	realistic bool
 	expect    []string
+	pcap      string
 	in        *labOptions // nil for a run on the host itself
 }
 
@@ -113,6 +114,7 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	}
 	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
 	f.BoolVar(&o.realistic, "realistic", false, "real parameters, where a scenario has some that save time")
+	f.StringVar(&o.pcap, "pcap", "", "write the packets of the lab to `FILE`, for Wireshark or tcpdump")
 	f.StringVar(&o.out, "out", "", "save the result document to `FILE`")
 	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")
 	f.BoolVar(&o.json, "json", false, "the same as --format json")
@@ -174,6 +176,10 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 			return err
 		}
 	}
+	finish, err := o.record(r)
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	// From here on a signal ends the run in order: this machine may be changed.
@@ -181,6 +187,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := r.run(ctx, c, view)
 	view.end()
+	err = errors.Join(err, finish(c.ErrOrStderr()))
 	if result == nil {
 		return err
 	}

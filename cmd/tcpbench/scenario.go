@@ -101,12 +101,17 @@ func newList() *cobra.Command {
 				Claim   string  `json:"claim,omitempty"`
 				TakesS  float64 `json:"takes_s,omitempty"`
 				Needs   string  `json:"needs,omitempty"`
+				// Steps, Verdict and Production are what --explain tells.
+				Steps      []string `json:"steps,omitempty"`
+				Verdict    []string `json:"verdict,omitempty"`
+				Production string   `json:"production,omitempty"`
 			}
 			lines := []line{}
 			for _, s := range scenarios.Builtins() {
 				l := line{Name: s.Name, Summary: s.Summary}
 				if p := s.Phenomenon; p != nil {
 					l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
+					l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
 				}
 				lines = append(lines, l)
 			}
@@ -115,14 +120,7 @@ func newList() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
 			for _, l := range lines {
-				takes := ""
-				if l.TakesS > 0 {
-					takes = (time.Duration(l.TakesS * float64(time.Second))).String()
-				}
-				if takes == "" { // a line without a claim ends with its summary
-					fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Summary)
-					continue
-				}
+				takes := time.Duration(l.TakesS * float64(time.Second))
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, l.Needs)
 			}
 			if err := w.Flush(); err != nil {

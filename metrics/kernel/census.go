@@ -166,6 +166,15 @@ func (c *Census) families() []uint8 {
 func (c *Census) dump(family uint8, states uint32, filter []byte, t *tally) error {
 	c.seq++
 	c.request = appendRequest(c.request[:0], c.seq, family, states, filter)
+	err := c.ask(t)
+	if errors.Is(err, unix.ENOENT) && family == unix.AF_INET6 {
+		return nil // a kernel without IPv6
+	}
+	return err
+}
+
+// ask sends the request, and has all that comes back told to t.
+func (c *Census) ask(t *tally) error {
 	if err := unix.Sendto(c.fd, c.request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("census: %w", os.NewSyscallError("sendto", err))
 	}
@@ -179,8 +188,6 @@ func (c *Census) dump(family uint8, states uint32, filter []byte, t *tally) erro
 		}
 		done, err := t.read(c.buffer[:n], c.seq)
 		switch {
-		case errors.Is(err, unix.ENOENT) && family == unix.AF_INET6:
-			return nil // a kernel without IPv6
 		case err != nil:
 			return fmt.Errorf("census: %w", err)
 		case done:
@@ -219,6 +226,7 @@ type tally struct {
 	whole      bool
 	listeners  []Listener
 	sockets    []Socket // nil where nobody asks
+	single     bool     // one socket was asked for, and one message is all
 }
 
 // read takes the messages of one datagram, and tells whether the dump is over.
@@ -247,6 +255,9 @@ func (t *tally) read(b []byte, seq uint32) (done bool, err error) {
 					return false, fmt.Errorf("a socket of %d bytes, want %d", len(body), messageSize)
 				}
 				t.add(body)
+				if t.single {
+					return true, nil
+				}
 			}
 		}
 		b = b[min((length+3)&^3, len(b)):]

@@ -2,17 +2,18 @@ package kernel
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Socket is one socket as sock_diag(7) shows it.
 type Socket struct {
 	Local, Remote netip.AddrPort
 	State         State
-	// Receive and Send are the bytes in its queues; of a listening socket the connections
-	// that wait for accept(), and how many may.
+	// Receive and Send are the bytes in its queues.
 	Receive, Send uint32
 	// Expires is when its timer ends: of TIME_WAIT the time that it has left. Zero is no timer.
 	Expires time.Duration
@@ -20,18 +21,32 @@ type Socket struct {
 	Retransmits uint8
 }
 
-// Sockets lists the sockets with one of the ports at either end.
-func (c *Census) Sockets(ports []Ports) ([]Socket, error) {
-	if len(ports) == 0 || len(ports) > mostRanges {
-		return nil, fmt.Errorf("census: %d ranges of ports: want 1 to %d", len(ports), mostRanges)
+// Find looks one socket up, which takes no longer however many there are. It is not ok where
+// there is none. Both addresses are of IPv4.
+func (c *Census) Find(local, remote netip.AddrPort) (s Socket, ok bool, err error) {
+	c.seq++
+	b := appendRequest(c.request[:0], c.seq, unix.AF_INET, allStates, nil)
+	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST) // and no dump
+	id := b[unix.SizeofNlMsghdr+8:]                          // struct inet_diag_sockid
+	binary.BigEndian.PutUint16(id, local.Port())
+	binary.BigEndian.PutUint16(id[2:], remote.Port())
+	from, to := local.Addr().As4(), remote.Addr().As4()
+	copy(id[4:], from[:])
+	copy(id[20:], to[:])
+	for i := range 8 {
+		id[40+i] = 0xff // INET_DIAG_NOCOOKIE
 	}
-	t := tally{ports: ports, sockets: []Socket{}}
-	for _, family := range c.families() {
-		if err := c.dump(family, allStates, portFilter(ports), &t); err != nil {
-			return nil, err
-		}
+	c.request = b
+	t := tally{sockets: []Socket{}, single: true}
+	err = c.ask(&t)
+	if errors.Is(err, unix.ENOENT) {
+		return s, false, nil
 	}
-	return t.sockets, nil
+	// Where there is no such connection the kernel gives the socket that would take one.
+	if err != nil || len(t.sockets) == 0 || t.sockets[0].State == Listen {
+		return s, false, err
+	}
+	return t.sockets[0], true, nil
 }
 
 // socketOf reads a struct inet_diag_msg.

@@ -63,7 +63,9 @@ func (p *page) rung(e *metrics.Event) {
 
 // arrow draws a segment. One that is held goes half of the way, and later the rest.
 func (p *page) arrow(at, text, fate string, back bool) {
+	const ends = 14 // of the arrow, and what has become of it
 	room := p.width - timeColumn - 2*sideColumn
+	text = clip(text, p.width-timeColumn-sideColumn-ends)
 	i := plain
 	before, after, note := "──", "▶", ""
 	switch fate {

@@ -39,6 +39,7 @@ type bench struct {
 	facts  []metrics.Value
 	census [2]*kernel.Census
 	known  map[endpoint]*life
+	order  []endpoint        // in which they became known
 	names  map[uint16]string // of connections, by the client's port
 	fds    []int
 	log    []arrival // all segments

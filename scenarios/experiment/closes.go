@@ -57,7 +57,7 @@ var threeWayClose = &Experiment{
 	Name:  "three-way-close",
 	Facts: append([]Fact{{"attempts", Number, "connections until the server was fast enough"}}, closing...),
 	do: func(b *bench) {
-		const most = 10
+		const most = 100
 		l := b.listen(port, 8)
 		for n := range most {
 			c, s := b.pair(l)

@@ -51,9 +51,9 @@ var backlog = &Experiment{
 			b.act(server, "listen(%d)", backlog)
 			b.listen(p, backlog)
 			all, _ := b.fill(p, 64)
-			queue := b.listener(server, p)
-			b.act(client, "connect() %d times, until one is not answered; the queue has %d, its limit is %d", len(all)+1, queue.Receive, queue.Send)
-			b.fact(fmt.Sprintf("queued_%d", backlog), float64(queue.Receive))
+			queue := b.queue(server, p)
+			b.act(client, "connect() %d times, until one is not answered; the queue has %d, its limit is %d", len(all)+1, queue.Queue, queue.Limit)
+			b.fact(fmt.Sprintf("queued_%d", backlog), float64(queue.Queue))
 		}
 	},
 }
@@ -78,9 +78,9 @@ var acceptOverflow = &Experiment{
 		l := b.listen(port, 4096)
 		began := time.Now()
 		all, stuck := b.fill(port, most)
-		queue := b.listener(server, port)
-		b.fact("queued", float64(queue.Receive))
-		b.fact("limit", float64(queue.Send))
+		queue := b.queue(server, port)
+		b.fact("queued", float64(queue.Queue))
+		b.fact("limit", float64(queue.Limit))
 		if stuck == nil {
 			b.remark("%d connections, and no end of the queue", len(all))
 			return
@@ -88,7 +88,7 @@ var acceptOverflow = &Experiment{
 		b.look()
 		b.silent = false
 		b.said("stuck_state", b.state(stuck.at()))
-		b.remark("%d connections are in the queue; the SYN of the next was dropped", queue.Receive)
+		b.remark("%d connections are in the queue; the SYN of the next was dropped", queue.Queue)
 		b.act(server, "accept() of all")
 		for range all {
 			l.accept()
@@ -101,7 +101,7 @@ var acceptOverflow = &Experiment{
 		b.took("stuck_for", time.Since(began))
 		b.act(client, "connect() has returned after %.1f s", time.Since(began).Seconds())
 
-		limit := int(queue.Send)
+		limit := int(queue.Limit)
 		b.act(server, "another listen(), and no accept(): the queue has room for one more")
 		crowd := b.crowd(port+1, limit)
 		ghost := func(c *socket) bool {

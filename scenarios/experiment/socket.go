@@ -84,6 +84,9 @@ func (s *socket) connectTo(to netip.AddrPort) error {
 	if err := unix.Connect(s.fd, sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
+	if !to.Addr().IsLoopback() {
+		s.bench.watch(s.side, s.local(), to)
+	}
 	return nil
 }
 

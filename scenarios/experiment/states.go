@@ -2,8 +2,7 @@ package experiment
 
 import (
 	"fmt"
-	"maps"
-	"slices"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -11,13 +10,8 @@ import (
 	"tcpbench/metrics/kernel"
 )
 
-// The ports of experiments: only sockets with one of them are looked at.
-const (
-	port     = 9000 // where servers listen
-	lastPort = 9099
-)
-
-var watched = []kernel.Ports{{Low: port, High: lastPort}}
+// port is where servers listen.
+const port = 9000
 
 // endpoint is one end of a connection.
 type endpoint struct {
@@ -27,9 +21,10 @@ type endpoint struct {
 
 // life is the states that an endpoint has gone through, and what it is now.
 type life struct {
-	path []string
-	now  kernel.Socket
-	gone bool
+	local, remote netip.AddrPort
+	path          []string
+	now           kernel.Socket
+	gone          bool
 }
 
 // closed stands for a socket that is no more. The kernel has no name for that but CLOSE, and
@@ -42,37 +37,38 @@ func (b *bench) look() {
 	if b.blind {
 		return
 	}
-	for _, s := range []side{client, server} {
-		sockets, err := b.census[s].Sockets(watched)
-		b.check(err, "look at the "+s.String())
+	for _, at := range b.order {
+		l := b.known[at]
+		k, ok, err := b.census[at.side].Find(l.local, l.remote)
+		b.check(err, "look at the "+at.side.String())
 		now := time.Since(b.began).Seconds()
 		b.note() // what has led there
-		seen := map[endpoint]bool{}
-		for _, k := range sockets {
-			if k.State == kernel.Listen {
-				continue
-			}
-			at := endpoint{s, k.Local.Port(), k.Remote.Port()}
-			seen[at] = true
-			l := b.known[at]
-			if l == nil || l.gone {
-				l = &life{}
-				b.known[at] = l
+		switch {
+		case ok:
+			if l.gone {
+				l.path, l.gone = nil, false // it is another socket
 			}
 			l.now = k
 			b.enter(now, at, l, k.State.String())
-		}
-		for _, at := range slices.SortedFunc(maps.Keys(b.known), byPorts) {
-			if l := b.known[at]; at.side == s && !seen[at] && !l.gone {
-				l.gone, l.now = true, kernel.Socket{}
-				b.enter(now, at, l, closed)
-			}
+		case len(l.path) > 0 && !l.gone:
+			l.gone, l.now = true, kernel.Socket{}
+			b.enter(now, at, l, closed)
 		}
 	}
 }
 
-func byPorts(x, y endpoint) int {
-	return (int(x.local)-int(y.local))*65536 + int(x.remote) - int(y.remote)
+// watch has a connection looked at from now on, at both ends.
+func (b *bench) watch(of side, local, remote netip.AddrPort) {
+	at := endpoint{of, local.Port(), remote.Port()}
+	b.follow(at, local, remote)
+	b.follow(at.peerOf(), remote, local)
+}
+
+func (b *bench) follow(at endpoint, local, remote netip.AddrPort) {
+	if b.known[at] == nil {
+		b.known[at] = &life{local: local, remote: remote}
+		b.order = append(b.order, at)
+	}
 }
 
 // enter notes a state, if it is another than before.
@@ -146,28 +142,22 @@ func (b *bench) socketAt(at endpoint) kernel.Socket {
 	return kernel.Socket{}
 }
 
-// listener is what the kernel shows of the listening socket of a port.
-func (b *bench) listener(of side, at uint16) kernel.Socket {
-	sockets, err := b.census[of].Sockets(watched)
+// listening lists the sockets of a host that listen.
+func (b *bench) listening(of side) []kernel.Listener {
+	all, err := b.census[of].Listeners(nil)
 	b.check(err, "look at the "+of.String())
-	for _, k := range sockets {
-		if k.State == kernel.Listen && k.Local.Port() == at {
-			return k
+	return all
+}
+
+// queue is what the kernel shows of the accept queue of a port.
+func (b *bench) queue(of side, at uint16) kernel.Listener {
+	for _, l := range b.listening(of) {
+		if l.Addr.Port() == at {
+			return l
 		}
 	}
-	return kernel.Socket{}
+	return kernel.Listener{}
 }
 
 // listeners is how many sockets listen, on both hosts.
-func (b *bench) listeners() (n int) {
-	for _, s := range []side{client, server} {
-		sockets, err := b.census[s].Sockets(watched)
-		b.check(err, "look at the "+s.String())
-		for _, k := range sockets {
-			if k.State == kernel.Listen {
-				n++
-			}
-		}
-	}
-	return n
-}
+func (b *bench) listeners() int { return len(b.listening(client)) + len(b.listening(server)) }

@@ -1,0 +1,187 @@
+package lab
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Capture writes the packets of a lab into a file that Wireshark and tcpdump read (pcap, with
+// nanoseconds). It may be of several labs, one after the other.
+type Capture struct {
+	// Packets is how many were written, Dropped how many came too fast.
+	Packets, Dropped uint64
+
+	mu      sync.Mutex
+	w       *bufio.Writer
+	started bool
+	err     error
+}
+
+// NewCapture begins a file.
+func NewCapture(w io.Writer) *Capture { return &Capture{w: bufio.NewWriterSize(w, 1<<20)} }
+
+const (
+	magicPcap    = 0xa1b23c4d // in the order of this machine's bytes
+	linkEthernet = 1
+	linkRaw      = 101 // IP without a header of a link (TUN)
+	longestFrame = 1 << 18
+)
+
+// header writes what stands at the start of a file.
+func (c *Capture) header(link uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started {
+		return nil
+	}
+	c.started = true
+	b := binary.NativeEndian.AppendUint32(nil, magicPcap)
+	b = binary.NativeEndian.AppendUint16(b, 2) // version 2.4
+	b = binary.NativeEndian.AppendUint16(b, 4)
+	b = append(b, make([]byte, 8)...) // UTC
+	b = binary.NativeEndian.AppendUint32(b, longestFrame)
+	b = binary.NativeEndian.AppendUint32(b, link)
+	_, err := c.w.Write(b)
+	return err
+}
+
+// frame writes a packet of so many bytes, of which some may be missing.
+func (c *Capture) frame(at unix.Timespec, b []byte, length int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := binary.NativeEndian.AppendUint32(nil, uint32(at.Sec))
+	h = binary.NativeEndian.AppendUint32(h, uint32(at.Nsec))
+	h = binary.NativeEndian.AppendUint32(h, uint32(len(b)))
+	h = binary.NativeEndian.AppendUint32(h, uint32(length))
+	_, err := c.w.Write(h)
+	if err == nil {
+		_, err = c.w.Write(b)
+	}
+	if c.err == nil {
+		c.err = err
+	}
+	c.Packets++
+}
+
+// Flush writes out what is buffered, and tells of the first error.
+func (c *Capture) Flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := errors.Join(c.err, c.w.Flush()); err != nil {
+		return fmt.Errorf("write packets: %w", err)
+	}
+	return nil
+}
+
+// Record has all packets of the lab's link written from now on. The function that it returns
+// ends that, when those that have passed are written.
+func (l *Lab) Record(c *Capture) (end func() error, err error) {
+	link := uint32(linkEthernet)
+	if l.devices != nil {
+		link = linkRaw
+	}
+	if err := c.header(link); err != nil {
+		return nil, fmt.Errorf("write packets: %w", err)
+	}
+	fd := -1
+	if err := l.Client.Do(func() (err error) {
+		fd, err = openPacket(clientDevice)
+		return err
+	}); err != nil {
+		return nil, fmt.Errorf("capture packets: %w", err)
+	}
+	done := make(chan struct{})
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		c.read(fd, done)
+	}()
+	return func() error {
+		close(done)
+		<-over
+		if s, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			c.Dropped += uint64(s.Drops)
+		}
+		return os.NewSyscallError("close", unix.Close(fd))
+	}, nil
+}
+
+// openPacket opens a socket that sees all packets of a device.
+func openPacket(device string) (fd int, err error) {
+	const buffer = 32 << 20
+	protocol := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
+	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer) // as much as there may be
+	}
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	var index int
+	if err == nil {
+		index, err = indexOf(fd, device)
+	}
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index})
+	}
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("%s: %w", device, err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+func indexOf(fd int, device string) (int, error) {
+	request, err := unix.NewIfreq(device)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
+		return 0, os.NewSyscallError("ioctl", err)
+	}
+	return int(request.Uint32()), nil
+}
+
+// read writes packets until it is to end and none is left.
+func (c *Capture) read(fd int, done <-chan struct{}) {
+	const idle = 50 // milliseconds, until it looks whether it is to end
+	buffer, control := make([]byte, longestFrame), make([]byte, 128)
+	for {
+		n, k, _, _, err := unix.Recvmsg(fd, buffer, control, unix.MSG_TRUNC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			select {
+			case <-done:
+				return
+			default:
+			}
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, idle) // a wait that fails is short
+		case err != nil:
+			return // the device is gone, and with it the packets
+		default:
+			c.frame(timeOf(control[:k]), buffer[:min(n, len(buffer))], n)
+		}
+	}
+}
+
+// timeOf is when the kernel saw a packet, or now.
+func timeOf(control []byte) unix.Timespec {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err == nil {
+		for _, m := range messages {
+			if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
+				return unix.Timespec{Sec: int64(binary.NativeEndian.Uint64(m.Data)), Nsec: int64(binary.NativeEndian.Uint64(m.Data[8:]))}
+			}
+		}
+	}
+	return unix.NsecToTimespec(time.Now().UnixNano())
+}

@@ -1,0 +1,81 @@
+package kernel
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"tcpbench/internal/alone"
+)
+
+// A socket is found by its addresses, in the state in which ss shows it, and none where there
+// is none.
+func TestFind(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Write([]byte("unread")); err != nil {
+		t.Fatal(err)
+	}
+	census, err := OpenCensus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer census.Close()
+	own, peer := netip.MustParseAddrPort(c.LocalAddr().String()), netip.MustParseAddrPort(c.RemoteAddr().String())
+	find := func(local, remote netip.AddrPort) (Socket, bool) {
+		t.Helper()
+		got, ok, err := census.Find(local, remote)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got, ok
+	}
+	got, ok := find(own, peer)
+	if !ok || got.State != Established || got.Local != own || got.Remote != peer || got.Receive != 6 {
+		t.Errorf("%+v %v", got, ok)
+	}
+	other := netip.AddrPortFrom(own.Addr(), own.Port()+1)
+	if got, ok := find(other, peer); ok {
+		t.Errorf("nobody has this address: %+v", got)
+	}
+	// Where no connection is, its listener is not taken for one.
+	if got, ok := find(peer, other); ok {
+		t.Errorf("nobody has connected: %+v", got)
+	}
+	one := make([]byte, 6)
+	if _, err := c.Read(one); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); { // the peer's ACK is on its way
+		if got, ok = find(own, peer); got.State == FinWait2 {
+			break
+		}
+	}
+	shown := alone.Tool(t, "ss", "-Htan", "src", own.String())
+	if !ok || got.State != FinWait2 || !strings.HasPrefix(shown, "FIN-WAIT-2") {
+		t.Errorf("%+v %v; ss shows %q", got, ok, shown)
+	}
+	s.Close()
+	got, ok = find(own, peer)
+	if !ok || got.State != TimeWait || got.Expires < 50e9 || got.Expires > 70e9 {
+		t.Errorf("%+v %v", got, ok)
+	}
+}

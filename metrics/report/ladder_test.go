@@ -1,0 +1,116 @@
+package report
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tcpbench/metrics"
+)
+
+// crossed is an experiment in which all that can happen does.
+func crossed(t *testing.T) *metrics.Result {
+	t.Helper()
+	r := &metrics.Result{
+		Scenario: metrics.Scenario{Name: "crossed"}, ElapsedS: 0.0123,
+		Lab: &metrics.Lab{Client: metrics.LabHost{Profile: "kernel-default"}, Server: metrics.LabHost{Profile: "kernel-default"}},
+		Experiment: &metrics.Experiment{
+			Steps: []string{"Both ends do something.", "A long step that does not fit into one line of a terminal of the usual width goes on in the next."},
+			Events: []metrics.Event{
+				{T: 0.0001, Kind: metrics.Act, Of: "client", Text: "connect()"},
+				{T: 0.0002, Kind: metrics.Change, Of: "client", Text: "SYN_SENT"},
+				{T: 0.0003, Kind: metrics.Carried, Of: "client", Text: "SYN seq 0 mss 1460", Fate: "held"},
+				{T: 0.0004, Kind: metrics.Carried, Of: "client", Text: "SYN seq 0 mss 1460", Fate: "released"},
+				{T: 0.0005, Kind: metrics.Carried, Of: "server", Text: "SYN+ACK seq 0 ack 1 mss 1460", Fate: "held"},
+				{T: 0.0006, Kind: metrics.Carried, Of: "server", Text: "SYN+ACK seq 0 ack 1 mss 1460", Fate: "released"},
+				{T: 0.0007, Kind: metrics.Carried, Of: "client", Text: "ACK ack 1", Fate: "lost", Connection: "second"},
+				{T: 0.0008, Kind: metrics.Carried, Of: "server", Text: "FIN+ACK seq 1 ack 1", Fate: "lost"},
+				{T: 0.0009, Kind: metrics.Carried, Of: "server", Text: "PSH+ACK seq 1 ack 1 1000 bytes"},
+				{T: 0.001, Kind: metrics.Act, Of: "server", Text: "net.ipv4.tcp_abort_on_overflow = 1 and then something that is told at length"},
+				{T: 12, Kind: metrics.Remark, Text: "nothing more happens, which takes a while to tell and does not fit into one line"},
+				{T: 12.5, Kind: metrics.Change, Of: "server", Text: "CLOSED", Connection: "second"},
+			},
+		},
+		Kernel: []metrics.View{{Of: "client", Counters: map[string]map[string]int64{"TcpExt": {"TCPSynRetrans": 2}, "Tcp": {"ActiveOpens": 1}}}},
+		Flags:  []metrics.Flag{{Name: "noisy-host", Why: "It was."}},
+	}
+	r.Verdict = &metrics.Verdict{Claim: "Things happen.", Production: "Be prepared.", Evidence: []metrics.Expectation{{
+		Expression: `seen.path == "A B"`, Values: []metrics.Value{{Name: "seen.path", Unit: "text", Text: "A C"}},
+	}}}
+	return r
+}
+
+// sideBySide are two runs that are to be compared.
+func sideBySide(t *testing.T) *metrics.Result {
+	t.Helper()
+	one, other := *healthy(t), *failing(t)
+	one.Kernel = []metrics.View{{Of: "client", Timeline: metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"client.TIME_WAIT": {3, 9}}}}}
+	r := healthy(t)
+	r.Phases = []metrics.Phase{{Name: "nothing", Why: "As it is.", Result: one}, {Name: "remedy", Why: "DANGEROUS. What helps, and costs more than it is worth on any day.", Result: other}}
+	r.Verdict = &metrics.Verdict{Claim: "One is better.", Production: "Take it.", Reproduced: true}
+	return r
+}
+
+func TestShownMatchesTheGoldens(t *testing.T) {
+	slow := healthy(t)
+	recorder := metrics.NewRecorder()
+	for ns, n := range map[int64]int64{2e5: 70, 1_010_000_000: 20, 3_020_000_000: 5} {
+		recorder.RecordMany(ns, n)
+	}
+	connect, err := recorder.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow.Histograms[metrics.Connect] = connect
+	slow.Verdict = &metrics.Verdict{Claim: "Steps.", Reproduced: true}
+	interrupted := crossed(t)
+	interrupted.Verdict = nil
+	interrupted.Flags = append(interrupted.Flags, metrics.Flag{Name: "interrupted", Why: "It ended early."})
+	for name, draw := range map[string]func(io.Writer) error{
+		"ladder":             func(w io.Writer) error { return Text(w, crossed(t), Style{}) },
+		"ladder-narrow":      func(w io.Writer) error { return Text(w, crossed(t), Style{Width: 60}) },
+		"ladder-interrupted": func(w io.Writer) error { return Text(w, interrupted, Style{}) },
+		"arms":               func(w io.Writer) error { return Text(w, sideBySide(t), Style{}) },
+		"steps":              func(w io.Writer) error { return Text(w, slow, Style{}) },
+		"line":               func(w io.Writer) error { return Line(w, crossed(t), 3*time.Second, Style{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := draw(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, got.Bytes())
+			if err := draw(fullDisk{}); err == nil {
+				t.Error("an error of the writer is lost")
+			}
+		})
+	}
+}
+
+// Whatever happens, no line of the ladder is wider than the page.
+func TestLaddersFit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := &metrics.Experiment{}
+		for range rapid.IntRange(0, 5).Draw(t, "events") {
+			e.Events = append(e.Events, metrics.Event{
+				T: rapid.Float64Range(0, 1e4).Draw(t, "t"), Text: rapid.String().Draw(t, "text"), Of: rapid.SampledFrom([]string{"", "client", "server"}).Draw(t, "of"),
+				Kind: rapid.SampledFrom([]metrics.EventKind{metrics.Act, metrics.Change, metrics.Carried, metrics.Remark, "?"}).Draw(t, "kind"),
+				Fate: rapid.SampledFrom([]string{"", "held", "lost", "released", "?"}).Draw(t, "fate"), Connection: rapid.StringN(0, 20, 80).Draw(t, "connection"),
+			})
+		}
+		width := rapid.IntRange(60, 130).Draw(t, "width")
+		var b bytes.Buffer
+		if err := Text(&b, &metrics.Result{Experiment: e, Verdict: &metrics.Verdict{}}, Style{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(b.String(), "\n") {
+			if columns(line) > width {
+				t.Fatalf("%d columns, want %d at most: %q", columns(line), width, line)
+			}
+		}
+	})
+}

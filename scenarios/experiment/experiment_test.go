@@ -1,0 +1,136 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/alone"
+	"tcpbench/internal/lab"
+	"tcpbench/metrics"
+)
+
+// A name means the same wherever it stands, for a verdict does not say whose fact it reads.
+func TestFactsMeanOneThing(t *testing.T) {
+	units := map[string]string{}
+	for _, e := range all {
+		names := map[string]bool{}
+		for _, f := range e.Facts {
+			if names[f.Name] || f.Means == "" || strings.ContainsAny(f.Name, ". -") {
+				t.Errorf("%s: %+v", e.Name, f)
+			}
+			names[f.Name] = true
+			if unit, ok := units[f.Name]; ok && unit != f.Unit {
+				t.Errorf("%s is of the unit %q in %s, and of %q elsewhere", f.Name, f.Unit, e.Name, unit)
+			}
+			units[f.Name] = f.Unit
+		}
+	}
+	if len(FactNames()) != len(units) {
+		t.Errorf("%d names, %d facts", len(FactNames()), len(units))
+	}
+}
+
+func gated(t *testing.T) *lab.Lab {
+	t.Helper()
+	l, err := lab.New(lab.Link{Gated: true})
+	if err != nil {
+		alone.Needed(t, err.Error())
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func try(t *testing.T, do func(*bench)) (*metrics.Experiment, error) {
+	t.Helper()
+	e := &Experiment{Name: "test", Facts: []Fact{{"n", Number, "a number"}, {"word", Text, "a word"}}, do: do}
+	return e.Run(t.Context(), gated(t), nil)
+}
+
+// What is awaited in vain ends the story, and what was found out before stands.
+func TestInVain(t *testing.T) {
+	r, err := try(t, func(b *bench) {
+		b.fact("n", 7)
+		b.awaitFor(10*time.Millisecond, "a miracle", func() bool { return false })
+		b.said("word", "never")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.Events[len(r.Events)-1]
+	if len(r.Facts) != 1 || r.Facts[0].Value != 7 || last.Kind != metrics.Remark || last.Text != "waited in vain for 10ms: a miracle" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What fails for another reason is an error, and no story.
+func TestFailure(t *testing.T) {
+	_, err := try(t, func(b *bench) {
+		b.listen(port, 1)
+		b.listen(port, 1)
+	})
+	if !errors.Is(err, unix.EADDRINUSE) || !strings.HasPrefix(err.Error(), "experiment test: ") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	e := &Experiment{Name: "test", do: func(b *bench) {
+		b.act(client, "waits")
+		stop()
+		b.await("the end of the world", func() bool { return false })
+	}}
+	began := time.Now()
+	r, err := e.Run(ctx, gated(t), nil)
+	if err != nil || len(r.Events) != 2 || time.Since(began) > patience/2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Every connection and listener of an experiment is gone with it, and its segments are in order.
+func TestNothingStaysBehind(t *testing.T) {
+	l := gated(t)
+	var told []metrics.Event
+	r, err := fourWayClose.Run(t.Context(), l, func(e metrics.Event) { told = append(told, e) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != len(r.Events) {
+		t.Errorf("told of %d events, %d happened", len(told), len(r.Events))
+	}
+	if !slices.IsSortedFunc(r.Events, func(x, y metrics.Event) int { return int((x.T - y.T) * 1e9) }) {
+		t.Error("the events are not in order")
+	}
+	// The port is free: another experiment in the same lab may listen there.
+	if _, err := handshake.Run(t.Context(), l, nil); err != nil {
+		t.Error(err)
+	}
+	if l.ToServer.Held()+l.ToClient.Held() > 0 {
+		t.Error("segments are held still")
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	b := &bench{first: map[flow]uint32{{client, 1000, 2000}: 1<<32 - 1, {server, 2000, 1000}: 500}}
+	s := &lab.Segment{Seq: 9, Ack: 501, Flags: lab.PSH | lab.ACK, Window: 7, Length: 3}
+	s.Source, s.Dest = addr(1000), addr(2000)
+	if got, want := b.describe(s, client), "PSH+ACK seq 10 ack 1 3 bytes"; got != want {
+		t.Errorf("%q, want %q", got, want) // the sequence numbers have wrapped
+	}
+	s = &lab.Segment{Seq: 501, Ack: 3, Flags: lab.ACK}
+	s.Source, s.Dest = addr(2000), addr(1000)
+	if got, want := b.describe(s, server), "ACK ack 4 window 0"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func addr(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, 1}), port)
+}
