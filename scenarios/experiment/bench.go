@@ -186,9 +186,6 @@ func (b *bench) happens(most time.Duration, is func() bool) bool {
 	}
 }
 
-// pass lets time go by, and looks.
-func (b *bench) pass(d time.Duration) { b.happens(d, func() bool { return false }) }
-
 // sysctl writes a setting of a host.
 func (b *bench) sysctl(of side, key, value string) {
 	b.act(of, "%s = %s", key, value)

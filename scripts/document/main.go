@@ -1,0 +1,119 @@
+// Command document writes docs/scenarios: a page for each scenario of the catalogue, with what
+// its file says and what a run of it prints.
+//
+//	go run ./scripts/document                  all of them; takes some minutes
+//	go run ./scripts/document handshake mss    these
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"tcpbench/scenarios"
+)
+
+func main() {
+	if err := document(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "document:", err)
+		os.Exit(1)
+	}
+}
+
+func document(names []string) error {
+	tmp, err := os.MkdirTemp("", "document")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	binary := filepath.Join(tmp, "tcpbench")
+	if out, err := exec.Command("go", "build", "-o", binary, "./cmd/tcpbench").CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	all := scenarios.Builtins()
+	if len(names) > 0 {
+		all = nil
+		for _, name := range names {
+			s, ok := scenarios.Find(name)
+			if !ok {
+				return fmt.Errorf("no scenario %q", name)
+			}
+			all = append(all, s)
+		}
+	}
+	for _, s := range all {
+		fmt.Println(s.Name)
+		output, err := shown(binary, s.Name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(file("docs", s.Name), page(s, output), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file is where the page of a scenario stands.
+func file(docs, name string) string { return filepath.Join(docs, "scenarios", name+".md") }
+
+// shown runs a scenario and returns what it prints. One that is not reproduced is no page.
+func shown(binary, name string) (string, error) {
+	var out, complaint bytes.Buffer
+	c := exec.Command(binary, "run", name)
+	c.Stdout, c.Stderr = &out, &complaint
+	if err := c.Run(); err != nil {
+		return "", errors.Join(fmt.Errorf("run %s: %w", name, err), errors.New(out.String()+complaint.String()))
+	}
+	return out.String(), nil
+}
+
+const fence = "```"
+
+// page is the page of a scenario, with what a run has printed.
+func page(s *scenarios.Scenario, output string) []byte {
+	var b bytes.Buffer
+	p := s.Phenomenon
+	fmt.Fprintf(&b, "# %s\n\n**%s%s.**\n\n%s\n", s.Name, strings.ToUpper(s.Summary[:1]), s.Summary[1:], introduction(string(s.Text)))
+	fmt.Fprintf(&b, "\n## What is claimed\n\n%s\n\n## What is done\n\n", p.Claim)
+	for i, step := range p.Steps {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, step)
+	}
+	how := "It takes about %v, in [a lab](../lab.md) of its own. Its file is [%s.yaml](../../scenarios/catalogue/%s.yaml)"
+	if p.Host {
+		how = "It takes about %v, on this host itself. Its file is [%s.yaml](../../scenarios/catalogue/%s.yaml)"
+	}
+	fmt.Fprintf(&b, "\n"+how, p.Takes, s.Name, s.Name)
+	if p.Experiment != nil {
+		fmt.Fprint(&b, "; how it acts stands in [experiment](../../scenarios/experiment/)")
+	}
+	fmt.Fprintf(&b, ".\n\n## What it shows\n\n%s\n$ tcpbench run %s\n%s%s\n\n## What decides\n\n", fence, s.Name, output, fence)
+	for _, e := range p.Verdict() {
+		fmt.Fprintf(&b, "- `%s`\n", e)
+	}
+	if p.Experiment != nil {
+		fmt.Fprint(&b, "\n| name | meaning |\n|---|---|\n")
+		for _, f := range p.Experiment.Facts {
+			fmt.Fprintf(&b, "| `seen.%s` | %s |\n", f.Name, f.Means)
+		}
+	}
+	fmt.Fprintf(&b, "\n## In production\n\n%s\n", p.Production)
+	return b.Bytes()
+}
+
+// introduction is the comment at the start of a scenario's file.
+func introduction(text string) string {
+	var words []string
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, "#")
+		if !ok {
+			break
+		}
+		words = append(words, strings.Fields(rest)...)
+	}
+	return strings.Join(words, " ")
+}
