@@ -51,7 +51,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	if s.unobserved != nil {
 		flag("unobserved", "The kernel could not be watched: %v. The result has no view of it.", s.unobserved)
 	}
-	s.flagTrace(r, flag)
+	flagTrace(r, s.untraced, flag)
 	s.flagLink(r, flag)
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
@@ -62,9 +62,9 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 }
 
 // flagTrace says which tracepoints there were not.
-func (s *stage) flagTrace(r *metrics.Result, flag flagger) {
-	if s.untraced != nil {
-		flag("untraced", "The kernel's tracepoints could not be asked: %v. The rest was measured without them.", s.untraced)
+func flagTrace(r *metrics.Result, untraced error, flag flagger) {
+	if untraced != nil {
+		flag("untraced", "The kernel's tracepoints could not be asked: %v. The rest was measured without them.", untraced)
 	}
 	for _, v := range r.Kernel {
 		if v.Trace != nil && len(v.Trace.Refused) > 0 {

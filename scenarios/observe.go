@@ -9,7 +9,6 @@ import (
 	"tcpbench/internal/child"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
-	"tcpbench/metrics/kernel/trace"
 )
 
 // observation watches the kernel beside a run, in one network namespace. It has a thread of
@@ -112,7 +111,7 @@ func (s *stage) startObserving(host *metrics.Host) {
 		onlyIPv4 = onlyIPv4 && t.Addr().Unmap().Is4()
 	}
 	if s.plan.Trace {
-		s.startTracing(kernel.RangesOf(ports))
+		s.tracer, s.untraced = s.plan.trace(kernel.RangesOf(ports))
 	}
 	watch := kernel.Watch{Ports: kernel.RangesOf(ports), RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
 	halfFull := func() {
@@ -127,22 +126,6 @@ func (s *stage) startObserving(host *metrics.Host) {
 	default:
 		s.seen = append(s.seen, observe(clientSide, nil, watch, halfFull))
 	}
-}
-
-// startTracing asks the kernel's tracepoints from here on, as far as it allows.
-func (s *stage) startTracing(ports []kernel.Ports) {
-	var namespaces []uint32
-	for _, side := range s.plan.namespaces() {
-		s.untraced = s.plan.do(side, func() error {
-			inode, err := kernel.Namespace()
-			namespaces = append(namespaces, inode)
-			return err
-		})
-		if s.untraced != nil {
-			return
-		}
-	}
-	s.tracer, s.untraced = trace.Start(namespaces, ports)
 }
 
 // endObserving takes the last samples.

@@ -2,15 +2,19 @@ package scenarios
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
+	"tcpbench/metrics/kernel/trace"
+	"tcpbench/scenarios/experiment"
 )
 
-// Perform does the experiment of a scenario in a lab. tell hears of what happens while it
-// does, and may be nil. When ctx ends, what was seen so far is the result.
-func (s *Scenario) Perform(ctx context.Context, v *Venue, tell func(metrics.Event)) (*metrics.Result, error) {
+// Perform does the experiment of a scenario in a lab, and asks the kernel's tracepoints besides
+// where traced says so. tell hears of what happens meanwhile, and may be nil. When ctx ends,
+// what was seen so far is the result.
+func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func(metrics.Event)) (*metrics.Result, error) {
 	p := &Plan{Name: s.Name, Lab: v}
 	host, err := p.describeHost()
 	if err != nil {
@@ -19,6 +23,13 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, tell func(metrics.Even
 	before, err := p.readCounters()
 	if err != nil {
 		return nil, err
+	}
+	var tracer *trace.Tracer
+	var untraced error
+	if traced {
+		if tracer, untraced = p.trace([]kernel.Ports{experiment.Ports}); tracer != nil {
+			defer func() { _ = tracer.Close() }() // the kernel takes away what is not closed
+		}
 	}
 	started := time.Now()
 	e, err := s.Phenomenon.Experiment.Run(ctx, v.Lab, tell)
@@ -43,6 +54,15 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, tell func(metrics.Even
 	if r.Lab, err = v.report(); err != nil {
 		return nil, err
 	}
+	if tracer != nil {
+		var told metrics.Trace
+		if told, r.Histograms, untraced = tracer.Read(); untraced == nil {
+			r.Kernel[0].Trace = &told
+		}
+	}
+	flagTrace(r, untraced, func(name, format string, args ...any) {
+		r.Flags = append(r.Flags, metrics.Flag{Name: name, Why: fmt.Sprintf(format, args...)})
+	})
 	if ctx.Err() != nil {
 		r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: "The experiment ended before its time."})
 	}

@@ -55,7 +55,7 @@ func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *
 			stages[i].Plan.Lab = v
 		}
 		if s.Experiment() {
-			r, err = s.Perform(t.Context(), v, nil)
+			r, err = s.Perform(t.Context(), v, name == "four-way-close", nil)
 		} else {
 			r, err = RunStages(t.Context(), stages, nil, Observer{})
 		}
@@ -165,6 +165,20 @@ func TestPhenomena(t *testing.T) {
 				t.Errorf("reproduced without its mechanism:\n%s", evidence(r.Verdict))
 			}
 		})
+	}
+}
+
+// What sock_diag showed of a connection is what the kernel's tracepoints told of it.
+func TestTracepointsAgree(t *testing.T) {
+	r := shown(t, "four-way-close", "", lab.Link{})
+	traced := r.Kernel[0].Trace
+	if traced == nil {
+		alone.Needed(t, fmt.Sprintf("tracepoints: %+v", r.Flags))
+	}
+	for _, change := range []string{"client ESTABLISHED FIN_WAIT1", "client FIN_WAIT1 FIN_WAIT2", "server ESTABLISHED CLOSE_WAIT", "server CLOSE_WAIT LAST_ACK", "server LAST_ACK CLOSE"} {
+		if n := traced.Transitions[change]; n != 1 {
+			t.Errorf("%s: %d times, of %v", change, n, traced.Transitions)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
+	"tcpbench/metrics/kernel/trace"
 )
 
 // side is an end of the run.
@@ -86,6 +87,23 @@ func (p *Plan) describeHost() (h metrics.Host, err error) {
 		return nil
 	})
 	return h, err
+}
+
+// trace asks the kernel's tracepoints from here on, as far as it allows, about connections in
+// the namespaces of the run whose servers have one of the ports.
+func (p *Plan) trace(ports []kernel.Ports) (*trace.Tracer, error) {
+	var namespaces []uint32
+	for _, side := range p.namespaces() {
+		err := p.do(side, func() error {
+			inode, err := kernel.Namespace()
+			namespaces = append(namespaces, inode)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return trace.Start(namespaces, ports)
 }
 
 // counters are those of all namespaces of the run.

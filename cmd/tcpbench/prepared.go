@@ -21,11 +21,12 @@ type prepared struct {
 	expect   []*scenarios.Expectation
 	in       *labOptions // nil for a run on the host itself
 	judged   bool        // whether it has shown what it claims
+	traced   bool        // by the kernel's tracepoints; of a load its plan says so
 }
 
 // prepare reads the flags of a run.
 func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared, error) {
-	r := &prepared{scenario: s, expect: s.Expectations(), in: o.in}
+	r := &prepared{scenario: s, expect: s.Expectations(), in: o.in, traced: o.bpf}
 	if s.Experiment() && len(o.expect) > 0 {
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
 	}
@@ -68,7 +69,7 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 	}
 	var err error
 	if s.Experiment() {
-		result, err = s.Perform(ctx, venue, view.happened)
+		result, err = s.Perform(ctx, venue, r.traced, view.happened)
 	} else {
 		result, err = scenarios.RunStages(ctx, r.stages, r.expect, view.observer())
 	}

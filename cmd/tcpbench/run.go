@@ -26,6 +26,7 @@ type runOptions struct {
 	realistic bool
 	expect    []string
 	pcap      string
+	bpf       bool // of an experiment
 	in        *labOptions // nil for a run on the host itself
 }
 
@@ -108,7 +109,9 @@ func newScenario(s *scenarios.Scenario) *cobra.Command {
 func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f := c.Flags()
 	f.SortFlags = false
-	if !s.Experiment() {
+	if s.Experiment() {
+		f.BoolVar(&o.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, resets and why; needs CAP_BPF and CAP_PERFMON")
+	} else {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	}

@@ -110,6 +110,7 @@ func (p *page) extensions(r *metrics.Result) {
 			p.line("")
 			p.entry(clean(r.Kernel[i].Of), label, listed(items, ","))
 		}
+		p.trace(r.Kernel[i].Trace)
 	}
 }
 

@@ -10,8 +10,11 @@ import (
 	"tcpbench/metrics/kernel"
 )
 
-// port is where servers listen.
+// port is where servers listen, and those behind it.
 const port = 9000
+
+// Ports are all at which an experiment may listen.
+var Ports = kernel.Ports{Low: port, High: port + 99}
 
 // endpoint is one end of a connection.
 type endpoint struct {
