@@ -99,23 +99,20 @@ func (e *Expectation) Judge(r *metrics.Result) metrics.Expectation {
 	}
 	var absent []string
 	for i, v := range e.variables {
+		measured := metrics.Value{Name: v.name, Unit: v.unit}
+		var ok bool
 		if v.unit == inWords {
-			text, ok := v.words(r)
-			if !ok {
-				absent = append(absent, v.name)
-				continue
-			}
-			environment[variableName(i)] = text
-			verdict.Values = append(verdict.Values, metrics.Value{Name: v.name, Text: text, Unit: v.unit})
-			continue
+			measured.Text, ok = v.words(r)
+			environment[variableName(i)] = measured.Text
+		} else {
+			measured.Value, ok = v.read(r)
+			environment[variableName(i)] = measured.Value
 		}
-		value, ok := v.read(r)
 		if !ok {
 			absent = append(absent, v.name)
 			continue
 		}
-		environment[variableName(i)] = value
-		verdict.Values = append(verdict.Values, metrics.Value{Name: v.name, Value: value, Unit: v.unit})
+		verdict.Values = append(verdict.Values, measured)
 	}
 	if len(absent) > 0 {
 		verdict.Reason = "no sample: " + strings.Join(absent, ", ")

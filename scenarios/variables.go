@@ -47,6 +47,7 @@ var plain = []variable{
 		}
 		return *r.RateIntended, true
 	}},
+	{name: "local_ports", read: func(r *metrics.Result) (float64, bool) { return float64(r.Host.LocalPorts()), r.Host.LocalPorts() > 0 }},
 	{name: "elapsed", unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) { return r.ElapsedS * 1e9, true }},
 	{name: "held", read: func(r *metrics.Result) (float64, bool) {
 		if r.Population == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,6 +36,23 @@ func TestTextMatchesTheGoldens(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, tt.name, got.Bytes())
+		})
+	}
+}
+
+// drawnAsGolden draws views and compares each with its golden.
+func drawnAsGolden(t *testing.T, views map[string]func(io.Writer) error) {
+	t.Helper()
+	for name, draw := range views {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := draw(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, got.Bytes())
+			if err := draw(fullDisk{}); err == nil {
+				t.Error("an error of the writer is lost")
+			}
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"io"
 	"testing"
 	"time"
@@ -60,23 +59,12 @@ func moment() *metrics.Moment {
 
 func TestViewsMatchTheGoldens(t *testing.T) {
 	findings := exhausted(t).Findings
-	for name, draw := range map[string]func(io.Writer) error{
+	drawnAsGolden(t, map[string]func(io.Writer) error{
 		"kernel":       func(w io.Writer) error { return Text(w, exhausted(t), Style{}) },
 		"kernel-color": func(w io.Writer) error { return Text(w, exhausted(t), Style{Color: true}) },
 		"findings":     func(w io.Writer) error { return Findings(w, findings, Style{Width: 60}) },
 		"warnings":     func(w io.Writer) error { return Warnings(w, findings, Style{Width: 60}) },
 		"moment":       func(w io.Writer) error { return Moment(w, moment(), Style{}) },
 		"moment-none":  func(w io.Writer) error { return Moment(w, &metrics.Moment{}, Style{}) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got bytes.Buffer
-			if err := draw(&got); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name, got.Bytes())
-			if err := draw(fullDisk{}); err == nil {
-				t.Error("an error of the writer is lost")
-			}
-		})
-	}
+	})
 }

@@ -70,25 +70,14 @@ func TestShownMatchesTheGoldens(t *testing.T) {
 	interrupted := crossed(t)
 	interrupted.Verdict = nil
 	interrupted.Flags = append(interrupted.Flags, metrics.Flag{Name: "interrupted", Why: "It ended early."})
-	for name, draw := range map[string]func(io.Writer) error{
+	drawnAsGolden(t, map[string]func(io.Writer) error{
 		"ladder":             func(w io.Writer) error { return Text(w, crossed(t), Style{}) },
 		"ladder-narrow":      func(w io.Writer) error { return Text(w, crossed(t), Style{Width: 60}) },
 		"ladder-interrupted": func(w io.Writer) error { return Text(w, interrupted, Style{}) },
 		"arms":               func(w io.Writer) error { return Text(w, sideBySide(t), Style{}) },
 		"steps":              func(w io.Writer) error { return Text(w, slow, Style{}) },
 		"line":               func(w io.Writer) error { return Line(w, crossed(t), 3*time.Second, Style{}) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got bytes.Buffer
-			if err := draw(&got); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, name, got.Bytes())
-			if err := draw(fullDisk{}); err == nil {
-				t.Error("an error of the writer is lost")
-			}
-		})
-	}
+	})
 }
 
 // Whatever happens, no line of the ladder is wider than the page.

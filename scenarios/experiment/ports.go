@@ -34,11 +34,7 @@ var ephemeralPortTheft = &Experiment{
 					return all
 				}
 				b.check(err, "connect")
-				b.await("a connection", func() bool {
-					over, err := c.connected()
-					b.check(err, "connect")
-					return over
-				})
+				c.awaitConnection()
 				all = append(all, c)
 			}
 		}

@@ -93,11 +93,7 @@ var acceptOverflow = &Experiment{
 		for range all {
 			l.accept()
 		}
-		b.await("the SYN that is sent again", func() bool {
-			over, err := stuck.connected()
-			b.check(err, "connect")
-			return over
-		})
+		stuck.awaitConnection()
 		b.took("stuck_for", time.Since(began))
 		b.act(client, "connect() has returned after %.1f s", time.Since(began).Seconds())
 
@@ -158,11 +154,7 @@ func (b *bench) crowd(p uint16, limit int) (all sockets) {
 		all = append(all, c)
 	}
 	for _, c := range all {
-		b.await("a connection", func() bool {
-			over, err := c.connected()
-			b.check(err, "connect")
-			return over
-		})
+		c.awaitConnection()
 	}
 	b.silent = false
 	b.act(client, "connect() has returned %d times more; now the last ACKs go", len(all))

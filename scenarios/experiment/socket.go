@@ -114,6 +114,15 @@ func (s *socket) connected() (over bool, err error) {
 	return true, nil
 }
 
+// awaitConnection waits until the handshake is over; a connect() that fails is an error.
+func (s *socket) awaitConnection() {
+	s.bench.await("a connection", func() bool {
+		over, err := s.connected()
+		s.bench.check(err, "connect")
+		return over
+	})
+}
+
 // accept takes a connection, if there is one.
 func (s *socket) accept() (*socket, bool) {
 	fd, from, err := unix.Accept4(s.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
@@ -130,11 +139,7 @@ func (b *bench) pair(l *socket) (c, s *socket) {
 	c = b.socket(client)
 	b.blind = true // how a connection begins is another story
 	b.check(c.connect(l.local().Port()), "connect")
-	b.await("a connection", func() bool {
-		over, err := c.connected()
-		b.check(err, "connect")
-		return over
-	})
+	c.awaitConnection()
 	b.await("accept()", func() (ok bool) {
 		s, ok = l.accept()
 		return ok
