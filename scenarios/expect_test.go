@@ -210,8 +210,12 @@ func TestVariableNamesAreKnown(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, v, err)
 			continue
 		}
-		if _, err := ParseExpectation(name + " >= 0"); err != nil {
-			t.Errorf("%s >= 0: %v", name, err)
+		use := name + " >= 0"
+		if v.unit == inWords {
+			use = name + ` == "x"`
+		}
+		if _, err := ParseExpectation(use); err != nil {
+			t.Errorf("%s: %v", use, err)
 		}
 	}
 }

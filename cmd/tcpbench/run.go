@@ -26,7 +26,7 @@ type runOptions struct {
 	realistic bool
 	expect    []string
 	pcap      string
-	bpf       bool // of an experiment
+	bpf       bool        // of an experiment
 	in        *labOptions // nil for a run on the host itself
 }
 
@@ -212,6 +212,9 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 func (o *runOptions) check(c *cobra.Command) error {
 	if c.Flags().Changed("out") && o.out == "" {
 		return usage("--out is empty: give it a value, or leave it out")
+	}
+	if c.Flags().Changed("pcap") && o.pcap == "" {
+		return usage("--pcap is empty: give it a value, or leave it out")
 	}
 	if o.json && c.Flags().Changed("format") && o.format != "json" {
 		return usage("--json and --format %s: give one of them", o.format)

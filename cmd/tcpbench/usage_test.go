@@ -166,6 +166,11 @@ var badRuns = []bad{
 	{"--out $DIR/nothing/result.json", "--out", "directory that can be written"},
 	{"--format x", "--format", "text or json"},
 	{"--quiet=x", "--quiet", "true or false"},
+	{"--explain=x", "--explain", "true or false"},
+	{"--realistic", "--realistic", "nothing is scaled down"},
+	{"--json --format text", "--json", "give one of them"},
+	{"--pcap ''", "--pcap", "leave it out"},
+	{"--pcap $DIR/x.pcap", "--pcap", "only the packets of a lab"},
 }
 
 // Flags of run that contradict each other, where each is good alone.
