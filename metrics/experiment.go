@@ -2,8 +2,6 @@ package metrics
 
 // Experiment is what was done to single connections, and what was seen of them.
 type Experiment struct {
-	// Steps say beforehand what is to be done.
-	Steps []string `json:"steps"`
 	// Events are what happened, in order.
 	Events []Event `json:"events"`
 	// Facts are what the events come to, by the names that a verdict knows.

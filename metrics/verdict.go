@@ -4,6 +4,8 @@ package metrics
 type Verdict struct {
 	// Claim is what is said of TCP, and where it comes from.
 	Claim string `json:"claim"`
+	// Steps are what was done to show it.
+	Steps []string `json:"steps"`
 	// Reproduced tells that all of the evidence holds.
 	Reproduced bool `json:"reproduced"`
 	// Evidence are the expressions that decide, with what was measured.

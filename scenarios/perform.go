@@ -36,7 +36,6 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 	if err != nil {
 		return nil, err
 	}
-	e.Steps = s.Phenomenon.Steps
 	after, err := p.readCounters()
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (p *Phenomenon) Verdict() (all []string) {
 
 // Judge says whether the result has shown the claim.
 func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
-	v := &metrics.Verdict{Claim: p.Claim, Production: p.Production, Reproduced: true, Evidence: judgeAll(p.verdict, r)}
+	v := &metrics.Verdict{Claim: p.Claim, Steps: p.Steps, Production: p.Production, Reproduced: true, Evidence: judgeAll(p.verdict, r)}
 	for _, e := range v.Evidence {
 		v.Reproduced = v.Reproduced && e.Pass
 	}

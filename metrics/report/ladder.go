@@ -12,10 +12,6 @@ import (
 // the right, and the link between them, from top to bottom.
 func (p *page) experiment(r *metrics.Result) {
 	e := r.Experiment
-	for i, s := range e.Steps {
-		p.hang(pad(fmt.Sprintf("%d.", i+1), 8), label, strings.Fields(clean(s)), plain)
-	}
-	p.line("")
 	p.line(p.paint(label, ladderHead(p.width)))
 	for i := range e.Events {
 		p.rung(&e.Events[i])

@@ -19,7 +19,6 @@ func crossed(t *testing.T) *metrics.Result {
 		Scenario: metrics.Scenario{Name: "crossed"}, ElapsedS: 0.0123,
 		Lab: &metrics.Lab{Client: metrics.LabHost{Profile: "kernel-default"}, Server: metrics.LabHost{Profile: "kernel-default"}},
 		Experiment: &metrics.Experiment{
-			Steps: []string{"Both ends do something.", "A long step that does not fit into one line of a terminal of the usual width goes on in the next."},
 			Events: []metrics.Event{
 				{T: 0.0001, Kind: metrics.Act, Of: "client", Text: "connect()"},
 				{T: 0.0002, Kind: metrics.Change, Of: "client", Text: "SYN_SENT"},
@@ -38,7 +37,7 @@ func crossed(t *testing.T) *metrics.Result {
 		Kernel: []metrics.View{{Of: "client", Counters: map[string]map[string]int64{"TcpExt": {"TCPSynRetrans": 2}, "Tcp": {"ActiveOpens": 1}}}},
 		Flags:  []metrics.Flag{{Name: "noisy-host", Why: "It was."}},
 	}
-	r.Verdict = &metrics.Verdict{Claim: "Things happen.", Production: "Be prepared.", Evidence: []metrics.Expectation{{
+	r.Verdict = &metrics.Verdict{Claim: "Things happen.", Steps: []string{"Both ends do something.", "A long step that does not fit into one line of a terminal of the usual width goes on in the next."}, Production: "Be prepared.", Evidence: []metrics.Expectation{{
 		Expression: `seen.path == "A B"`, Values: []metrics.Value{{Name: "seen.path", Unit: "text", Text: "A C"}},
 	}}}
 	return r

@@ -11,10 +11,21 @@ import (
 	"tcpbench/metrics"
 )
 
-// claim tells what the run is to show.
+// claim tells what the run is to show, and what was done for it.
 func (p *page) claim(v *metrics.Verdict) {
-	if v != nil {
-		p.entry("claim", label, strings.Fields(clean(v.Claim)))
+	if v == nil {
+		return
+	}
+	p.entry("claim", label, strings.Fields(clean(v.Claim)))
+	p.line("")
+	for i, s := range v.Steps {
+		head := "        "
+		if i == 0 {
+			head = pad("steps", 8)
+		}
+		p.hang(head+fmt.Sprintf("%d. ", i+1), label, strings.Fields(clean(s)), plain)
+	}
+	if len(v.Steps) > 0 {
 		p.line("")
 	}
 }

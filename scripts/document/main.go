@@ -89,7 +89,8 @@ func page(s *scenarios.Scenario, output string) []byte {
 	}
 	fmt.Fprintf(&b, "\n"+how, p.Takes, s.Name, s.Name)
 	if p.Experiment != nil {
-		fmt.Fprint(&b, "; how it acts stands in [experiment](../../scenarios/experiment/)")
+		source := strings.ReplaceAll(p.Experiment.Name, "-", "_") + ".go"
+		fmt.Fprintf(&b, "; how it acts stands in [%s](../../scenarios/experiment/%s)", source, source)
 	}
 	fmt.Fprintf(&b, ".\n\n## What it shows\n\n%s\n$ tcpbench run %s\n%s%s\n\n## What decides\n\n", fence, s.Name, output, fence)
 	for _, e := range p.Verdict() {

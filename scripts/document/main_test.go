@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,6 +25,11 @@ func TestPagesAreOfTheirScenarios(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 			continue
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join("../../docs/scenarios", link[1])); err != nil {
+				t.Errorf("%s: a link leads nowhere: %v", s.Name, err)
+			}
 		}
 		_, rest, _ := strings.Cut(string(text), "$ tcpbench run "+s.Name+"\n")
 		output, _, found := strings.Cut(rest, fence)
