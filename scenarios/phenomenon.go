@@ -110,6 +110,16 @@ func (p *Phenomenon) Profiles(client, server *lab.Profile) (*lab.Profile, *lab.P
 	return under(p.Client, client), under(p.Server, server)
 }
 
+// Venue makes the lab in which it is to be seen, with a link and profiles on top of its own.
+func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
+	client, server = p.Profiles(client, server)
+	v, err := NewVenue(p.LinkUnder(link), client, server)
+	if err == nil && p != nil {
+		v.Timeline = p.Timeline
+	}
+	return v, err
+}
+
 // LinkUnder is the scenario's link, but for the directions that another says something of.
 func (p *Phenomenon) LinkUnder(other lab.Link) lab.Link {
 	if p == nil {

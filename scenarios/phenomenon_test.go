@@ -28,13 +28,11 @@ func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *
 		t.Fatal(err)
 	}
 	open := func(p *Phenomenon) (*Venue, error) {
-		client, server := p.Profiles(profile(t, "test", settings...), profile(t, "test", settings...))
-		v, err := NewVenue(p.LinkUnder(link), client, server)
+		v, err := p.Venue(link, profile(t, "test", settings...), profile(t, "test", settings...))
 		if err != nil {
 			return nil, err
 		}
-		v.Timeline = p.Timeline
-		return v, v.Strict(client, server)
+		return v, v.Strict()
 	}
 	var r *metrics.Result
 	switch p := s.Phenomenon; {

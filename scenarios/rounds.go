@@ -84,9 +84,7 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer
 	if err != nil {
 		return nil, err
 	}
-	of := c.Scenario.Phenomenon
-	client, server := of.Profiles(arm.Client, arm.Server)
-	v, err := NewVenue(of.LinkUnder(arm.Link), client, server)
+	v, err := c.Scenario.Phenomenon.Venue(arm.Link, arm.Client, arm.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +95,7 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer
 		}
 	}
 	if c.Strict {
-		if err := v.Strict(client, server); err != nil {
+		if err := v.Strict(); err != nil {
 			return nil, err
 		}
 	}

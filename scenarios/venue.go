@@ -19,7 +19,8 @@ type Venue struct {
 	// Timeline is what becomes of the link while a load runs.
 	Timeline []Moment
 
-	machine *lab.Machine // whose settings were changed, nil where none was
+	client, server *lab.Profile
+	machine        *lab.Machine // whose settings were changed, nil where none was
 	unwatch func() error // ends a capture, nil where there is none
 }
 
@@ -107,7 +108,7 @@ func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Venue{Lab: l}
+	v := &Venue{Lab: l, client: client, server: server}
 	for _, h := range []struct {
 		host    *lab.Host
 		profile *lab.Profile
@@ -161,13 +162,13 @@ func tooLate(how *lab.Impairment, link *metrics.LabLink) bool {
 
 // Strict is an error if a setting is not as its profile says, unless the profile says that
 // it may fail.
-func (v *Venue) Strict(client, server *lab.Profile) error {
+func (v *Venue) Strict() error {
 	var errs []error
 	for _, h := range []struct {
 		side    string
 		profile *lab.Profile
 		report  *metrics.LabHost
-	}{{"client", client, &v.Report.Client}, {"server", server, &v.Report.Server}} {
+	}{{"client", v.client, &v.Report.Client}, {"server", v.server, &v.Report.Server}} {
 		for i, s := range h.report.Settings {
 			if s.Outcome == metrics.Applied || h.profile.Settings[i].Optional {
 				continue

@@ -138,13 +138,9 @@ func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenari
 	if err != nil {
 		return nil, err
 	}
-	client, server = of.Profiles(client, server)
-	v, err := scenarios.NewVenue(of.LinkUnder(o.link.both()), client, server)
+	v, err := of.Venue(o.link.both(), client, server)
 	if err != nil {
 		return nil, exit{exitFailed, err}
-	}
-	if of != nil {
-		v.Timeline = of.Timeline
 	}
 	if o.machine.onHost {
 		if err := o.machine.allowed(c, v.OfMachine()); err != nil {
@@ -160,7 +156,7 @@ func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenari
 		}
 	}
 	if o.strict {
-		if err := v.Strict(client, server); err != nil {
+		if err := v.Strict(); err != nil {
 			return nil, usage("--strict: %w", errors.Join(err, v.Close()))
 		}
 	}
