@@ -190,6 +190,26 @@ func TestPhenomenaInFiles(t *testing.T) {
 	if len(p.Client) != 1 || len(p.Server) != 2 || p.Link.ToClient.Delay == 0 || p.Needs() != "lab" {
 		t.Errorf("%+v", p)
 	}
+	// A phase may have settings on top, and a verdict tells phases apart.
+	s, err = ReadScenario("x.yaml", strings.NewReader(strings.Replace(whole, "failed > 0", "a.rate > b.rate", 1)+
+		"lab: {settings: {net.ipv4.tcp_tw_reuse: 0}}\nphases: [{name: a, lab: {client: {net.ipv4.tcp_tw_reuse: 1}}, ports: 9000}, {name: b}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := s.Stages(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.OwnLabs() || len(stages[0].Phenomenon.Client) != 2 || len(stages[1].Phenomenon.Client) != 1 {
+		t.Errorf("%+v", stages)
+	}
+	v := s.Phenomenon.Judge(&metrics.Result{Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Rate: 3, ElapsedS: 1}}, {Name: "b", Result: metrics.Result{Rate: 2, ElapsedS: 1}}}})
+	if !v.Reproduced || v.Evidence[0].Values[0].Name != "a.rate" {
+		t.Errorf("%+v", v)
+	}
+	if v := s.Phenomenon.Judge(&metrics.Result{Rate: 5}); v.Reproduced || v.Evidence[0].Reason != "no sample: a.rate, b.rate" {
+		t.Errorf("%+v", v)
+	}
 	// A profile comes on top, so that a remedy can be shown to help.
 	client, _ := p.Profiles(profile(t, "mine", "net.ipv4.tcp_tw_reuse=1"), profile(t, "mine"))
 	if len(client.Settings) != 1 || client.Settings[0].Value != "1" || client.Name != "the scenario's own, mine" {
@@ -201,11 +221,31 @@ func TestPhenomenaInFiles(t *testing.T) {
 		strings.Replace(whole, "takes: 1s", "takes: soon", 1):    `x.yaml:4:8: "soon"`,
 		strings.Replace(whole, "verdict: [failed > 0]\n", "", 1): "claim without a verdict",
 		strings.Replace(whole, "failed > 0", "faild > 0", 1):     "did you mean failed?",
-		whole + "lab: 3\n":                                         "x.yaml:7:6",
-		whole + "lab:\n  profil: {}\n":                             "profil",
-		whole + "lab:\n  settings: {net.ipv4.*: 1}\n":              "without patterns",
-		whole + "lab:\n  to-server: los=1%\n":                      "did you mean loss?",
-		whole + "lab:\n  settings: {net.ipv4.tcp_tw_reuse: [1]}\n": "want a single value",
+		whole + "lab: 3\n":                                                                       "x.yaml:7:6",
+		whole + "lab:\n  profil: {}\n":                                                           "profil",
+		whole + "lab:\n  settings: {net.ipv4.*: 1}\n":                                            "without patterns",
+		whole + "lab:\n  to-server: los=1%\n":                                                    "did you mean loss?",
+		whole + "lab:\n  settings: {net.ipv4.tcp_tw_reuse: [1]}\n":                               "want a single value",
+		strings.Replace(whole, "steps: [s]\n", "", 1):                                            "add what is done",
+		strings.Replace(whole, "takes: 1s\n", "", 1):                                             "add takes",
+		whole + "lab:\n  timeline: [{to-server: loss=1%}]\n":                                     "add at",
+		whole + "lab:\n  timeline: [{at: 1s, to-server: delay=1ms}]":                             "only loss, every and drop can change",
+		whole + "lab:\n  timeline: [{at: 2s, to-client: loss=1%}, {at: 1s, to-client: loss=0%}]": "put the earlier one first",
+		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      "did you mean",
+		whole + "host: yes\n":                                                                    "want true",
+		whole + "host: true\nlab: {}\n":                                                          "leave one of them out",
+		whole + "host: true\nexperiment: mss\n":                                                  "leave host out",
+		whole + "experiment: mss\nrun: {rate: 1k}\n":                                             "leave run and phases out",
+		whole + "experiment: mss\nexpect: [failed == 0]\n":                                       "write it there",
+		whole + "experiment: msss\n":                                                             "did you mean mss?",
+		whole + "realistic: {lap: {}}\n":                                                         "did you mean lab?",
+		whole + "realistic: {lab: {}}\n":                                                         "add takes",
+		whole + "phases: [{name: a, lab: 3}]\n":                                                  "a single value",
+		whole + "phases: [{name: a, ports: 9000}]\n":                                             "without a lab of their own",
+		"name: x\nphases: [{name: a, lab: {}}]\n":                                                "a scenario that claims something",
+		strings.Replace(whole, "failed > 0", "seen.nothing > 0", 1):                              "no experiment finds out",
+		strings.Replace(whole, "failed > 0", "seen.segment > 0", 1):                              "did you mean seen.segments?",
+		strings.Replace(whole, "failed > 0", "a.failed > 0", 1):                                  "unknown name",
 	} {
 		if _, err := ReadScenario("x.yaml", strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)

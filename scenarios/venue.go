@@ -21,7 +21,7 @@ type Venue struct {
 
 	client, server *lab.Profile
 	machine        *lab.Machine // whose settings were changed, nil where none was
-	unwatch func() error // ends a capture, nil where there is none
+	unwatch        func() error // ends a capture, nil where there is none
 }
 
 // Record has the packets of the lab written until Close.

@@ -91,7 +91,7 @@ func newScenario(s *scenarios.Scenario) *cobra.Command {
 	c := &cobra.Command{
 		Use:     s.Name,
 		Short:   s.Summary,
-		Long:    "Run the scenario " + s.Name + ": " + s.Summary + ".\n\nSee tcpbench run --help for what all runs have in common, tcpbench show " + s.Name + " for its file.",
+		Long:    "Run the scenario " + s.Name + ": " + s.Summary + ".\n\n" + claimed(s) + "See tcpbench run --help for what all runs have in common, tcpbench show " + s.Name + " for its file.",
 		Example: examples[s.Name],
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -103,6 +103,14 @@ func newScenario(s *scenarios.Scenario) *cobra.Command {
 	}
 	o.register(c, s)
 	return c
+}
+
+// claimed is what a scenario claims, for its help.
+func claimed(s *scenarios.Scenario) string {
+	if s.Phenomenon == nil {
+		return ""
+	}
+	return "It claims:\n" + folded(s.Phenomenon.Claim) + "\n\n"
 }
 
 // register makes the flags of a run, with what the scenario sets as defaults.
