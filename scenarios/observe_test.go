@@ -51,9 +51,18 @@ func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
 	if early.ConnectCallMean == 0 || early.Exhausted != 0 || late.ConnectCallMean != 0 || late.Exhausted == 0 {
 		t.Errorf("the first second %+v, the last %+v", early, late)
 	}
-	// The half with the port search: whoever came then is apart, from the first census that saw it on.
-	if upper := r.Histograms[metrics.ConnectCallUpper].Count; upper < 50 || upper > 520 {
-		t.Errorf("%d of the last 500 connects in the upper half", upper)
+	// The half with the port search: whoever came then is apart, from the first census on that saw
+	// it. On a machine with many sockets a census is dear, and they are rare.
+	var seenAt float64
+	line := &r.Kernel[0].Timeline
+	for i, at := range line.T {
+		if seenAt = at; line.Sockets["fullest.TIME_WAIT"][i]+line.Sockets["fullest.other"][i] >= 500 {
+			break
+		}
+	}
+	left := int64(500 * (2 - seenAt)) // connects until there is no port
+	if upper := r.Histograms[metrics.ConnectCallUpper].Count; upper < left/2-50 || upper > 520 {
+		t.Errorf("%d connects in the upper half; it was seen after %.1f s", upper, seenAt)
 	}
 	for _, h := range []string{metrics.TimeWaitSockets, metrics.PortsInUse} {
 		if got := r.Histograms[h].Max; got != 1000 {
