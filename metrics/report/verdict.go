@@ -79,7 +79,7 @@ func (p *page) timelines(r *metrics.Result) {
 		var names []string
 		for _, name := range slices.Sorted(maps.Keys(t.Sockets)) {
 			side, state, _ := strings.Cut(name, ".")
-			own := r.Kernel[i].Of == side || r.Kernel[i].Of == "both"
+			own := r.Kernel[i].Of == side || r.Kernel[i].Of == "both" && (side == "client" || side == "server")
 			if own && state != "LISTEN" && slices.Max(append([]int64{0}, t.Sockets[name]...)) > 0 {
 				names = append(names, name)
 			}
@@ -88,7 +88,7 @@ func (p *page) timelines(r *metrics.Result) {
 			continue
 		}
 		p.line("")
-		p.line(p.paint(label, fmt.Sprintf("sockets of the %s, from %.1f s to %.1f s", clean(r.Kernel[i].Of), t.T[0], t.T[len(t.T)-1])))
+		p.line(p.paint(label, fmt.Sprintf("sockets%s, from %.1f s to %.1f s", of(&r.Kernel[i]), t.T[0], t.T[len(t.T)-1])))
 		for _, name := range names {
 			column := t.Sockets[name]
 			most := slices.Max(column)
@@ -96,6 +96,14 @@ func (p *page) timelines(r *metrics.Result) {
 			p.line("  " + p.paint(label, pad(clean(name), head)) + spark(column, max(10, p.width-head-2-columns(tail))) + tail)
 		}
 	}
+}
+
+// of says whose a view is.
+func of(v *metrics.View) string {
+	if v.Of == "both" {
+		return ""
+	}
+	return " of the " + clean(v.Of)
 }
 
 var bars = []rune(" ▁▂▃▄▅▆▇█")

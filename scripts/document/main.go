@@ -45,6 +45,9 @@ func document(names []string) error {
 			all = append(all, s)
 		}
 	}
+	if err := os.MkdirAll(filepath.Dir(file("docs", "any")), 0o755); err != nil {
+		return err
+	}
 	for _, s := range all {
 		fmt.Println(s.Name)
 		output, err := shown(binary, s.Name)
