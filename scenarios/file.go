@@ -56,6 +56,9 @@ type Stage struct {
 	Expect []*Expectation
 	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
 	Phenomenon *Phenomenon
+	// Load is what the file sets for this stage alone, and Own what its lab has on top.
+	Load []string
+	Own  *Setup
 	// Open makes that lab when its turn comes.
 	Open func() (*Venue, error)
 }
@@ -336,11 +339,21 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 		if len(s.phases) > 0 {
 			p := &s.phases[i]
 			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect
-			stage.Phenomenon = s.labOf(p)
+			stage.Phenomenon, stage.Own, stage.Load = s.labOf(p), p.setup, wordsOf(p.run)
 		}
 		stages = append(stages, stage)
 	}
 	return stages, nil
+}
+
+// Load is what the file sets for all stages, in the words of flags.
+func (s *Scenario) Load() []string { return wordsOf(s.run) }
+
+func wordsOf(all []setting) (words []string) {
+	for _, set := range all {
+		words = append(words, "--"+set.name+" "+set.value)
+	}
+	return words
 }
 
 // labOf is the phenomenon with the lab that a phase wants for itself, nil if none does. Where

@@ -16,95 +16,100 @@ import (
 func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) error {
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Summary)
+	load := s.Load()
+	for _, o := range scenarios.Overrides(c.Flags()) {
+		load = append(load, "--"+o.Name+" "+o.Value)
+	}
 	p := s.Phenomenon
 	if p == nil {
-		for _, stage := range stages {
-			explainStage(w, &stage)
-		}
-		fmt.Fprintf(w, "\nIt claims nothing: what is expected of a run is for --expect to say. tcpbench show %s prints its file.\n", s.Name)
+		explainLoad(w, load, stages)
+		fmt.Fprintln(w, "\nIt claims nothing: what is expected of a run is for --expect to say.")
 		return nil
 	}
-	fmt.Fprintf(w, "\nclaim\n%s\n\nwhat is done, in about %v, in a lab of its own\n", folded(p.Claim), p.Takes)
-	explainSetup(w, "  ", &p.Setup)
+	place := "in a lab of its own"
+	if p.Host {
+		place = "on this host itself"
+	}
+	fmt.Fprintf(w, "\nclaim\n%s\n\nwhat is done, in about %v, %s\n", indented("  ", p.Claim), p.Takes, place)
 	for i, step := range p.Steps {
-		head := fmt.Sprintf("  %d. ", i+1)
-		fmt.Fprintln(w, head+strings.TrimLeft(strings.ReplaceAll(folded(step), "\n", "\n   "), " "))
+		fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
 	}
-	for _, stage := range stages {
-		explainStage(w, &stage)
-	}
+	explainSetup(w, "  ", &p.Setup)
+	explainLoad(w, load, stages)
 	fmt.Fprintln(w, "\nwhat decides")
 	for _, e := range p.Verdict() {
-		fmt.Fprintf(w, "  %s\n", e)
+		fmt.Fprintln(w, indented("  - ", e))
 	}
-	fmt.Fprintf(w, "\nin production\n%s\n", folded(p.Production))
+	fmt.Fprintf(w, "\nin production\n%s\n", indented("  ", p.Production))
 	if p.Scaled() {
-		fmt.Fprintln(w, "\nIts parameters are small, to save time; --realistic takes real ones.")
+		fmt.Fprintln(w, "\nSome parameters save time; --realistic takes real ones.")
 	}
 	return nil
 }
 
-// explainSetup tells of the lab.
+// explainLoad tells of the runs, in the words of their flags.
+func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
+	if len(load) > 0 {
+		fmt.Fprintf(w, "\nload\n%s\n", indented("  ", strings.Join(load, " ")))
+	}
+	for _, s := range stages {
+		if s.Name == "" {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s\n", indented("  "+s.Name+": ", s.Why))
+		if len(s.Load) > 0 {
+			fmt.Fprintln(w, indented("    ", strings.Join(s.Load, " ")))
+		}
+		if s.Own != nil {
+			explainSetup(w, "    ", s.Own)
+		}
+	}
+}
+
+// explainSetup tells of a lab.
 func explainSetup(w io.Writer, indent string, s *scenarios.Setup) {
-	for _, h := range []struct {
-		name     string
-		settings []lab.Setting
-	}{{"client", s.Client}, {"server", s.Server}} {
-		for _, set := range h.settings {
-			fmt.Fprintf(w, "%s%s: %s = %s\n", indent, h.name, set.Key, set.Value)
+	for _, set := range s.Client {
+		who := "client"
+		if slices.Contains(s.Server, set) {
+			who = "both hosts"
+		}
+		fmt.Fprintf(w, "%s%s: %s = %s\n", indent, who, set.Key, set.Value)
+	}
+	for _, set := range s.Server {
+		if !slices.Contains(s.Client, set) {
+			fmt.Fprintf(w, "%sserver: %s = %s\n", indent, set.Key, set.Value)
 		}
 	}
-	for _, d := range []struct{ name, how string }{{"server", s.Link.ToServer.String()}, {"client", s.Link.ToClient.String()}} {
-		if d.how != "" {
-			fmt.Fprintf(w, "%spackets to the %s: %s\n", indent, d.name, d.how)
+	say := func(to string, how *lab.Impairment, when string) {
+		if how != nil && how.String() != "" {
+			fmt.Fprintf(w, "%spackets to the %s%s: %s\n", indent, to, when, how)
 		}
 	}
+	say("server", &s.Link.ToServer, "")
+	say("client", &s.Link.ToClient, "")
 	for _, m := range s.Timeline {
-		for _, d := range []struct {
-			name string
-			how  *lab.Impairment
-		}{{"server", m.ToServer}, {"client", m.ToClient}} {
-			if d.how != nil {
-				fmt.Fprintf(w, "%spackets to the %s, after %v: %s\n", indent, d.name, m.At, d.how)
-			}
-		}
+		say("server", m.ToServer, fmt.Sprintf(", after %v", m.At))
+		say("client", m.ToClient, fmt.Sprintf(", after %v", m.At))
 	}
 }
 
-// explainStage tells of a run, in the words of its flags.
-func explainStage(w io.Writer, s *scenarios.Stage) {
-	if s.Name != "" {
-		fmt.Fprintf(w, "\n  %s: %s\n", s.Name, s.Why)
-	}
-	var set []string
-	for name, value := range s.Plan.Settings {
-		if value != "" && value != "false" && value != "0" && value != "0s" {
-			set = append(set, "--"+name+" "+value)
-		}
-	}
-	slices.Sort(set)
-	for _, line := range strings.Split(folded(strings.Join(set, " ")), "\n") {
-		fmt.Fprintf(w, "  %s\n", line)
-	}
-	if s.Phenomenon != nil {
-		explainSetup(w, "    ", &s.Phenomenon.Setup)
-	}
+// indented breaks a text into lines of a terminal's width; the first one begins with a head,
+// and the others are as far in.
+func indented(head, text string) string {
+	return head + strings.ReplaceAll(strings.TrimLeft(folded(text, len(head)), " "), "\n", "\n"+strings.Repeat(" ", len(head)))
 }
 
-// folded breaks a text into lines of a terminal's width.
-func folded(text string) string {
-	const width = 78
+// folded breaks a text into lines that leave so many columns of a terminal's width.
+func folded(text string, margin int) string {
+	const width = 80
 	var b strings.Builder
 	column := 0
 	for _, word := range strings.Fields(text) {
-		if column > 0 && column+1+len(word) > width {
+		switch {
+		case column > 0 && column+1+len(word) > width-margin:
 			b.WriteString("\n")
 			column = 0
-		}
-		if column == 0 {
-			b.WriteString("  ")
-			column = 2
-		} else {
+		case column > 0:
 			b.WriteString(" ")
 			column++
 		}

@@ -110,7 +110,7 @@ func claimed(s *scenarios.Scenario) string {
 	if s.Phenomenon == nil {
 		return ""
 	}
-	return "It claims:\n" + folded(s.Phenomenon.Claim) + "\n\n"
+	return "It claims:\n" + indented("  ", s.Phenomenon.Claim) + "\n\n"
 }
 
 // register makes the flags of a run, with what the scenario sets as defaults.
