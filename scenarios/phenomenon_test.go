@@ -102,7 +102,7 @@ func broken(t *testing.T) map[string]change {
 	almostPerfect := "every=4294967295"
 	set := func(settings ...string) change { return change{settings: settings} }
 	return map[string]change{
-		"short":                   {args: "--duration 500ms --warmup 0s --close server"},
+		"short":                   {args: "--duration 500ms --warmup 0s --connect-only"},
 		"long":                    {args: "--connections 100 --hold 500ms --heartbeat 0s"},
 		"syn-burst":               {args: "--burst 1 --every 0s --duration 100ms"},
 		"handshake":               set("net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
