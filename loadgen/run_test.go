@@ -226,7 +226,8 @@ func TestPhases(t *testing.T) {
 	if got := load(context.Background(), t, cfg); !slices.Equal(got.phases, []Phase{Measuring, Draining}) || got.SYNs != got.Attempted {
 		t.Errorf("phases %v, %d SYNs of %d attempts", got.phases, got.SYNs, got.Attempted)
 	}
-	cfg.Warmup = 50 * time.Millisecond
+	// Long enough for a machine that has stood still for a moment.
+	cfg.Warmup, cfg.Duration = 50*time.Millisecond, 300*time.Millisecond
 	got := load(context.Background(), t, cfg)
 	if !slices.Equal(got.phases, []Phase{WarmingUp, Measuring, Draining}) || got.SYNs <= got.Attempted {
 		t.Errorf("phases %v, %d SYNs of %d attempts", got.phases, got.SYNs, got.Attempted)

@@ -126,7 +126,6 @@ func (p *page) arms(r *metrics.Result) {
 		}
 		t = append(t, row)
 	}
-	p.line("")
 	p.table(t)
 	p.line("")
 	width := 0
