@@ -48,7 +48,7 @@ func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
 	}
 	// Second by second: what connect() takes while there are ports, and what it misses after.
 	early, late := r.Series[0], r.Series[len(r.Series)-1]
-	if early.ConnectCallMean == 0 || early.Exhausted != 0 || late.ConnectCallMean != 0 || late.Exhausted == 0 {
+	if early.ConnectCallMean == 0 || early.Exhausted != 0 || late.Exhausted == 0 || (late.ConnectCallMean == 0) != (late.Succeeded == 0) {
 		t.Errorf("the first second %+v, the last %+v", early, late)
 	}
 	// The half with the port search: whoever came then is apart, from the first census on that saw
