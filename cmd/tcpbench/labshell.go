@@ -69,8 +69,12 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	}
 	defer p.Close()
 	address := netip.AddrPortFrom(v.Server.V4, shellPort)
+	addresses := []netip.AddrPort{address}
+	if v.Server.V6.IsValid() {
+		addresses = append(addresses, netip.AddrPortFrom(v.Server.V6, shellPort))
+	}
 	_, err = p.Ask(child.Message{Type: child.Prepare, Server: &server.Config{
-		Addrs: []netip.AddrPort{address, netip.AddrPortFrom(v.Server.V6, shellPort)}, Loops: runtime.NumCPU(),
+		Addrs: addresses, Loops: runtime.NumCPU(),
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
 	}}, child.Ready)
 	if err != nil {
@@ -89,14 +93,13 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	signal.Notify(ctrlC, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(ctrlC)
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and the thread ends with the goroutine, behind the shell
+	lab.Go(func() {
 		err := host.Enter()
 		if err == nil {
 			err = cmd.Run()
 		}
 		done <- err
-	}()
+	})
 	err = <-done
 	var ended *exec.ExitError
 	switch {
