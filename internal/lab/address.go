@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -113,6 +114,36 @@ func quiet(n *netlink.Handle, device string) error {
 	}
 	if err := n.LinkSetUp(link); err != nil {
 		return fmt.Errorf("%s: %w", device, err)
+	}
+	return nil
+}
+
+// carrierPatience bounds the wait for devices whose peers are up.
+const carrierPatience = 5 * time.Second
+
+// awaitCarrier waits until all devices of the lab send. One whose peer came up after it gets
+// its queue a moment later (net/core/link_watch.c), and drops every frame until then. Since
+// Linux 6.8 the kernel makes up for that when it is asked for the device.
+func awaitCarrier(client, server, between *netlink.Handle) error {
+	for _, d := range []struct {
+		in   *netlink.Handle
+		name string
+	}{{client, clientDevice}, {server, serverDevice}, {between, clientDevice}, {between, serverDevice}} {
+		if d.in == nil {
+			continue
+		}
+		for deadline := time.Now().Add(carrierPatience); ; time.Sleep(time.Millisecond) {
+			link, err := d.in.LinkByName(d.name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+			if link.Attrs().OperState == netlink.OperUp {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%s: no carrier for %v, though its peer is up", d.name, carrierPatience)
+			}
+		}
 	}
 	return nil
 }

@@ -90,7 +90,14 @@ func (l *Lab) build() error {
 		return err
 	}
 	defer server.Close()
-	if err := l.lay(client, server); err != nil {
+	var between *netlink.Handle // nil if the kernel carries the packets
+	if l.between != nil {
+		if between, err = l.between.handle(); err != nil {
+			return err
+		}
+		defer between.Close()
+	}
+	if err := l.lay(client, server, between); err != nil {
 		return fmt.Errorf("link the hosts: %w", err)
 	}
 	if err := l.settle(client, server); err != nil {
@@ -98,6 +105,9 @@ func (l *Lab) build() error {
 	}
 	if err := l.bound(client, server); err != nil {
 		return refused(StepRate, err)
+	}
+	if err := awaitCarrier(client, server, between); err != nil {
+		return refused(StepDevice, err)
 	}
 	if l.forwarder != nil {
 		l.forwarder.start()
@@ -129,15 +139,10 @@ const (
 )
 
 // lay connects the hosts, through the namespace in the middle if packets are carried.
-func (l *Lab) lay(client, server *netlink.Handle) error {
+func (l *Lab) lay(client, server, between *netlink.Handle) error {
 	if l.between == nil {
 		return refused(StepDevice, addPair(client, clientDevice, serverDevice, l.Server.namespace))
 	}
-	between, err := l.between.handle()
-	if err != nil {
-		return err
-	}
-	defer between.Close()
 	l.forwarder = newForwarder(&l.Link)
 	for _, end := range []struct {
 		host   *Host
@@ -171,9 +176,15 @@ func (l *Lab) lay(client, server *netlink.Handle) error {
 	return nil
 }
 
+// pairIndex is the index of one device of a pair. Its peer in another namespace has another:
+// the kernel takes devices with the same for one and its own lower layer, and lets up to a
+// second pass before it makes them send (linkwatch_urgent_event).
+const pairIndex = 1000
+
+// addPair adds a pair of devices, whose peer lies in a namespace.
 func addPair(n *netlink.Handle, name, peer string, namespace *os.File) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = name
+	attrs.Name, attrs.Index = name, pairIndex
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerNamespace: netlink.NsFd(int(namespace.Fd()))}
 	if err := n.LinkAdd(pair); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
