@@ -74,13 +74,8 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 
 // Needs are what a machine must have for it, besides namespaces.
 func (p *Phenomenon) Needs() string {
-	switch {
-	case p.Host:
+	if p.Host {
 		return "this host"
-	case p.filters():
-		return "lab, nftables"
-	case p.Experiment != nil:
-		return "lab, TUN"
 	}
 	return "lab"
 }
@@ -120,12 +115,12 @@ func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, 
 	return v, err
 }
 
-// LinkUnder is the scenario's link, but for the directions that another says something of.
+// LinkUnder is the scenario's link, except for the directions that another says something of.
 func (p *Phenomenon) LinkUnder(other lab.Link) lab.Link {
 	if p == nil {
 		return other
 	}
 	link := p.Setup.on(Setup{Link: other}).Link
-	link.Gated = p.Link.Gated
+	link.Gated, link.Changes, link.Seed = p.Link.Gated, len(p.Timeline) > 0, other.Seed
 	return link
 }

@@ -83,30 +83,58 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 	return result, nil
 }
 
-// record begins the file of packets, if there is to be one. The function that it returns ends
-// it, and says what is in it.
-func (o *runOptions) record(r *prepared) (finish func(io.Writer) error, err error) {
+// recording is the file of packets of a run under way; nil is none.
+type recording struct {
+	path    string
+	draft   *draft
+	capture *lab.Capture
+}
+
+// record begins the file of packets, if one is asked for.
+func (o *runOptions) record(r *prepared) (*recording, error) {
 	if o.pcap == "" {
-		return func(io.Writer) error { return nil }, nil
+		return nil, nil
 	}
 	if r.in == nil {
 		return nil, usage("--pcap: only the packets of a lab are written: tcpbench lab %s --pcap %s, or use tcpdump", r.scenario.Name, o.pcap)
 	}
-	f, err := os.Create(o.pcap)
+	out, err := openOutput(o.pcap)
+	var d *draft
+	if err == nil {
+		d, err = out.begin()
+	}
 	if err != nil {
 		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, cause(err))
 	}
-	capture := lab.NewCapture(f)
-	r.in.capture = capture
-	return func(w io.Writer) error {
-		err := errors.Join(capture.Flush(), f.Close())
-		if err == nil && !o.quiet {
-			fmt.Fprintf(w, "%d packets in %s", capture.Packets, o.pcap)
-			if capture.Dropped > 0 {
-				fmt.Fprintf(w, "; %d more came too fast", capture.Dropped)
-			}
-			fmt.Fprintln(w)
-		}
-		return err
-	}, nil
+	r.in.capture = lab.NewCapture(d)
+	return &recording{path: o.pcap, draft: d, capture: r.in.capture}, nil
+}
+
+// finish keeps the file if the run gave a result, and says on w what is in it; w may be nil.
+// If the run failed, or a packet could not be written, there is no file.
+func (p *recording) finish(w io.Writer, ran bool) error {
+	if p == nil {
+		return nil
+	}
+	if !ran {
+		return p.draft.discard()
+	}
+	err := p.capture.Flush()
+	if err != nil {
+		err = errors.Join(err, p.draft.discard())
+	} else {
+		err = p.draft.keep()
+	}
+	if err != nil {
+		return fmt.Errorf("--pcap %s: %w", p.path, err)
+	}
+	if w == nil {
+		return nil
+	}
+	text := fmt.Sprintf("%d packets in %s", p.capture.Packets, p.path)
+	if p.capture.Dropped > 0 {
+		text += fmt.Sprintf("; %d more came too fast", p.capture.Dropped)
+	}
+	_, err = fmt.Fprintln(w, text)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -184,7 +185,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 			return err
 		}
 	}
-	finish, err := o.record(r)
+	packets, err := o.record(r)
 	if err != nil {
 		return err
 	}
@@ -195,7 +196,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := r.run(ctx, c, view)
 	view.end()
-	err = errors.Join(err, finish(c.ErrOrStderr()))
+	err = errors.Join(err, packets.finish(told(c, o.quiet), result != nil))
 	if result == nil {
 		return err
 	}
@@ -211,6 +212,14 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		return exit{exitFailed, err}
 	}
 	return verdict(ctx, result)
+}
+
+// told is where remarks go; nil if nobody wants them.
+func told(c *cobra.Command, quiet bool) io.Writer {
+	if quiet {
+		return nil
+	}
+	return c.ErrOrStderr()
 }
 
 // check finds flags that contradict each other.
