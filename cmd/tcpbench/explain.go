@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,14 +28,20 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		return nil
 	}
 	place := "in a lab of its own"
-	if p.Host {
+	switch {
+	case p.Host:
 		place = "on this host itself"
+	case p.OnLoopback():
+		place = "on this host's loopback"
 	}
 	fmt.Fprintf(w, "\nclaim\n%s\n\nwhat is done, in about %v, %s\n", indented("  ", p.Claim), p.Takes, place)
 	for i, step := range p.Steps {
 		fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
 	}
 	explainSetup(w, "  ", &p.Setup)
+	if p.OnLoopback() {
+		explainOptions(w, p.Loopback)
+	}
 	explainLoad(w, load, stages)
 	fmt.Fprintln(w, "\nwhat decides")
 	for _, e := range p.Verdict() {
@@ -44,7 +51,42 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 	if p.Scaled() {
 		fmt.Fprintln(w, "\nSome parameters save time; --realistic takes real ones.")
 	}
+	if p.Loopback != nil && !p.OnLoopback() {
+		explainLoopback(w, p)
+	}
 	return nil
+}
+
+// explainLoopback tells what would be done where no lab can be made, as far as that differs.
+func explainLoopback(w io.Writer, p *scenarios.Phenomenon) {
+	own := p.Loopback.Scenario().Phenomenon
+	fmt.Fprintf(w, "\nif no lab can be made, or with --where loopback: in about %v, on loopback\n", own.Takes)
+	if !slices.Equal(own.Steps, p.Steps) {
+		for i, step := range own.Steps {
+			fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
+		}
+	}
+	explainOptions(w, p.Loopback)
+	if slices.Equal(own.Verdict(), p.Verdict()) {
+		return
+	}
+	for _, e := range own.Verdict() {
+		fmt.Fprintln(w, indented("  - ", e))
+	}
+}
+
+// explainOptions tells what stands in for a lab.
+func explainOptions(w io.Writer, l *scenarios.Loopback) {
+	fmt.Fprintln(w, indented("  evidence: ", l.Evidence))
+	r := l.Report("")
+	for _, end := range []struct {
+		name    string
+		options map[string]string
+	}{{"client", r.Client}, {"server", r.Server}} {
+		for _, name := range slices.Sorted(maps.Keys(end.options)) {
+			fmt.Fprintf(w, "  sockets of the %s: %s = %s\n", end.name, name, end.options[name])
+		}
+	}
 }
 
 // explainLoad tells of the runs, in the words of their flags.
