@@ -334,7 +334,9 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 			p := &s.phases[i]
 			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect
 			stage.Phenomenon, stage.Own, stage.Load = s.labOf(p), p.setup, wordsOf(p.run)
-			stage.Plan.Freeze = p.freeze
+			if stage.Plan.Freeze = p.freeze; p.freeze != nil {
+				stage.Plan.Settings["freeze"] = p.freeze.String()
+			}
 		}
 		stages = append(stages, stage)
 	}

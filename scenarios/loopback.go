@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +95,12 @@ func (s *Scenario) readOnLoopback(m mapping) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	own.run = slices.Concat(s.run, more)
+	for _, set := range s.run {
+		if !slices.ContainsFunc(more, func(m setting) bool { return m.name == set.name }) {
+			more = append(more, set)
+		}
+	}
+	own.run = more
 	items, err := m.list("phases")
 	if err != nil {
 		return nil, err
@@ -163,6 +169,10 @@ type Freeze struct {
 	Side side
 	At   time.Duration // since the measured time began, or the population was there
 	For  time.Duration
+}
+
+func (f *Freeze) String() string {
+	return fmt.Sprintf("the %s is stopped after %v, for %v", f.Side, f.At, f.For)
 }
 
 // readFreeze reads the key freeze of a phase; nil is one without.

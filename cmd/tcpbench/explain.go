@@ -52,14 +52,19 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		fmt.Fprintln(w, "\nSome parameters save time; --realistic takes real ones.")
 	}
 	if p.Loopback != nil && !p.OnLoopback() {
-		explainLoopback(w, p)
+		return explainLoopback(c, p)
 	}
 	return nil
 }
 
 // explainLoopback tells what would be done where no lab can be made, as far as that differs.
-func explainLoopback(w io.Writer, p *scenarios.Phenomenon) {
-	own := p.Loopback.Scenario().Phenomenon
+func explainLoopback(c *cobra.Command, p *scenarios.Phenomenon) error {
+	w, s := c.OutOrStdout(), p.Loopback.Scenario()
+	own := s.Phenomenon
+	stages, err := s.Stages(c.Context(), scenarios.Overrides(c.Flags()))
+	if err != nil {
+		return exit{exitUsage, err}
+	}
 	fmt.Fprintf(w, "\nif no lab can be made, or with --where loopback: in about %v, on loopback\n", own.Takes)
 	if !slices.Equal(own.Steps, p.Steps) {
 		for i, step := range own.Steps {
@@ -67,12 +72,16 @@ func explainLoopback(w io.Writer, p *scenarios.Phenomenon) {
 		}
 	}
 	explainOptions(w, p.Loopback)
+	explainLoad(w, s.Load(), stages)
 	if slices.Equal(own.Verdict(), p.Verdict()) {
-		return
+		fmt.Fprintln(w, "\nThe same decides as in a lab.")
+		return nil
 	}
+	fmt.Fprintln(w, "\nwhat decides there")
 	for _, e := range own.Verdict() {
 		fmt.Fprintln(w, indented("  - ", e))
 	}
+	return nil
 }
 
 // explainOptions tells what stands in for a lab.
@@ -104,6 +113,9 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 		}
 		if s.Own != nil {
 			explainSetup(w, "    ", s.Own)
+		}
+		if s.Plan.Freeze != nil {
+			fmt.Fprintln(w, indented("    ", s.Plan.Freeze.String()))
 		}
 	}
 }
