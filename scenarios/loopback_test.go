@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -103,8 +104,11 @@ func lowestPorts(t *testing.T) experiment.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	low := strings.Fields(host.Sysctls["net.ipv4.ip_local_port_range"])[0]
-	n, err := experiment.ParseOption("IP_LOCAL_PORT_RANGE", low+"-"+low)
+	var low int
+	if _, err := fmt.Sscan(host.Sysctls["net.ipv4.ip_local_port_range"], &low); err != nil {
+		t.Fatal(err)
+	}
+	n, err := experiment.ParseOption("IP_LOCAL_PORT_RANGE", fmt.Sprintf("%d-%d", low, low+9))
 	if err != nil {
 		t.Fatal(err)
 	}
