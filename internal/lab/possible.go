@@ -2,6 +2,7 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -27,6 +28,9 @@ func Possible() error {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	if err := cmd.Start(); err != nil {
+		if failed := new(os.PathError); errors.As(err, &failed) {
+			err = fmt.Errorf("make a user namespace: %w", os.NewSyscallError("clone", failed.Err))
+		}
 		return explain(err)
 	}
 	_ = cmd.Process.Kill() // that it began is all that is asked

@@ -15,7 +15,7 @@ func (p *page) loopback(l *metrics.Loopback) {
 		return
 	}
 	p.line("")
-	p.entry("where", label, strings.Fields(clean("on this host's loopback, and in no lab: "+l.Why)))
+	p.entry("where", label, strings.Fields(clean("on this host's loopback, because "+l.Why)))
 	p.entry("", label, strings.Fields(clean("evidence: "+l.Evidence)))
 	for _, end := range []struct {
 		name    string
