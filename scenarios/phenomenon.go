@@ -27,8 +27,12 @@ type Phenomenon struct {
 	// Experiment is what is done in place of a load; nil where there is a load.
 	Experiment *experiment.Experiment
 
-	verdict   []*Expectation
-	realistic *variation
+	// Loopback is how it is shown where no lab can be had; nil where only a lab will do.
+	Loopback *Loopback
+
+	verdict    []*Expectation
+	realistic  *variation
+	onLoopback bool // this is the form for loopback
 }
 
 // variation is what differs where nothing is made small to save time.

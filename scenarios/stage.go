@@ -223,15 +223,20 @@ func (s *stage) enter(p loadgen.Phase) error {
 			o.begin()
 		}
 		if s.plan.Client.Process != loadgen.Hold {
-			s.linkFailed, s.unfollow = s.plan.Lab.follow()
+			s.linkFailed, s.unfollow = s.follow()
 		}
 	case p == loadgen.Draining && last:
+		if s.plan.Freeze != nil {
+			if err := s.unfollow(); err != nil { // a server that is stopped tells nothing
+				return err
+			}
+		}
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
 		if err := s.tell(child.Begin); err != nil {
 			return err
 		}
-		s.linkFailed, s.unfollow = s.plan.Lab.follow()
+		s.linkFailed, s.unfollow = s.follow()
 	}
 	if s.obs.Phase != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
 		s.obs.Phase(p)

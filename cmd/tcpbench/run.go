@@ -26,6 +26,7 @@ type runOptions struct {
 	pcap      string
 	bpf       bool        // of an experiment
 	in        *labOptions // nil for a run on the host itself
+	where     place       // of a claim that can be shown without a lab
 }
 
 func newRun() *cobra.Command {
@@ -121,6 +122,10 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	}
+	if o.in == nil {
+		o.where = anywhere
+		o.where.register(c, s, f)
+	}
 	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
 	f.BoolVar(&o.realistic, "realistic", false, "real parameters, where a scenario has some that save time")
 	f.StringVar(&o.pcap, "pcap", "", "write the packets of the lab to `FILE`, for Wireshark or tcpdump")
@@ -163,11 +168,6 @@ func parseFormat(text string) (string, error) {
 func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err := o.check(c); err != nil {
 		return err
-	}
-	if o.realistic {
-		if err := s.Realistic(); err != nil {
-			return usage("--realistic: %w", err)
-		}
 	}
 	r, err := o.prepare(c, s)
 	if err != nil {

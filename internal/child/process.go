@@ -84,6 +84,26 @@ func Spawn(name string, enter func() error) (*Process, error) {
 // PID is the process id of the child.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Freeze stops the child: it does nothing until Thaw, while the kernel goes on to answer for
+// its sockets.
+func (p *Process) Freeze() error {
+	return p.signal(syscall.SIGSTOP)
+}
+
+// Thaw lets a child go on that Freeze has stopped.
+func (p *Process) Thaw() error {
+	return p.signal(syscall.SIGCONT)
+}
+
+// signal sends a signal to the child, if there still is one.
+func (p *Process) signal(s syscall.Signal) error {
+	err := p.cmd.Process.Signal(s)
+	if err == nil || errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return fmt.Errorf("send %v to %s (process %d): %w", s, p.name, p.PID(), err)
+}
+
 // Receive reads the next message. A child that failed or died is an error that says how.
 func (p *Process) Receive() (Message, error) {
 	m, err := p.Conn.Receive()
