@@ -15,6 +15,8 @@ type Venue struct {
 	*lab.Lab
 	// Report says what became of each setting.
 	Report metrics.Lab
+	// unwritable are settings that cannot be changed only because of how /proc/sys is mounted.
+	unwritable []lab.Report
 
 	// Timeline is what becomes of the link while a load runs.
 	Timeline []Moment
@@ -121,6 +123,9 @@ func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 		h.report.Profile = h.profile.Name
 		h.report.Settings = []metrics.LabSetting{}
 		for _, r := range reports {
+			if r.Unwritable() {
+				v.unwritable = append(v.unwritable, r)
+			}
 			h.report.Settings = append(h.report.Settings, metrics.LabSetting{
 				Key: r.Key, Value: r.Value, Outcome: string(r.Outcome), Now: r.Now, Why: r.Why,
 			})

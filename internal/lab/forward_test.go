@@ -93,6 +93,20 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 	}
 }
 
+// A segment that the gate would hold is lost if the link loses it.
+func TestWhatIsLostIsNotHeld(t *testing.T) {
+	l := newLab(t, Link{Gated: true, ToServer: parsed(t, "drop=syn")})
+	out := watched(l.ToServer)
+	l.ToServer.Rule(func(*Segment) Fate { return Hold })
+	connected := make(chan error, 1)
+	go func() { connected <- dialFrom(l.Client, "", "198.18.255.1:9000") }()
+	if syn := next(t, out); !syn.Is(SYN) || syn.fate != Lose || l.ToServer.Held() != 0 {
+		t.Errorf("%+v, %d held", syn, l.ToServer.Held())
+	}
+	l.ToServer.Release()
+	<-connected
+}
+
 // The same seed loses the same datagrams of a lab, from the first on.
 func TestTheSameSeedLosesTheSame(t *testing.T) {
 	run := func(how string) []byte {

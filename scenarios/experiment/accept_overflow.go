@@ -96,6 +96,8 @@ func (b *bench) crowd(p uint16, limit int) (all sockets) {
 	b.silent = true
 	b.listen(p, 4096)
 	b.fill(p, limit)
+	// A client is connected before its last ACK has come, which must not be held.
+	b.await("the last ACKs", func() bool { return int(b.queue(server, p).Queue) >= limit })
 	b.hold(client, pureACK)
 	for range limit {
 		c := b.socket(client)
