@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 )
 
@@ -133,7 +134,7 @@ func TestResponses(t *testing.T) { lead(t, responses) }
 
 // lead leads every life over both families.
 func lead(t *testing.T, lives []life) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+	for _, address := range alone.Loopbacks(t) {
 		for _, c := range lives {
 			t.Run(fmt.Sprint(c.name, " ", netip.MustParseAddrPort(address).Addr()), func(t *testing.T) {
 				watchLeaks(t)

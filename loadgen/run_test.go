@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
 )
@@ -70,7 +71,7 @@ func TestBigRequestToNobody(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	watchLeaks(t)
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+	for _, address := range alone.Loopbacks(t) {
 		addr := closed(t, address)
 		got := load(context.Background(), t, Config{Targets: to(addr), Count: 100, Lifecycle: echo(1, wire.Client, wire.FIN)})
 		if got.ends() != allFailed(100, "connect.refused") || got.SYNs != 100 || got.Established != 0 {

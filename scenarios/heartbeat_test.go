@@ -20,6 +20,7 @@ import (
 )
 
 const (
+	patience   = time.Minute // bounds every wait for something that must happen
 	population = 40
 	beat       = 50 * time.Millisecond
 )
