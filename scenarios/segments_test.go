@@ -9,12 +9,14 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/witness"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
 )
 
-// segments are the FINs and RSTs that this namespace has sent.
-type segments struct{ fin, rst uint64 }
+// segments are what this namespace has sent: FINs, RSTs, and how many of all its segments
+// were sent again.
+type segments struct{ fin, rst, again uint64 }
 
 // Each close sends the segments that it says, and no others: two FINs where both sides
 // close in order, one RST where one aborts.
@@ -23,7 +25,9 @@ func TestClosesSendTheirSegments(t *testing.T) {
 		return
 	}
 	fins, rsts := alone.Segments(t, alone.FIN), alone.Segments(t, alone.RST)
-	read := func() segments { return segments{fins(), rsts()} }
+	read := func() segments {
+		return segments{fins(), rsts(), uint64(witness.Counters(t)["/proc"]["TcpRetransSegs"])}
+	}
 	const n = 50
 	for _, tt := range []struct {
 		args string
@@ -53,15 +57,16 @@ func TestClosesSendTheirSegments(t *testing.T) {
 			var got segments
 			for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Millisecond) {
 				now := read()
-				got = segments{now.fin - before.fin, now.rst - before.rst}
+				got = segments{now.fin - before.fin, now.rst - before.rst, now.again - before.again}
 				if got.fin >= tt.want.fin && got.rst >= tt.want.rst {
 					break
 				}
 			}
 			// On two processors an ACK may cross the end of a connection, and be answered by
-			// RST: one in forty at the most, as far as anybody has seen.
-			if extra := got.rst - tt.want.rst; got.fin != tt.want.fin || got.rst < tt.want.rst || extra > n/25 {
-				t.Errorf("%d FIN and %d RST of %d connections, want %d and %d", got.fin, got.rst, n, tt.want.fin, tt.want.rst)
+			// RST: one in forty at the most, as far as anybody has seen. On a busy machine an ACK
+			// may be so late that a FIN is sent again.
+			if got.fin < tt.want.fin || got.fin > tt.want.fin+got.again || got.rst < tt.want.rst || got.rst > tt.want.rst+n/25 {
+				t.Errorf("%d FIN, %d RST and %d segments sent again of %d connections, want %d and %d", got.fin, got.rst, got.again, n, tt.want.fin, tt.want.rst)
 			}
 		})
 	}
