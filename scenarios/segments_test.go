@@ -93,7 +93,7 @@ func TestClientsNoticeALostAddress(t *testing.T) {
 		t.Run(tt.args, func(t *testing.T) {
 			lose := alone.Address(t, "lo", "198.18.0.1/32")
 			s := startServer(t, "198.18.0.1:0")
-			r := holdAgainst(t, s.addr, "--hold 1500ms --missed 3 --sources 198.18.0.2 "+tt.args, lose)
+			r := holdAgainst(t, s.addr, "--hold 1m --missed 3 --sources 198.18.0.2 "+tt.args, lose)
 			if r.Failed[tt.name] != population || r.Population.Held != 0 {
 				t.Errorf("%v, %d still held; want %d lost as %s", r.Failed, r.Population.Held, population, tt.name)
 			}

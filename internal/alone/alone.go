@@ -64,13 +64,15 @@ func Loopbacks(t testing.TB) []string {
 const notTested = "NOT TESTED: needs "
 
 // Process runs the calling test again in a process of its own, and tells whether this is
-// that process: if not, the test has been run and is over.
+// that process: if not, the test has been run and is over. Such tests run in parallel, for
+// they have nothing in common.
 func Process(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
 		return true
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	t.Parallel()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = attr
 	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
