@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+
+	_ "tcpbench/internal/cleanenv" // gnet's own logger must not read the environment
 )
 
 // quiet is gnet's logger. gnet writes to stdout unless it is given another one,
