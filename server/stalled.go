@@ -123,10 +123,15 @@ func (s *stalled) write(b []byte) (int, error) {
 	return max(n, 0), err
 }
 
-// drain waits until the kernel has sent everything: a RST goes behind the last
+// drain waits until the kernel has sent everything: a RST goes after the last
 // byte of a response, never in its place. There is no event for that.
 func (s *stalled) drain() {
 	for pause := time.Millisecond; unsent(s.fd) > 0; pause = min(2*pause, 50*time.Millisecond) {
+		// A RST empties the send buffer and leaves the count of unsent bytes as it was.
+		if hungUp(s.fd) {
+			s.conn.lose(lostBy(pending(s.fd)))
+			return
+		}
 		select {
 		case <-s.engine.server.crowd.over:
 			s.conn.lose(Shutdown)
