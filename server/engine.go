@@ -41,6 +41,7 @@ type engine struct {
 	ticks    atomic.Int64
 	sweeping atomic.Bool
 	loop     atomic.Pointer[gnet.EventLoop] // known from the first connection on
+	deaf     atomic.Bool                    // accept() failed for good
 
 	log     quiet
 	gnet    gnet.Engine // valid once up is closed
@@ -64,6 +65,7 @@ func newEngine(s *Server, index int) *engine {
 		pulse:   newPulse(),
 		up:      make(chan struct{}),
 	}
+	e.log.accept = e.acceptFailed
 	e.greeting = wire.Script{
 		Kind:         wire.HelloReply,
 		RequestSize:  cfg.MaxRequest,
@@ -72,8 +74,8 @@ func newEngine(s *Server, index int) *engine {
 	return e
 }
 
-// serve runs the loop until the server stops it. Any other end is an error, also
-// where gnet says nil, as it does when accept() has failed.
+// serve runs the loop until the server stops it. Any other end is an error, even if
+// gnet says nil.
 func (e *engine) serve() error {
 	defer e.upOnce.Do(func() { close(e.up) })
 	urls := make([]string, len(e.server.addrs))

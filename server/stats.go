@@ -60,7 +60,8 @@ func Reasons() []Reason {
 type Stats struct {
 	Accepted     uint64 `json:"accepted"`
 	Open         uint64 `json:"open"`
-	Exchanges    uint64 `json:"exchanges"` // requests read and answered in full
+	Unaccepted   uint64 `json:"unaccepted"` // times that accept() failed; the connection waits
+	Exchanges    uint64 `json:"exchanges"`  // requests read and answered in full
 	BytesRead    uint64 `json:"bytes_read"`
 	BytesWritten uint64 `json:"bytes_written"`
 	// Stalled counts connections that did not take a response at once: slow
@@ -77,6 +78,7 @@ type Stats struct {
 func (s Stats) Merge(other Stats) Stats {
 	s.Accepted += other.Accepted
 	s.Open += other.Open
+	s.Unaccepted += other.Unaccepted
 	s.Exchanges += other.Exchanges
 	s.BytesRead += other.BytesRead
 	s.BytesWritten += other.BytesWritten
@@ -93,17 +95,19 @@ func (s Stats) Merge(other Stats) Stats {
 
 // counters belong to one loop and to its stalled connections; anybody reads.
 type counters struct {
-	_         [64]byte // no line shared with what the loop of another core writes
-	accepted  atomic.Uint64
-	exchanges atomic.Uint64
-	read      atomic.Uint64
-	written   atomic.Uint64
-	stalled   atomic.Uint64
-	sent      atomic.Uint64 // pings
-	answered  atomic.Uint64
-	missed    atomic.Uint64
-	closed    [nreasons]atomic.Uint64
-	_         [64]byte
+	_        [64]byte // no line shared with what the loop of another core writes
+	accepted atomic.Uint64
+	// unaccepted counts calls of accept() that failed.
+	unaccepted atomic.Uint64
+	exchanges  atomic.Uint64
+	read       atomic.Uint64
+	written    atomic.Uint64
+	stalled    atomic.Uint64
+	sent       atomic.Uint64 // pings
+	answered   atomic.Uint64
+	missed     atomic.Uint64
+	closed     [nreasons]atomic.Uint64
+	_          [64]byte
 }
 
 func (c *counters) snapshot() Stats {
@@ -117,6 +121,7 @@ func (c *counters) snapshot() Stats {
 	}
 	s.Accepted = c.accepted.Load()
 	s.Open += s.Accepted
+	s.Unaccepted = c.unaccepted.Load()
 	s.Exchanges = c.exchanges.Load()
 	s.BytesRead = c.read.Load()
 	s.BytesWritten = c.written.Load()

@@ -130,6 +130,9 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 func summarize(w io.Writer, stats server.Stats) {
 	fmt.Fprintf(w, "accepted %d, exchanges %d, read %d B, written %d B\n",
 		stats.Accepted, stats.Exchanges, stats.BytesRead, stats.BytesWritten)
+	if n := stats.Unaccepted; n > 0 {
+		fmt.Fprintf(w, "accept() failed %d times: descriptors or memory had run out (ulimit -n, fs.file-max)\n", n)
+	}
 	for _, reason := range slices.Sorted(maps.Keys(stats.Closed)) {
 		if n := stats.Closed[reason]; n > 0 {
 			fmt.Fprintf(w, "  %-20s %d\n", reason, n)
