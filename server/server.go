@@ -106,12 +106,12 @@ func Start(cfg Config) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	held, addrs, err := claimAll(cfg.Addrs)
+	held, err := claimAll(cfg.Addrs)
 	if err != nil {
 		return nil, err
 	}
 	defer held.release()
-	s := &Server{cfg: cfg, addrs: addrs, started: time.Now(), done: make(chan struct{})}
+	s := &Server{cfg: cfg, addrs: held.addrs, started: time.Now(), done: make(chan struct{})}
 	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
 	if s.ceiling, err = ceiling(&cfg, held); err != nil {
 		return nil, err
@@ -171,14 +171,14 @@ func (c *Config) complete() error {
 }
 
 // ceiling is the first descriptor that no connection may have.
-func ceiling(cfg *Config, held claim) (int, error) {
+func ceiling(cfg *Config, held *claim) (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, os.NewSyscallError("getrlimit", err)
 	}
 	top := int(min(limit.Cur, math.MaxInt32)) - cfg.Reserve
 	// Sockets, epoll and eventfd of each loop come on top of what is open now.
-	base := slices.Max(held) + 1 + cfg.Loops*(len(cfg.Addrs)+2)
+	base := slices.Max(held.fds) + 1 + cfg.Loops*(len(cfg.Addrs)+2)
 	if top <= base {
 		return 0, fmt.Errorf("the limit of %d open files leaves none for connections"+
 			" (%d for sockets of %d loops and what is open, %d in reserve): raise it (ulimit -n)",
