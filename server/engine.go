@@ -42,6 +42,7 @@ type engine struct {
 	sweeping atomic.Bool
 	loop     atomic.Pointer[gnet.EventLoop] // known from the first connection on
 	deaf     atomic.Bool                    // accept() failed for good
+	playing  atomic.Int64                   // connections that have moved to their own goroutines
 
 	log     quiet
 	gnet    gnet.Engine // valid once up is closed

@@ -200,7 +200,7 @@ func (s *Server) Backlog() int { return s.engines[0].backlog }
 // Stats are the counts since the start, by any goroutine and also after the end.
 func (s *Server) Stats() (total Stats) {
 	for _, e := range s.engines {
-		total = total.Merge(e.counters.snapshot())
+		total = total.Merge(e.snapshot())
 	}
 	return total
 }

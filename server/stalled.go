@@ -160,8 +160,10 @@ func (c *crowd) start(s *stalled) {
 	default:
 	}
 	c.files[s.file] = struct{}{}
+	s.engine.playing.Add(1)
 	c.group.Go(func() {
 		s.play()
+		s.engine.playing.Add(-1)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.files, s.file)

@@ -2,8 +2,10 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -56,9 +58,11 @@ func Reasons() []Reason {
 }
 
 // Stats is what a server has counted since it started. Accepted = Open + the sum
-// over Closed in every snapshot.
+// over Closed in every snapshot: see Balance.
 type Stats struct {
-	Accepted     uint64 `json:"accepted"`
+	Accepted uint64 `json:"accepted"`
+	// Open is the number of connections that exist. It is not the difference of the
+	// others, so that a count that was lost shows.
 	Open         uint64 `json:"open"`
 	Unaccepted   uint64 `json:"unaccepted"` // times that accept() failed; the connection waits
 	Exchanges    uint64 `json:"exchanges"`  // requests read and answered in full
@@ -72,6 +76,19 @@ type Stats struct {
 	Beats metrics.Beats `json:"beats"`
 	// Closed counts ended connections by the names of Reasons, all of them present.
 	Closed map[string]uint64 `json:"closed"`
+}
+
+// Balance returns an error unless every accepted connection is either open or closed for
+// exactly one reason.
+func (s *Stats) Balance() error {
+	closed := uint64(0)
+	for _, n := range s.Closed {
+		closed += n
+	}
+	if s.Accepted != s.Open+closed {
+		return fmt.Errorf("counts do not balance: %d accepted, but %d open + %d closed", s.Accepted, s.Open, closed)
+	}
+	return nil
 }
 
 // Merge returns the sum of two servers. Reasons that only one of them knows stay.
@@ -112,15 +129,10 @@ type counters struct {
 
 func (c *counters) snapshot() Stats {
 	s := Stats{Closed: make(map[string]uint64, nreasons)}
-	// Ends before beginnings: what ends in between is then still open, and a
-	// connection is never counted as ended that was not yet accepted.
 	for i := range c.closed {
-		n := c.closed[i].Load()
-		s.Closed[reasonNames[i]] = n
-		s.Open -= n
+		s.Closed[reasonNames[i]] = c.closed[i].Load()
 	}
 	s.Accepted = c.accepted.Load()
-	s.Open += s.Accepted
 	s.Unaccepted = c.unaccepted.Load()
 	s.Exchanges = c.exchanges.Load()
 	s.BytesRead = c.read.Load()
@@ -128,6 +140,28 @@ func (c *counters) snapshot() Stats {
 	s.Stalled = c.stalled.Load()
 	s.Beats = metrics.Beats{Sent: c.sent.Load(), Answered: c.answered.Load(), Missed: c.missed.Load()}
 	return s
+}
+
+// balancePatience bounds the wait for a moment in which no connection is between two
+// counts. Each takes microseconds, or as long as the loop's thread has no processor.
+const balancePatience = time.Second
+
+// snapshot is what the engine has counted, at a moment in which it balances if there is one.
+func (e *engine) snapshot() Stats {
+	for began := time.Now(); ; {
+		s := e.counters.snapshot()
+		s.Open = e.live()
+		if s.Balance() == nil || time.Since(began) > balancePatience {
+			return s
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+}
+
+// live counts the connections that gnet has, and those that have moved to their own
+// goroutines.
+func (e *engine) live() uint64 {
+	return uint64(max(e.gnet.CountConnections(), 0) + int(e.playing.Load())) // -1 when gnet has ended
 }
 
 // reasonOf names what wire.Parse found wrong.
