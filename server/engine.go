@@ -141,6 +141,9 @@ func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		cn.finish(Descriptors)
 		resetOnClose(c.Fd())
 		return nil, gnet.Close
+	case e.server.draining.Load():
+		cn.finish(Shutdown)
+		return nil, gnet.Close
 	case e.server.cfg.Echo:
 		cn.state = echo
 	case e.timeout > 0:
@@ -272,6 +275,7 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 	e.endBeats(cn)
 	e.waits.end(cn)
 	e.slab.give(cn)
+	e.server.noteEnd()
 	return gnet.None
 }
 

@@ -87,6 +87,8 @@ type Server struct {
 	started time.Time
 
 	forgotten forgotten
+	draining  atomic.Bool
+	ended     chan struct{} // a connection has ended while draining
 	stopping  atomic.Bool
 	done      chan struct{}
 
@@ -111,7 +113,8 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	defer held.release()
-	s := &Server{cfg: cfg, addrs: held.addrs, started: time.Now(), done: make(chan struct{})}
+	s := &Server{cfg: cfg, addrs: held.addrs, started: time.Now(),
+		ended: make(chan struct{}, 1), done: make(chan struct{})}
 	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
 	if s.ceiling, err = ceiling(&cfg, held); err != nil {
 		return nil, err
@@ -205,7 +208,38 @@ func (s *Server) Stats() (total Stats) {
 	return total
 }
 
-// Stop closes the listening sockets and all connections and waits until they are,
+// Drain refuses new connections and waits until those that are open have ended, or until
+// ctx is over. It returns the number of those that are still open, for Stop to close.
+func (s *Server) Drain(ctx context.Context) (open uint64) {
+	s.draining.Store(true)
+	for {
+		open = 0
+		for _, e := range s.engines {
+			open += e.live()
+		}
+		if open == 0 {
+			return 0
+		}
+		select {
+		case <-s.ended:
+		case <-s.done:
+		case <-ctx.Done():
+			return open
+		}
+	}
+}
+
+// noteEnd wakes Drain.
+func (s *Server) noteEnd() {
+	if s.draining.Load() {
+		select {
+		case s.ended <- struct{}{}:
+		default: // it is about to look anyway
+		}
+	}
+}
+
+// Stop closes the listening sockets and all connections at once, and waits until they are,
 // or until ctx is over. It returns what has ended the server before.
 func (s *Server) Stop(ctx context.Context) error {
 	s.halt()

@@ -164,6 +164,7 @@ func (c *crowd) start(s *stalled) {
 	c.group.Go(func() {
 		s.play()
 		s.engine.playing.Add(-1)
+		s.engine.server.noteEnd()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.files, s.file)

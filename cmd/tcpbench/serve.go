@@ -19,6 +19,9 @@ import (
 	"tcpbench/server"
 )
 
+// drainPatience is how long connections under way may go on when serve is told to end.
+const drainPatience = 2 * time.Second
+
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	listen        string
@@ -44,8 +47,8 @@ func newServe() *cobra.Command {
 
 It plays the script that the header of each connection asks for (docs/protocol.md), so it
 needs no configuration to suit a workload. With --echo it sends back whatever arrives,
-for clients that know no header. It runs until Ctrl-C or SIGTERM, and then prints what it
-counted on stderr.`,
+for clients that know no header. It runs until Ctrl-C or SIGTERM; then it takes no new
+connections, gives those that are open 2 s to end, and prints what it counted on stderr.`,
 		Example: `  tcpbench serve --listen :9000
   tcpbench serve --listen 10.0.0.1:9000 --ports 9000-9063 --backlog 128
   tcpbench serve --listen 127.0.0.1:7000 --echo`,
@@ -114,10 +117,14 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 		return exit{exitFailed, fmt.Errorf("the server ended by itself: %w", s.Err())}
 	case <-ctx.Done():
 	}
-	// Two more seconds for connections under way; then they are reset.
-	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ending, cancel := context.WithTimeout(context.Background(), drainPatience)
 	defer cancel()
-	if err := s.Stop(ending); err != nil {
+	if open := s.Drain(ending); open > 0 && !o.quiet {
+		fmt.Fprintf(c.ErrOrStderr(), "%d connections were still open after %v, and are closed now\n", open, drainPatience)
+	}
+	closing, cancel := context.WithTimeout(context.Background(), drainPatience)
+	defer cancel()
+	if err := s.Stop(closing); err != nil {
 		return exit{exitFailed, err}
 	}
 	if !o.quiet {
