@@ -66,7 +66,12 @@ func child(role string) int {
 			}
 		}
 	}
-	until(func(s Stats) bool { return s.Accepted >= n })
+	until(func(s Stats) bool {
+		if role == roleNone {
+			return s.Exchanges >= n
+		}
+		return s.Accepted >= n
+	})
 	var r report
 	if err := s.Stop(context.Background()); err != nil {
 		r.Err = err.Error()
@@ -115,9 +120,10 @@ func (c *offspring) line() string {
 	return c.lines.Text()
 }
 
-// await has the child wait for so many connections.
-func (c *offspring) await(accepted int) {
-	fmt.Fprintln(c.in, accepted)
+// await has the child wait until it has accepted so many connections, or, with roleNone,
+// made so many exchanges.
+func (c *offspring) await(n int) {
+	fmt.Fprintln(c.in, n)
 	c.in.Close()
 }
 
@@ -166,6 +172,38 @@ func TestRefusesBeforeDescriptorsEnd(t *testing.T) {
 	}
 }
 
+// Who understands it is told why, and who does not gets a RST as ever.
+func TestTellsThatDescriptorsEnd(t *testing.T) {
+	addr, child := raise(t, roleFew)
+	const n = 3 * fewDescriptors
+	told, reset := 0, 0
+	for i := range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		script := wire.Script{RequestSize: 1, ResponseSize: 1, Refusals: i%3 > 0}
+		write(t, c, opening(script))
+		b := make([]byte, wire.HeaderSize)
+		switch k, err := io.ReadAtLeast(c, b, 1); {
+		case k == wire.HeaderSize && wire.ParseRefusal(b) == wire.NoDescriptors && script.Refusals:
+			told++
+		case k == 0 && isReset(err) && !script.Refusals:
+			reset++
+		case k != 1 || told+reset > 0:
+			t.Errorf("connection %d, refusals %t: %x, %v", i, script.Refusals, b[:k], err)
+		}
+	}
+	child.await(n)
+	r := child.report()
+	balanced(t, r.Stats)
+	refused := r.Stats.Closed[Descriptors.String()]
+	if uint64(told+reset) != refused || told < fewDescriptors || reset < fewDescriptors/2 {
+		t.Errorf("%d told and %d reset of %d refused", told, reset, refused)
+	}
+}
+
 // A limit that is reached in spite of all care, as fs.file-max may be by others: those who
 // are connected stay so, and who waits for accept() is served when there are descriptors.
 func TestAcceptGoesOn(t *testing.T) {
@@ -179,7 +217,8 @@ func TestAcceptGoesOn(t *testing.T) {
 	write(t, held, opening(script))
 	expect(t, held, 1)
 	const late = 3
-	child.await(1 + late)
+	const exchanges = 1 + 2*late
+	child.await(exchanges)
 	child.line()
 	for range late {
 		c, err := net.Dial("tcp", addr)

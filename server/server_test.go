@@ -144,11 +144,22 @@ func TestHello(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := wire.Parse(b)
-	if want := (wire.Script{Kind: wire.HelloReply, RequestSize: 1000, ResponseSize: 2000}); err != nil || got != want {
+	if want := (wire.Script{Kind: wire.HelloReply, RequestSize: 1000, ResponseSize: 2000, Exchanges: wire.Version}); err != nil || got != want {
 		t.Errorf("answer %+v, %v; want %+v", got, err, want)
 	}
 	hangUp(t, c, wire.FIN)
 	awaitClosed(t, s, Hello, 1)
+}
+
+// Who asks who is there, and then neither closes nor says more, does not stay.
+func TestHelloEndsInTime(t *testing.T) {
+	s := start(t, Config{HeaderTimeout: 50 * time.Millisecond})
+	c := dial(t, s)
+	write(t, c, wire.Script{Kind: wire.Hello}.Append(nil))
+	if b, err := io.ReadAll(c); err != nil || len(b) != wire.HeaderSize {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	awaitClosed(t, s, RequestTimeout, 1)
 }
 
 func TestEcho(t *testing.T) {

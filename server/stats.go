@@ -18,24 +18,28 @@ type Reason uint8
 
 // The reasons. docs/protocol.md tells which bytes lead to which.
 const (
-	Completed        Reason = iota // the script was played to its end, and closed as it says
-	Hello                          // a hello was answered and closed by the client
-	Unused                         // the peer closed, by FIN or RST, before it sent a byte
-	PeerClosedEarly                // FIN before the end of the script, or in place of a RST
-	PeerReset                      // RST where the script has none
-	PeerVanished                   // the kernel gave the peer up: ETIMEDOUT, EHOSTUNREACH
-	NotAHeader                     // the first bytes are another protocol's
-	UnknownVersion                 // a tcpbench header of another version
-	ImpossibleScript               // a header that contradicts itself
-	RequestTooLarge                // the script asks for more than Config.MaxRequest
-	ResponseTooLarge               // the script asks for more than Config.MaxResponse
-	ExcessData                     // bytes after the last request
-	HeaderTimeout                  // no whole header in time
-	RequestTimeout                 // a header or a first byte, but no whole request in time
-	Silent                         // the peer gave no sign of life for as many beats as its script allows
-	Forgotten                      // the peer closed, and the script has the server never do so
-	Descriptors                    // refused: RLIMIT_NOFILE is near
-	Shutdown                       // the server was stopped
+	Completed           Reason = iota // the script was played to its end, and closed as it says
+	Hello                             // a hello was answered and closed by the client
+	Unused                            // the peer closed, by FIN or RST, before it sent a byte
+	PeerClosedEarly                   // FIN before the end of the script, or in place of a RST
+	PeerReset                         // RST where the script has none
+	PeerVanished                      // the kernel gave the peer up: ETIMEDOUT, EHOSTUNREACH
+	NotAHeader                        // the first bytes are another protocol's
+	UnknownVersion                    // a tcpbench header of another version
+	ImpossibleScript                  // a header that contradicts itself
+	RequestTooLarge                   // the script asks for more than Config.MaxRequest
+	ResponseTooLarge                  // the script asks for more than Config.MaxResponse
+	ExcessData                        // bytes after the last request
+	HeaderTimeout                     // no whole header in time
+	RequestTimeout                    // a header or a first byte, but no whole request in time
+	Silent                            // the peer gave no sign of life for as many beats as its script allows
+	Forgotten                         // the peer closed, and the script has the server never do so
+	Descriptors                       // refused: RLIMIT_NOFILE is near
+	ConnectionsExceeded               // refused: the source has as many as Bounds.Connections
+	RateExceeded                      // refused: the source orders more than Bounds.Rate
+	BytesExceeded                     // refused: the script orders more than Bounds.Bytes
+	LifeExceeded                      // refused: it has lived for Bounds.Life
+	Shutdown                          // the server was stopped
 	nreasons
 )
 
@@ -43,7 +47,8 @@ var reasonNames = [nreasons]string{
 	"completed", "hello", "unused", "peer_closed_early", "peer_reset", "peer_vanished",
 	"not_a_header", "unknown_version", "impossible_script", "request_too_large",
 	"response_too_large", "excess_data", "header_timeout", "request_timeout",
-	"silent", "forgotten", "descriptors", "shutdown",
+	"silent", "forgotten", "descriptors", "connections_exceeded", "rate_exceeded",
+	"bytes_exceeded", "life_exceeded", "shutdown",
 }
 
 func (r Reason) String() string { return reasonNames[r] }
