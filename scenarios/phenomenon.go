@@ -27,8 +27,12 @@ type Phenomenon struct {
 	// Experiment is what is done in place of a load; nil where there is a load.
 	Experiment *experiment.Experiment
 
-	verdict   []*Expectation
-	realistic *variation
+	// Loopback is how it is shown where no lab can be had; nil where only a lab will do.
+	Loopback *Loopback
+
+	verdict    []*Expectation
+	realistic  *variation
+	onLoopback bool // this is the form for loopback
 }
 
 // variation is what differs where nothing is made small to save time.
@@ -74,13 +78,8 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 
 // Needs are what a machine must have for it, besides namespaces.
 func (p *Phenomenon) Needs() string {
-	switch {
-	case p.Host:
+	if p.Host {
 		return "this host"
-	case p.filters():
-		return "lab, nftables"
-	case p.Experiment != nil:
-		return "lab, TUN"
 	}
 	return "lab"
 }
@@ -120,12 +119,12 @@ func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, 
 	return v, err
 }
 
-// LinkUnder is the scenario's link, but for the directions that another says something of.
+// LinkUnder is the scenario's link, except for the directions that another says something of.
 func (p *Phenomenon) LinkUnder(other lab.Link) lab.Link {
 	if p == nil {
 		return other
 	}
 	link := p.Setup.on(Setup{Link: other}).Link
-	link.Gated = p.Link.Gated
+	link.Gated, link.Changes, link.Seed = p.Link.Gated, len(p.Timeline) > 0, other.Seed
 	return link
 }

@@ -147,6 +147,7 @@ var busy = []string{Short, Long, SYNBurst, "retransmit", "port-search-cliff"}
 // away, it is not.
 func TestPhenomena(t *testing.T) {
 	wrong := broken(t)
+	t.Run("loopback", phenomenaOnLoopback)
 	for _, s := range Builtins() {
 		t.Run(s.Name, func(t *testing.T) {
 			if !slices.Contains(busy, s.Name) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/child"
 	"tcpbench/metrics"
 )
@@ -17,6 +18,9 @@ import (
 func TestMain(m *testing.M) {
 	if child.Invoked() {
 		os.Exit(child.Main())
+	}
+	if code, done := alone.Users(os.Stdin, os.Stdout, os.Stderr); done {
+		os.Exit(code)
 	}
 	// The race detector lets a process that ends sleep for a second; there are hundreds.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))

@@ -4,7 +4,8 @@ import "fmt"
 
 // Queues of three lengths are filled until they overflow.
 var backlog = &Experiment{
-	Name: "backlog",
+	Name:       "backlog",
+	onLoopback: backlogOnLoopback,
 	Facts: []Fact{
 		{"somaxconn", Number, "the server's net.core.somaxconn"},
 		{"queued_4", Number, "connections in the accept queue when it overflowed, with listen(4)"},
