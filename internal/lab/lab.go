@@ -20,6 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// init keeps the process's first thread for the main goroutine. Go cannot end that thread: if a
+// goroutine of Do ended on it, it would stay in the lab's namespace, and keep the lab alive, as
+// long as the process lives.
+func init() { runtime.LockOSThread() }
+
 // Lab is a pair of hosts that reach each other and nobody else.
 type Lab struct {
 	Client, Server *Host
