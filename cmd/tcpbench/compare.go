@@ -36,6 +36,9 @@ type compareOptions struct {
 	machine                    machineOptions
 }
 
+// mostRounds is more than anybody waits for: an hour or more.
+const mostRounds = 1000
+
 // Names of arms stand in a heading by letters.
 const mostArms = 26
 
@@ -101,7 +104,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
-	f.IntVar(&o.rounds, "rounds", 10, "how often to run each side")
+	f.IntVar(&o.rounds, "rounds", 12, "how often to run each side")
 	f.Uint64Var(&o.order, "order", 0, "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
 	s.Preset(f)
@@ -124,8 +127,8 @@ func parseTableFormat(text string) (string, error) {
 
 // execute makes the comparison and prints its table.
 func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
-	if o.rounds < 1 || o.rounds > 10_000 {
-		return usage("--rounds %d: want 1 to 10000", o.rounds)
+	if o.rounds < 1 || o.rounds > mostRounds {
+		return usage("--rounds %d: want 1 to %d", o.rounds, mostRounds)
 	}
 	if s.Experiment() || s.OwnLabs() {
 		return usage("compare: %s makes its own comparison, or none: tcpbench run %s shows it", s.Name, s.Name)
@@ -346,7 +349,7 @@ func ablated(arms []scenarios.Arm) ([]scenarios.Arm, error) {
 				continue
 			}
 			seen[s.Key] = true
-			arms = append(arms, scenarios.Arm{Name: "without " + s.Key, Client: whole.Client.Without(s.Key), Server: whole.Server.Without(s.Key)})
+			arms = append(arms, scenarios.Arm{Name: "without " + s.Key, Client: whole.Client.Without(s.Key), Server: whole.Server.Without(s.Key), Ablated: true})
 		}
 	}
 	return arms, nil
@@ -382,10 +385,7 @@ func writeTable(c *cobra.Command, sides []compare.Side, format string) error {
 	case "bench":
 		return compare.Bench(out, sides)
 	case "json":
-		return writeJSON(out, struct {
-			Differences []compare.Difference `json:"differences"`
-			*compare.Table
-		}{append([]compare.Difference{}, compare.Differences(sides)...), compare.Make(sides)})
+		return writeJSON(out, compare.Of(sides))
 	}
-	return report.Table(out, compare.Make(sides), compare.Differences(sides), report.Style{Color: colored(out), Width: columns(out)})
+	return report.Comparison(out, compare.Of(sides), report.Style{Color: colored(out), Width: columns(out)})
 }

@@ -159,8 +159,8 @@ func TestSamplesOfTails(t *testing.T) {
 	}
 	want := map[string]Cell{
 		"connect.p50":  {N: 10},
-		"connect.p99":  {N: 7, Why: "3 of 10 results have fewer than 1000 samples"},
-		"connect.p999": {N: 0, Why: "10 of 10 results have fewer than 10000 samples"},
+		"connect.p99":  {N: 7, Why: "3 of 10 results have fewer than the 1000 samples that it takes"},
+		"connect.p999": {N: 0, Why: "10 of 10 results have fewer than the 10000 samples that it takes"},
 	}
 	for _, r := range Make(sides).Rows {
 		if w, ok := want[r.Metric]; ok {

@@ -39,7 +39,7 @@ func quantile(histogram, name string, samples int64, of func(metrics.Histogram) 
 }
 
 func (m *metric) tooFew(n, of int) string {
-	return fmt.Sprintf("%d of %d results have fewer than %d samples", n, of, m.samples)
+	return fmt.Sprintf("%d of %d results have fewer than the %d samples that it takes", n, of, m.samples)
 }
 
 func p50(h metrics.Histogram) int64  { return h.P50 }
