@@ -71,7 +71,7 @@ func again(sides []Side, rounds int) string {
 		return fmt.Sprintf("tcpbench compare SCENARIO --profile A --profile B --rounds %d", rounds)
 	}
 	if first[1] == "compare" && slices.Equal(first, second) {
-		return words(withoutOutput(first))
+		return fmt.Sprintf("%s --rounds %d", words(withoutOutput(first)), rounds)
 	}
 	a, b := words(withoutOutput(first)), words(withoutOutput(second))
 	out := func(command, name string) string { return fmt.Sprintf("%s --out %s.json; ", command, name) }
@@ -80,15 +80,21 @@ func again(sides []Side, rounds int) string {
 		"done; tcpbench diff a.*.json -- b.*.json"
 }
 
-// withoutOutput is a command without the flag that names its file.
+// ownFlags are those that again gives itself, or leaves out.
+var ownFlags = []string{"--out", "--save", "--rounds"}
+
+// withoutOutput is a command without its own flags.
 func withoutOutput(command []string) (rest []string) {
 	for i := 0; i < len(command); i++ {
+		name, _, joined := strings.Cut(command[i], "=")
 		switch {
 		case i == 0:
 			rest = append(rest, path.Base(command[0]))
-		case command[i] == "--out" || command[i] == "--save":
-			i++
-		case !strings.HasPrefix(command[i], "--out=") && !strings.HasPrefix(command[i], "--save="):
+		case slices.Contains(ownFlags, name):
+			if !joined {
+				i++
+			}
+		default:
 			rest = append(rest, command[i])
 		}
 	}

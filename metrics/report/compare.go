@@ -157,7 +157,8 @@ func (p *page) decided(t *compare.Table) {
 		p.hang("", plain, strings.Fields(fmt.Sprintf("Only the %s in which every side ran are tested.", plural(t.Paired, "round"))), warning)
 	}
 	p.hang("", plain, strings.Fields("Medians, and the ratio within rounds with its interval. A/A is how far a side differs from itself, 19 times of 20. A row differs "+
-		"if its interval excludes 0 %: chance alone makes any row of this table differ less than once in twenty (signed ranks, Holm)."), label)
+		"if its interval excludes 0 %: chance alone makes any row of this table differ less than once in twenty (signed ranks, Holm). "+
+		"Else it is unclear: a difference within the interval may be there."), label)
 }
 
 func amount(c compare.Cell, unit string) string {
@@ -194,8 +195,11 @@ func effect(a, b compare.Cell, d compare.Delta) string {
 }
 
 func change(ratio float64) string {
-	if c := 100 * (ratio - 1); math.Abs(c) < 1000 {
+	switch c := 100 * (ratio - 1); {
+	case math.Abs(c) < 100:
 		return fmt.Sprintf("%+.1f %%", c)
+	case c < 1000:
+		return fmt.Sprintf("%+.0f %%", c)
 	}
 	return fmt.Sprintf("×%.3g", ratio)
 }
@@ -231,5 +235,5 @@ func decision(d compare.Delta) string {
 	case d.Different:
 		return "differs"
 	}
-	return "none shown"
+	return "unclear"
 }
