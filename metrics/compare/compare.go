@@ -121,7 +121,8 @@ func Make(sides []Side) *Table {
 	// A table that tests nothing yet would test all of its rows.
 	t.Enough = enough(max(len(t.tests()), len(t.Rows)*(len(sides)-1)))
 	if untested != "" {
-		t.Command = again(sides, max(t.Enough, usualRounds))
+		usual, _ := Rounds(len(sides))
+		t.Command = again(sides, usual)
 	}
 	return t
 }

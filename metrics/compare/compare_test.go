@@ -180,10 +180,10 @@ func TestCountsArePerConnection(t *testing.T) {
 	random := rand.New(rand.NewPCG(17, 18))
 	slow, fast := side("A", random, 12, 100), side("B", random, 12, 100)
 	for i := range slow.Results {
-		for factor, r := range map[uint64]*metrics.Result{1: slow.Results[i], 3: fast.Results[i]} {
-			r.Attempted = factor * uint64(1000+random.IntN(50))
-			r.Kernel[0].Timeline.Sockets["tw"] = []int64{0, int64(r.Attempted) + random.Int64N(20)}
-			r.Kernel[0].Counters["TcpExt"]["ListenDrops"] = int64(r.Attempted)/10 + random.Int64N(2)
+		for k, r := range []*metrics.Result{slow.Results[i], fast.Results[i]} {
+			r.Attempted = uint64(1+2*k) * uint64(1000+random.IntN(50))
+			r.Kernel[0].Timeline.Sockets["tw"] = []int64{0, int64(r.Attempted) * (1000 + random.Int64N(20)) / 1000}
+			r.Kernel[0].Counters["TcpExt"]["ListenDrops"] = int64(r.Attempted) * (100 + random.Int64N(5)) / 1000
 		}
 	}
 	seen := 0

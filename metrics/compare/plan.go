@@ -7,8 +7,11 @@ import (
 )
 
 const (
-	// usualRounds is what compare runs by default.
-	usualRounds = 12
+	// usualRows is the size of a table of two sides, about.
+	usualRows = 13
+	// spare is how many rounds more than the fewest a comparison gets: with the fewest, a
+	// single round that goes the other way hides a difference.
+	spare = 2
 	// mostRounds is more than anybody waits for.
 	mostRounds = 200
 	// power is how often the rounds that a table asks for show a difference of the size seen.
@@ -26,6 +29,13 @@ func enough(tests int) int {
 		n++
 	}
 	return n
+}
+
+// Rounds is how many a comparison of so many sides should have, and the fewest with which it
+// can show anything.
+func Rounds(sides int) (usual, fewest int) {
+	fewest = enough(usualRows * (sides - 1))
+	return fewest + spare, fewest
 }
 
 // needed is about how many rounds find the difference seen, at the level at which the table

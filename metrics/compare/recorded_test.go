@@ -93,6 +93,9 @@ func TestOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// rounded is what two sides get by default.
+const rounded = 12
+
 // rounds takes n successive rounds of the recorded runs, in the order of time, each with its
 // sides in the order of a coin, as compare runs them.
 func rounds(random *rand.Rand, a, b []*metrics.Result, n int) []Side {
@@ -118,7 +121,7 @@ func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
 	wrong := 0
 	beyond := map[string]int{}
 	for range tables {
-		table := Make(rounds(random, a, b, usualRounds))
+		table := Make(rounds(random, a, b, rounded))
 		if len(table.Rows) < 11 || table.Untested != "" {
 			t.Fatalf("%d rows of a real run: %s", len(table.Rows), table.Untested)
 		}
@@ -153,7 +156,7 @@ func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
 //	go test ./metrics/compare -run SizeAndPower -v
 func TestSizeAndPower(t *testing.T) {
 	a, b := recorded(t)
-	const tables, n = 500, usualRounds
+	const tables, n = 500, rounded
 	const level = (1 - Confidence) / 13
 	tests := []func(a, b []float64) float64{
 		func(a, b []float64) float64 { return newTest(a, b).p() },

@@ -52,6 +52,15 @@ func TestInTurns(t *testing.T) {
 	}
 }
 
+// A comparison of more sides makes more tests, and takes more rounds to show anything.
+func TestRounds(t *testing.T) {
+	for sides, want := range map[int][2]int{2: {rounded, 10}, 3: {13, 11}, 24: {16, 14}} {
+		if usual, fewest := Rounds(sides); usual != want[0] || fewest != want[1] {
+			t.Errorf("%d sides: %d rounds, at least %d; want %v", sides, usual, fewest, want)
+		}
+	}
+}
+
 // The command that would tell repeats what was measured, in turns.
 func TestAgain(t *testing.T) {
 	ran := func(a, b string) []Side {

@@ -156,7 +156,7 @@ func (p *page) decided(t *compare.Table) {
 	if fewest := slices.Min(t.Rounds); fewest > t.Paired {
 		p.hang("", plain, strings.Fields(fmt.Sprintf("Only the %s in which every side ran are tested.", plural(t.Paired, "round"))), warning)
 	}
-	p.hang("", plain, strings.Fields("Medians, and the ratio within rounds with its interval. A/A is how far a side differs from itself, 19 times of 20. A row differs "+
+	p.hang("", plain, strings.Fields("Medians, and the ratio within rounds with its interval. A/A, if there is room, is how far a side differs from itself, 19 times of 20. A row differs "+
 		"if its interval excludes 0 %: chance alone makes any row of this table differ less than once in twenty (signed ranks, Holm). "+
 		"Else it is unclear: a difference within the interval may be there."), label)
 }
@@ -194,9 +194,10 @@ func effect(a, b compare.Cell, d compare.Delta) string {
 	return absent
 }
 
+// change writes a ratio as a change, with a decimal below a tenth.
 func change(ratio float64) string {
 	switch c := 100 * (ratio - 1); {
-	case math.Abs(c) < 100:
+	case math.Abs(c) < 9.95:
 		return fmt.Sprintf("%+.1f %%", c)
 	case c < 1000:
 		return fmt.Sprintf("%+.0f %%", c)
@@ -215,7 +216,7 @@ func noise(d compare.Delta) string {
 	if d.Noise == nil {
 		return absent
 	}
-	return fmt.Sprintf("±%.1f %%", 100**d.Noise)
+	return "±" + strings.TrimPrefix(change(1+*d.Noise), "+")
 }
 
 func probability(d compare.Delta) string {
