@@ -46,8 +46,8 @@ type Comparison struct {
 	purge time.Duration // for tests: another purgeLimit
 }
 
-// purgeLimit is how long a comparison waits for the kernel to take a lab away: 10^5 sockets in
-// TIME_WAIT take about a second.
+// purgeLimit is how long a comparison waits for the kernel to take a lab away. A socket that
+// waits for the acknowledgement of its FIN may hold a lab for longer.
 const purgeLimit = 20 * time.Second
 
 // keys are those of all arms' profiles, sorted.
