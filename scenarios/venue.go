@@ -134,6 +134,42 @@ func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 	return v, nil
 }
 
+// Look adds to the report the values that both hosts have of the keys which their profiles
+// leave as they are.
+func (v *Venue) Look(keys []string) error {
+	for _, h := range []struct {
+		host   *lab.Host
+		report *metrics.LabHost
+	}{{v.Client, &v.Report.Client}, {v.Server, &v.Report.Server}} {
+		rest := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+			return slices.ContainsFunc(h.report.Settings, func(s metrics.LabSetting) bool { return s.Key == key })
+		})
+		var err error
+		if h.report.Values, err = h.host.Read(rest); err != nil {
+			return fmt.Errorf("read the settings of the lab's %s: %w", h.host.Name, err)
+		}
+	}
+	return nil
+}
+
+// Void is an error if a profile has settings and a host took none of them.
+func (v *Venue) Void() error {
+	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
+		reasons := ""
+		for _, s := range h.Settings {
+			if s.Effective() || s.Outcome == metrics.Changed {
+				reasons = ""
+				break
+			}
+			reasons += fmt.Sprintf("\n  %s = %s: %s", s.Key, s.Value, s.Reason())
+		}
+		if reasons != "" {
+			return fmt.Errorf("profile %s: nothing of it could be applied, so there is nothing to compare:%s", h.Profile, reasons)
+		}
+	}
+	return nil
+}
+
 // report is the lab as the result tells of it.
 func (v *Venue) report() (*metrics.Lab, error) {
 	toServer, toClient, err := v.Carried()
@@ -185,13 +221,10 @@ func (v *Venue) Strict() error {
 		report  *metrics.LabHost
 	}{{"client", v.client, &v.Report.Client}, {"server", v.server, &v.Report.Server}} {
 		for i, s := range h.report.Settings {
-			if s.Outcome == metrics.Applied || h.profile.Settings[i].Optional {
+			if s.Effective() || h.profile.Settings[i].Optional {
 				continue
 			}
-			err := fmt.Errorf("%s: %s = %s is %s", h.side, s.Key, s.Value, s.Outcome)
-			if s.Why != "" {
-				err = fmt.Errorf("%w: %s", err, s.Why)
-			}
+			err := fmt.Errorf("%s: %s = %s is %s: %s", h.side, s.Key, s.Value, s.Outcome, s.Reason())
 			errs = append(errs, err)
 		}
 	}

@@ -177,6 +177,26 @@ func (h *Host) Apply(p *Profile) (reports []Report, err error) {
 	return reports, err
 }
 
+// Read returns the values that the host has of the keys: its own, or the machine's if no
+// namespace has its own. Empty means that this kernel has no such setting.
+func (h *Host) Read(keys []string) (map[string]string, error) {
+	values := make(map[string]string, len(keys))
+	read := func() {
+		for _, key := range keys {
+			if values[key] != "" {
+				continue
+			}
+			values[key] = ""
+			if text, err := os.ReadFile(file(key)); err == nil {
+				values[key] = normal(string(text))
+			}
+		}
+	}
+	err := h.Do(func() error { read(); return nil })
+	read() // outside of the namespace: what the machine has
+	return values, err
+}
+
 // apply writes one setting of the thread's namespace, and reads it back.
 func apply(s Setting) Report {
 	r := Report{Setting: s, Outcome: Applied}
