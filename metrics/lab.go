@@ -23,15 +23,29 @@ type LabMoment struct {
 type LabLink struct {
 	// Impairment is what it did to packets, in the words of the flag.
 	Impairment string `json:"impairment"`
-	// Lost is how many packets it has lost on purpose.
+	// Came is how many frames the sender has put on the link, and Sent how many the receiver
+	// was given; both are zero if the kernel carried them.
+	Came uint64 `json:"came"`
+	Sent uint64 `json:"sent"`
+	// Lost is how many packets loss, every and drop have lost.
 	Lost uint64 `json:"lost"`
-	// Overflows is how many were lost because too many were under way.
-	Overflows uint64 `json:"overflows"`
-	// LateP99 is how far behind their time delayed packets were, in nanoseconds, one in a
-	// hundred aside.
+	// Verbs are what each verb of the link was asked and has done, by its name.
+	Verbs map[string]LabVerb `json:"verbs,omitempty"`
+	// Overflows is how many packets the link has lost because too many came at once, or were
+	// under way; RingOverflows is how many of these came faster than they were read.
+	Overflows     uint64 `json:"overflows"`
+	RingOverflows uint64 `json:"ring_overflows"`
+	// Refused is how many frames were too long for the link, or met a device that was down.
+	Refused uint64 `json:"refused"`
+	// LateP99 is the 99th percentile of how late delayed packets were sent, in nanoseconds.
 	LateP99 int64 `json:"late_p99"`
-	// Netem tells that the kernel delayed the packets, which does not tell how late they were.
-	Netem bool `json:"netem,omitempty"`
+}
+
+// LabVerb is what one verb of a lab's link was asked and has done.
+type LabVerb struct {
+	// Asked is how many packets it decided about, and Done to how many it was done.
+	Asked uint64 `json:"asked"`
+	Done  uint64 `json:"done"`
 }
 
 // LabHost is one of the two.

@@ -29,7 +29,7 @@ type Comparison struct {
 	Overrides []Override
 	Arms      []Arm
 	Rounds    int
-	// Seed decides the order within the rounds, and the random times of arrivals: they are
+	// Seed decides the order within the rounds, what links do at random, and the random times of arrivals: they are
 	// the same for all arms of a round.
 	Seed uint64
 	// Strict ends the comparison where a setting is not as its profile says.
@@ -113,7 +113,9 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 // once runs the scenario in a new lab, and waits until the lab is gone: purged says why it may
 // not be.
 func (c *Comparison) once(ctx context.Context, round int, arm *Arm, keys []string, obs Observer) (r *metrics.Result, purged, err error) {
-	v, err := c.Scenario.Phenomenon.Venue(arm.Link, arm.Client, arm.Server)
+	link := arm.Link
+	link.Seed = c.Seed + uint64(round) // the link of a round loses the same packets under each profile
+	v, err := c.Scenario.Phenomenon.Venue(link, arm.Client, arm.Server)
 	if err != nil {
 		return nil, nil, err
 	}

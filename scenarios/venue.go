@@ -15,6 +15,8 @@ type Venue struct {
 	*lab.Lab
 	// Report says what became of each setting.
 	Report metrics.Lab
+	// unwritable are settings that cannot be changed only because of how /proc/sys is mounted.
+	unwritable []lab.Report
 
 	// Timeline is what becomes of the link while a load runs.
 	Timeline []Moment
@@ -121,6 +123,9 @@ func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 		h.report.Profile = h.profile.Name
 		h.report.Settings = []metrics.LabSetting{}
 		for _, r := range reports {
+			if r.Unwritable() {
+				v.unwritable = append(v.unwritable, r)
+			}
 			h.report.Settings = append(h.report.Settings, metrics.LabSetting{
 				Key: r.Key, Value: r.Value, Outcome: string(r.Outcome), Now: r.Now, Why: r.Why,
 			})
@@ -175,20 +180,30 @@ func (v *Venue) report() (*metrics.Lab, error) {
 	for _, m := range v.Timeline {
 		r.Timeline = append(r.Timeline, m.report())
 	}
-	for _, d := range []struct {
-		how *lab.Impairment
-		was *lab.Carried
-		to  **metrics.LabLink
-	}{{&v.Link.ToServer, &toServer, &r.ToServer}, {&v.Link.ToClient, &toClient, &r.ToClient}} {
-		if d.how.String() == "" && d.was.Lost == 0 {
-			continue
-		}
-		*d.to = &metrics.LabLink{Impairment: d.how.String(), Lost: d.was.Lost, Overflows: d.was.Overflows, Netem: d.was.Netem}
-		if d.was.Late != nil {
-			(*d.to).LateP99 = d.was.Late.P99
+	r.ToServer, r.ToClient = linkReport(&v.Link.ToServer, &toServer), linkReport(&v.Link.ToClient, &toClient)
+	return &r, nil
+}
+
+// linkReport is a direction of the link as the result tells of it; nil if it was perfect and
+// has lost nothing.
+func linkReport(how *lab.Impairment, was *lab.Carried) *metrics.LabLink {
+	if how.String() == "" && len(was.Verbs) == 0 && was.RingOverflows+was.QueueOverflows+was.Refused == 0 {
+		return nil
+	}
+	r := &metrics.LabLink{
+		Impairment: how.String(), Came: was.Came, Sent: was.Sent, Lost: was.Lost, Refused: was.Refused,
+		Overflows: was.RingOverflows + was.QueueOverflows, RingOverflows: was.RingOverflows,
+	}
+	if len(was.Verbs) > 0 {
+		r.Verbs = map[string]metrics.LabVerb{}
+		for name, v := range was.Verbs {
+			r.Verbs[name] = metrics.LabVerb{Asked: v.Asked, Done: v.Done}
 		}
 	}
-	return &r, nil
+	if was.Late != nil {
+		r.LateP99 = was.Late.P99
+	}
+	return r
 }
 
 // tooLate tells whether packets were so far behind their time that the delay was another.
