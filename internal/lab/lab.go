@@ -154,7 +154,7 @@ func (l *Lab) build() error {
 	for _, h := range []*Host{l.Client, l.Server} {
 		var err error
 		if h.namespace, err = newNamespace(); err != nil {
-			return explain(err)
+			return refused(StepNamespace, err)
 		}
 	}
 	client, err := netlink.NewHandleAt(netns.NsHandle(l.Client.namespace.Fd()), unix.NETLINK_ROUTE)
