@@ -66,6 +66,15 @@ var rules = []rule{
 		when: func(a *attempt, f *facts) bool { return a.killed && f.filtered },
 		why:  always("a seccomp filter kills who tries it", dockerUsers),
 	}, {
+		steps: []Step{StepSysctls}, errnos: append([]unix.Errno{0, unix.EROFS}, forbidden...), // 0 is a setting that was read
+		why: always("/proc/sys is read-only, as containers have it", dockerPaths+"; elsewhere: mount -o remount,rw /proc/sys"),
+	}, {
+		steps: []Step{StepHost}, errnos: forbidden,
+		why: always("settings of the machine are for its root", "run as root, outside of user namespaces"),
+	}, {
+		steps: []Step{StepSysctls, StepHost}, errnos: []unix.Errno{unix.ENOENT},
+		why: always("/proc/sys is not there", "mount -t proc proc /proc"),
+	}, {
 		steps: []Step{StepUsers}, errnos: []unix.Errno{unix.ENOSPC},
 		when: func(_ *attempt, f *facts) bool { return f.is(maxUsers, "0") },
 		why:  always(maxUsers+" is 0: nobody may make a user namespace", "sysctl -w "+maxUsers+"=15000"),
@@ -128,12 +137,6 @@ var rules = []rule{
 	}, {
 		steps: []Step{StepRate}, errnos: []unix.Errno{unix.EOPNOTSUPP, unix.ENOENT},
 		why: module("sch_tbf"),
-	}, {
-		steps: []Step{StepSysctls}, errnos: append([]unix.Errno{unix.EROFS}, forbidden...),
-		why: always("/proc/sys is read-only, as containers have it", dockerPaths+"; elsewhere: mount -o remount,rw /proc/sys"),
-	}, {
-		steps: []Step{StepSysctls}, errnos: []unix.Errno{unix.ENOENT},
-		why: always("/proc/sys is not there", "mount -t proc proc /proc"),
 	}, {
 		errnos: []unix.Errno{unix.EROFS},
 		why:    always("/proc/sys is read-only, as containers have it", dockerPaths),

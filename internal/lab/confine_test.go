@@ -32,8 +32,10 @@ func init() {
 	case os.Getenv(interview) != "":
 		var r *Refusal
 		m := FindMeans()
-		if r = m.Ask(Question(os.Getenv(interview))); r != nil {
-			r.err = nil
+		q, set, _ := strings.Cut(os.Getenv(interview), " ")
+		if r = m.Ask(Question(q)); set != "" {
+			s, _ := ParseSetting(set)
+			r = m.AskSettings([]Setting{s})
 		}
 		_ = json.NewEncoder(os.Stdout).Encode(testimony{m, r})
 		os.Exit(0)

@@ -2,8 +2,10 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"tcpbench/internal/probe"
 )
@@ -12,6 +14,7 @@ import (
 const (
 	StepLab     Step = "make a lab"
 	StepSysctls Step = "write a sysctl of a network namespace"
+	StepHost    Step = "write a sysctl of this machine"
 	StepCapture Step = "capture packets"
 )
 
@@ -23,37 +26,29 @@ type Question string
 const (
 	CanUsers      Question = "lab-users"      // a user namespace, with privileges in it
 	CanNamespaces Question = "lab-namespaces" // a network namespace
-	CanLink       Question = "lab-link"       // a lab with the link that experiments use
+	CanLab        Question = "lab-plain"      // a lab with a perfect link
+	CanLink       Question = "lab-link"       // a lab with the link that tcpbench carries itself
 	CanSysctls    Question = "lab-sysctls"    // settings of a namespace can be written
 	CanCapture    Question = "lab-capture"    // packets can be captured
+	CanHost       Question = "host-sysctls"   // settings of the machine can be written
 )
 
 // Questions are the answers, for probe.Main.
 func Questions() map[string]probe.Question {
-	namespace := func(step func(string)) error {
+	// Some kernels make users of one's own, and give them no privileges: so these are asked
+	// for a network namespace, too.
+	namespace := func(_ string, step func(string)) error {
 		step(string(StepNamespace))
 		return tryNamespace(func(*Host) error { return nil })
 	}
 	return map[string]probe.Question{
-		string(CanUsers):      namespace, // some kernels make users of one's own, and give them no privileges
+		string(CanUsers):      namespace,
 		string(CanNamespaces): namespace,
-		string(CanLink): func(step func(string)) error {
-			if err := namespace(step); err != nil {
-				return err
-			}
-			step(string(StepLab))
-			return tryLab(Link{Gated: true}, func(*Lab) error { return nil })
-		},
-		string(CanSysctls): func(step func(string)) error {
-			step(string(StepNamespace))
-			return tryNamespace(func(h *Host) error {
-				step(string(StepSysctls))
-				return h.Do(writeSysctl)
-			})
-		},
-		string(CanCapture): func(step func(string)) error {
-			step(string(StepLab))
-			return tryLab(Link{}, func(l *Lab) error {
+		string(CanLab):        func(_ string, step func(string)) error { return tryLab(step, Link{}, nothing) },
+		string(CanLink):       func(_ string, step func(string)) error { return tryLab(step, Link{Gated: true}, nothing) },
+		string(CanSysctls):    trySettings,
+		string(CanCapture): func(_ string, step func(string)) error {
+			return tryLab(step, Link{}, func(l *Lab) error {
 				step(string(StepCapture))
 				end, err := l.Record(NewCapture(io.Discard))
 				if err != nil {
@@ -62,8 +57,18 @@ func Questions() map[string]probe.Question {
 				return end()
 			})
 		},
+		string(CanHost): func(_ string, step func(string)) error {
+			step(string(StepHost))
+			f, err := os.OpenFile(file("fs.file-max"), os.O_WRONLY, 0) // every kernel has it
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
 	}
 }
+
+func nothing(*Lab) error { return nil }
 
 // tryNamespace calls f for a host that has nothing but a network namespace.
 func tryNamespace(f func(*Host) error) error {
@@ -76,20 +81,49 @@ func tryNamespace(f func(*Host) error) error {
 }
 
 // tryLab calls f for a lab. A step that was refused keeps its name.
-func tryLab(link Link, f func(*Lab) error) error {
-	l, err := New(link)
-	if err == nil {
-		err = f(l)
-		if closed := l.Close(); err == nil {
-			err = closed
-		}
+func tryLab(step func(string), link Link, f func(*Lab) error) error {
+	step(string(StepNamespace))
+	if err := tryNamespace(func(*Host) error { return nil }); err != nil {
+		return err
 	}
-	return asFailure(err)
+	step(string(StepLab))
+	l, err := New(link)
+	if err != nil {
+		return asFailure(err)
+	}
+	return asFailure(errors.Join(f(l), l.Close()))
 }
 
-// writeSysctl writes a setting of the thread's namespace as it is.
-func writeSysctl() error {
-	const name = "/proc/sys/net/ipv4/tcp_fin_timeout"
+// trySettings writes settings of a namespace, KEY=VALUE with line ends between. One that may only be
+// read is an error, unless it has its value already; without any, a setting is written as it is.
+func trySettings(about string, step func(string)) error {
+	step(string(StepNamespace))
+	return tryNamespace(func(h *Host) error {
+		step(string(StepSysctls))
+		p := &Profile{}
+		for text := range strings.Lines(about) {
+			s, err := ParseSetting(strings.TrimSpace(text))
+			if err != nil {
+				return err
+			}
+			p.Set(s)
+		}
+		if len(p.Settings) == 0 {
+			return h.Do(rewrite)
+		}
+		reports, err := h.Apply(p)
+		for _, r := range reports {
+			if r.Outcome == ReadOnly {
+				return &probe.Failure{Step: string(StepSysctls), Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
+			}
+		}
+		return err
+	})
+}
+
+// rewrite writes a setting of the thread's namespace as it is.
+func rewrite() error {
+	name := file("net.ipv4.tcp_fin_timeout")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
@@ -107,13 +141,24 @@ type Means struct {
 func FindMeans() Means { return Means{Users: !able()} }
 
 // Ask answers a question by doing it in a child process; nil means that it can be done.
-func (m Means) Ask(q Question) *Refusal {
-	users := m.Users || q == CanUsers
+func (m Means) Ask(q Question) *Refusal { return m.ask(q, "") }
+
+// AskSettings tells whether a namespace can be given these settings.
+func (m Means) AskSettings(settings []Setting) *Refusal {
+	var about strings.Builder
+	for _, s := range settings {
+		about.WriteString(s.Key + " = " + s.Value + "\n")
+	}
+	return m.ask(CanSysctls, " "+about.String())
+}
+
+func (m Means) ask(q Question, about string) *Refusal {
+	users := q != CanHost && (m.Users || q == CanUsers)
 	var f *probe.Failure
 	if users {
-		f = probe.Ask(string(q), ownUsers())
+		f = probe.Ask(string(q)+about, ownUsers())
 	} else {
-		f = probe.Ask(string(q), nil)
+		f = probe.Ask(string(q)+about, nil)
 	}
 	if f == nil {
 		return nil

@@ -26,6 +26,7 @@ func TestBlockersAreFound(t *testing.T) {
 		{"seccomp", 0, CanLink, true, StepUsers, "a seccomp filter forbids it"},
 		{"seccomp", 0, CanUsers, true, StepUsers, "a seccomp filter forbids it"},
 		{"read-only", unix.CLONE_NEWNS, CanSysctls, false, StepSysctls, "/proc/sys is read-only"},
+		{"read-only", unix.CLONE_NEWNS, CanSysctls + " net.ipv4.tcp_rfc1337=1", false, StepSysctls, "/proc/sys is read-only"},
 	} {
 		got := asked(t, b.ask, b.confined, b.more)
 		switch {
@@ -52,5 +53,15 @@ func TestWhatNothingBlocksCanBeDone(t *testing.T) {
 				t.Errorf("%q, %s: users of its own: %v, refused: %v", b.confined, q, got.Means.Users, got.Refused)
 			}
 		}
+	}
+}
+
+// A setting that a new namespace has anyway needs no writing.
+func TestSettingsThatAreThereNeedNoWriting(t *testing.T) {
+	if got := asked(t, CanSysctls+" net.ipv4.tcp_rfc1337=0", "read-only", unix.CLONE_NEWNS); got.Refused != nil {
+		t.Error(got.Refused)
+	}
+	if got := asked(t, CanSysctls+" net.ipv4.tcp_rfc1337=1", "", 0); got.Refused != nil {
+		t.Error(got.Refused)
 	}
 }

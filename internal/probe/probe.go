@@ -29,9 +29,10 @@ const argument = "internal-probe"
 // machine a second.
 const Patience = 10 * time.Second
 
-// Question tries something. It names each step before it takes it; an error that comes back
-// is of the last one, unless it is a *Failure, which names its own.
-type Question func(step func(name string)) error
+// Question tries something; about is what Ask was given to say what exactly. It names each
+// step before it takes it; an error that comes back is of the last one, unless it is a
+// *Failure, which names its own.
+type Question func(about string, step func(name string)) error
 
 // Failure is why something cannot be done here. A program that asks gets no other error.
 type Failure struct {
@@ -91,14 +92,14 @@ const inherited = 3
 // Main is the child's life: it answers its question, and returns the exit code.
 func Main(questions map[string]Question) int {
 	say := json.NewEncoder(os.NewFile(inherited, "answers"))
-	name := strings.TrimPrefix(os.Args[1], argument+" ")
+	name, about, _ := strings.Cut(strings.TrimPrefix(os.Args[1], argument+" "), " ")
 	ask, ok := questions[name]
 	if !ok {
 		_ = say.Encode(message{Done: true, Failed: &Failure{Text: fmt.Sprintf("no question %q", name)}})
 		return 1
 	}
 	last := ""
-	err := ask(func(step string) {
+	err := ask(about, func(step string) {
 		last = step
 		_ = say.Encode(message{Step: step})
 	})
@@ -113,7 +114,7 @@ func Main(questions map[string]Question) int {
 }
 
 // Ask asks a question in a child that starts with these attributes; nil are the usual ones.
-// A nil answer means that it can be done.
+// After a space the question may say what it is about. A nil answer means that it can be done.
 func Ask(question string, attr *syscall.SysProcAttr) *Failure {
 	return ask(question, attr, Patience)
 }

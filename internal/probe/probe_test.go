@@ -11,14 +11,26 @@ import (
 
 // questions are answers that a program must be able to live with.
 var questions = map[string]Question{
-	"yes":    func(step func(string)) error { step("breathe"); return nil },
-	"no":     func(step func(string)) error { step("breathe"); return os.NewSyscallError("fly", syscall.EPERM) },
-	"own":    func(step func(string)) error { step("breathe"); return &Failure{Step: "swim", Text: "no water"} },
-	"hangs":  func(step func(string)) error { step("breathe"); step("wait"); time.Sleep(time.Hour); return nil },
-	"killed": func(step func(string)) error { step("jump"); return suicide() },
-	"panics": func(step func(string)) error { step("think"); panic("at the disco") },
-	"leaves": func(step func(string)) error { step("go"); os.Exit(3); return nil },
-	"talks":  func(step func(string)) error { step("sing"); fmt.Println("la la la"); return nil },
+	"yes": func(_ string, step func(string)) error { step("breathe"); return nil },
+	"no": func(_ string, step func(string)) error {
+		step("breathe")
+		return os.NewSyscallError("fly", syscall.EPERM)
+	},
+	"own": func(_ string, step func(string)) error {
+		step("breathe")
+		return &Failure{Step: "swim", Text: "no water"}
+	},
+	"hangs": func(_ string, step func(string)) error {
+		step("breathe")
+		step("wait")
+		time.Sleep(time.Hour)
+		return nil
+	},
+	"killed": func(_ string, step func(string)) error { step("jump"); return suicide() },
+	"panics": func(_ string, step func(string)) error { step("think"); panic("at the disco") },
+	"of":     func(about string, step func(string)) error { step(about); return errors.New("no") },
+	"leaves": func(_ string, step func(string)) error { step("go"); os.Exit(3); return nil },
+	"talks":  func(_ string, step func(string)) error { step("sing"); fmt.Println("la la la"); return nil },
 }
 
 // suicide is what a seccomp filter does to a process; Go catches SIGSYS where it is only sent.
@@ -44,6 +56,7 @@ func TestAsk(t *testing.T) {
 		"killed":  {Step: "jump", Signal: syscall.SIGKILL, Text: "the process that tried it was killed: killed"},
 		"panics":  {Step: "think", Text: "the process that tried it ended without an answer: exit status 2: panic: at the disco"},
 		"leaves":  {Step: "go", Text: "the process that tried it ended without an answer: exit status 3:"},
+		"of a b":  {Step: "a b", Text: "no"},
 		"unknown": {Text: `no question "unknown"`},
 	} {
 		got := Ask(question, nil)
