@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/lab"
 )
 
 // Where the queue is full already, a SYN is dropped. Where it fills while handshakes are under
@@ -20,6 +22,7 @@ var acceptOverflow = &Experiment{
 		{"beyond", Number, "handshakes under way for which there was no room"},
 		{"aborted", Number, "such connections that the client saw reset, with net.ipv4.tcp_abort_on_overflow = 1"},
 	},
+	Settings: []lab.Setting{{Key: "net.ipv4.tcp_abort_on_overflow", Value: "1"}},
 	do: func(b *bench) {
 		const most = 64
 		b.act(server, "listen(), and no accept()")
