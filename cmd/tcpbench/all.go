@@ -32,7 +32,7 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	defer onSignals(stop)()
+	defer onSignals(stop, nil)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // what they warn of is what is to be seen
 	results, err := o.showAll(ctx, c, view)

@@ -158,7 +158,11 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	defer onSignals(stop)()
+	var lastly func()
+	if o.machine.onHost {
+		lastly = o.machine.restore(c)
+	}
+	defer onSignals(stop, lastly)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // what each profile lets expect is what is to be found out
 	comparison := scenarios.Comparison{
@@ -169,7 +173,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		},
 	}
 	if o.machine.onHost {
-		comparison.Machine = lab.ThisMachine()
+		comparison.Machine = o.machine.machine(c)
 	}
 	if o.save != "" {
 		if err := os.MkdirAll(o.save, 0o755); err != nil {

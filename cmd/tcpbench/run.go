@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -194,7 +191,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	// From here on a signal ends the run in order: this machine may be changed.
-	defer onSignals(stop)()
+	defer onSignals(stop, r.in.lastly(c))()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := r.run(ctx, c, view)
 	view.end()
@@ -260,42 +257,4 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 		return exit{exitUnmet, nil}
 	}
 	return nil
-}
-
-// signalled is why a context ended: a signal.
-type signalled struct{ os.Signal }
-
-func (s signalled) Error() string { return s.String() }
-
-func (s signalled) code() int {
-	if s.Signal == syscall.SIGTERM {
-		return exitTerminated
-	}
-	return exitInterrupted
-}
-
-func asSignalled(ctx context.Context, to *signalled) bool {
-	s, ok := context.Cause(ctx).(signalled)
-	*to = s
-	return ok
-}
-
-// onSignals ends the context at the first SIGINT or SIGTERM; the next one has its usual
-// effect. It returns a function that lets go of the signals.
-func onSignals(stop context.CancelCauseFunc) (release func()) {
-	ch := make(chan os.Signal, 1)
-	done := make(chan struct{})
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		select {
-		case s := <-ch:
-			signal.Stop(ch)
-			stop(signalled{s})
-		case <-done:
-		}
-	}()
-	return func() {
-		signal.Stop(ch)
-		close(done)
-	}
 }

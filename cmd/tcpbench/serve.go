@@ -98,7 +98,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	case o.linger >= 0:
 		cfg.Linger = &o.linger
 	}
-	defer onSignals(stop)()
+	defer onSignals(stop, nil)()
 	if err := cfg.Options.Check(); err != nil {
 		return usage("--%w", err)
 	}
