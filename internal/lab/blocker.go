@@ -107,7 +107,7 @@ var rules = []rule{
 		why:    always("AppArmor gives a user namespace no privileges: "+appArmor+" is 1", appArmorLift),
 	}, {
 		steps: []Step{StepUsers}, errnos: forbidden,
-		why: always("a security module (SELinux, AppArmor, a policy of the container) forbids user namespaces", asRoot+", or allow it user namespaces: dmesg and the audit log name the rule"),
+		why: always("a security module (SELinux, AppArmor, a policy of the container) forbids user namespaces", asRoot+", or find the rule in dmesg or the audit log, and allow it"),
 	}, {
 		steps: []Step{StepNamespace}, errnos: []unix.Errno{unix.ENOSPC},
 		when: func(_ *attempt, f *facts) bool { return f.is(maxNetworks, "0") },
@@ -155,7 +155,7 @@ var rules = []rule{
 		why:    forFiltered,
 	}, {
 		errnos: forbidden,
-		why:    always("a security module (SELinux, AppArmor, a policy of the container) forbids it", "allow it: dmesg and the audit log name the rule"),
+		why:    always("a security module (SELinux, AppArmor, a policy of the container) forbids it", "find the rule in dmesg or the audit log, and allow it"),
 	},
 }
 

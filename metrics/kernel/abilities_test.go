@@ -20,7 +20,7 @@ func TestFastOpenFollowsItsSetting(t *testing.T) {
 		t.Errorf("client and server allow it: %v", err)
 	}
 	alone.Sysctl(t, "net.ipv4.tcp_fastopen=1")
-	if err := FastOpen(); !errors.Is(err, ErrSYNData) || !strings.Contains(err.Error(), "is 1") {
+	if err := FastOpen(); !errors.Is(err, ErrSYNData) {
 		t.Errorf("the server does not allow it: %v", err)
 	}
 	alone.Sysctl(t, "net.ipv4.tcp_fastopen=2")
