@@ -97,7 +97,7 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *machine, 
 func showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *machine, view *progress) metrics.ShownScenario {
 	one := metrics.ShownScenario{Name: s.Name}
 	if here, why := m.here(s.Requires()); here == scenarios.CannotRun {
-		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Error(), why.Lift
+		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift
 		return one
 	}
 	began := time.Now()
@@ -109,7 +109,7 @@ func showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *ma
 	refused, ok := lab.Explain(err)
 	switch {
 	case ok:
-		one.Standing, one.Why, one.Lift = metrics.CannotRun, refused.Error(), refused.Lift
+		one.Standing, one.Why, one.Lift = metrics.CannotRun, refused.Summary(), refused.Lift
 	case err != nil && ctx.Err() != nil:
 		one.Standing, one.Why = metrics.Undecided, "it was interrupted"
 	case err != nil:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -51,7 +52,10 @@ Exit code 4 says that something will go wrong.`,
 			if len(scenarios.Overrides(c.Flags())) > 0 {
 				return usage("doctor: flags of which scenario? There are: %v; or name a file", builtinNames())
 			}
-			return examineHost(c.OutOrStdout(), *format)
+			if err := examineHost(c.OutOrStdout(), *format); err != nil {
+				return exit{exitFailed, err}
+			}
+			return nil
 		}
 		s, err := loadScenario(c, args[0])
 		if err != nil {
@@ -160,7 +164,7 @@ func examineHost(w io.Writer, format string) error {
 		}{host, abilities, capacities, append([]metrics.Finding{}, traps...)})
 	}
 	style := report.Style{Color: colored(w), Width: columns(w)}
-	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, host.OS)
+	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, cmp.Or(host.OS, "no /etc/os-release"))
 	if err := report.Abilities(w, abilities, style); err != nil {
 		return err
 	}

@@ -220,6 +220,9 @@ func (r *Refusal) Error() string {
 	return string(r.Step) + ": " + r.Said + ": " + r.Because
 }
 
+// Summary leaves out what the kernel said, and so is the same for all that have one reason.
+func (r *Refusal) Summary() string { return string(r.Step) + ": " + r.Because }
+
 func (r *Refusal) Unwrap() error { return r.err }
 
 // refusal says why a step of making a lab was refused.

@@ -88,6 +88,7 @@ func (p *page) because(word string, i ink, why string, all []metrics.ShownScenar
 // Abilities writes what a machine can do and what not.
 func Abilities(w io.Writer, all []metrics.Ability, style Style) error {
 	p := style.page()
+	told := map[string]string{} // the first ability with a reason, by the reason
 	for _, a := range all {
 		use := a.For
 		if n := len(a.Scenarios); n > 0 {
@@ -102,6 +103,11 @@ func Abilities(w io.Writer, all []metrics.Ability, style Style) error {
 			continue
 		}
 		p.hang(pad("no", 8)+pad(name, 30)+"  ", failure, strings.Fields("missing for "+clean(use)), plain)
+		if first, known := told[a.Why]; known {
+			p.entry("  why", label, strings.Fields("as for "+clean(first)))
+			continue
+		}
+		told[a.Why] = a.Name
 		p.entry("  why", label, strings.Fields(clean(a.Why)))
 		p.entry("  do", label, strings.Fields(clean(a.Lift)))
 	}

@@ -28,6 +28,8 @@ func TestShown(t *testing.T) {
 		{Name: "network namespaces", Can: true, For: "tcpbench lab, tcpbench compare", Scenarios: make([]string, 25)},
 		{Name: "descriptors", Can: true, Amount: "1,048,576", For: "--connections"},
 		{Name: "BPF tracepoints", For: "--bpf", Why: "the process has neither CAP_BPF nor CAP_PERFMON", Lift: "run as root"},
+		{Name: "user namespaces", For: "labs without root", Why: filter, Lift: "run as root"},
+		{Name: "packet capture", For: "--pcap", Why: filter, Lift: "run as root"},
 	}
 	drawnAsGolden(t, map[string]func(io.Writer) error{
 		"line":            func(w io.Writer) error { return Line(w, &one, Style{}) },
