@@ -88,7 +88,7 @@ func (s *stage) flagLink(r *metrics.Result, flag flagger) {
 				"Take a lower rate.", d.name, time.Duration(d.link.LateP99).Round(10*time.Microsecond))
 		}
 		if d.link != nil && d.link.Overflows > 0 {
-			flag("late-link", "%d packets to the %s were lost because too many were under way. Take a lower rate.", d.link.Overflows, d.name)
+			flag("late-link", "%d packets to the %s were lost because too many came at once, or were under way. Take a lower rate.", d.link.Overflows, d.name)
 		}
 	}
 }

@@ -21,10 +21,10 @@ type Requirements struct {
 // Requires tells what the scenario needs.
 func (s *Scenario) Requires() Requirements {
 	p := s.Phenomenon
-	if p == nil || p.Host {
+	if p == nil || p.Host || p.OnLoopback() {
 		return Requirements{}
 	}
-	r := Requirements{Lab: true}
+	r := Requirements{Lab: true, Loopback: p.Loopback != nil}
 	r.add(&p.Setup)
 	for i := range s.phases {
 		if own := s.phases[i].setup; own != nil {

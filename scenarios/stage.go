@@ -50,15 +50,19 @@ type stage struct {
 	unobserved error
 	// serverLost is how a server ended, if one did before its time.
 	serverLost error
-	// unfollow ends the changes of the lab's link.
-	unfollow func() error
+	// unfollow ends the changes of the lab's link, and linkFailed has the error of one that
+	// failed.
+	unfollow   func() error
+	linkFailed <-chan error
 }
 
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
 // measured so far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
 	s := &stage{plan: &plan, obs: obs, phases: map[loadgen.Phase]int{}}
-	plan.settleIn()
+	if err := plan.settleIn(); err != nil {
+		return nil, err
+	}
 	host, err := plan.describeHost()
 	if err != nil {
 		return nil, err
@@ -89,7 +93,6 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.unfollow(); err != nil {
 		return nil, err
 	}
-	s.unfollow = func() error { return nil }
 	served := s.settle(&report)
 	s.endObserving()
 	after, err := plan.readCounters()
@@ -164,7 +167,12 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	var total metrics.ClientReport
 	intervals := metrics.NewLineup[metrics.Interval](len(s.clients))
 	for done := 0; done < len(s.clients); {
-		m := <-said
+		var m saying
+		select {
+		case m = <-said:
+		case err := <-s.linkFailed: // what is measured from now on is another link
+			return total, err
+		}
 		if m.err != nil {
 			return total, m.err
 		}
@@ -215,15 +223,20 @@ func (s *stage) enter(p loadgen.Phase) error {
 			o.begin()
 		}
 		if s.plan.Client.Process != loadgen.Hold {
-			s.unfollow = s.plan.Lab.follow()
+			s.linkFailed, s.unfollow = s.follow()
 		}
 	case p == loadgen.Draining && last:
+		if s.plan.Freeze != nil {
+			if err := s.unfollow(); err != nil { // a server that is stopped tells nothing
+				return err
+			}
+		}
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
 		if err := s.tell(child.Begin); err != nil {
 			return err
 		}
-		s.unfollow = s.plan.Lab.follow()
+		s.linkFailed, s.unfollow = s.follow()
 	}
 	if s.obs.Phase != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
 		s.obs.Phase(p)

@@ -24,6 +24,8 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 		return usage("--all: each scenario has flags of its own: leave them out")
 	case o.out != "" || o.pcap != "":
 		return usage("--all makes many results: print them with --json, or run one scenario with --out or --pcap")
+	case c.Flags().Changed("where"):
+		return usage("--all: where each scenario is shown is decided for each: leave --where out")
 	case o.explain || o.realistic:
 		return usage("--all: --explain and --realistic are for one scenario")
 	}
@@ -79,7 +81,7 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *machine, 
 		one := metrics.ShownScenario{Name: s.Name, Standing: metrics.NotBegun}
 		if ctx.Err() == nil {
 			view.round(s.Name)
-			one = showOne(ctx, c, s, m, view)
+			one = o.showOne(ctx, c, s, m, view)
 		}
 		sum.Add(one)
 		if o.format == "json" || one.Standing == metrics.NotBegun {
@@ -94,14 +96,14 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *machine, 
 }
 
 // showOne runs a scenario, if this machine can.
-func showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *machine, view *progress) metrics.ShownScenario {
+func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *machine, view *progress) metrics.ShownScenario {
 	one := metrics.ShownScenario{Name: s.Name}
 	if here, why := m.here(s.Requires()); here == scenarios.CannotRun {
 		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift
 		return one
 	}
 	began := time.Now()
-	r, err := (&runOptions{}).prepare(c, s)
+	r, err := (&runOptions{where: o.where}).prepare(c, s)
 	if err == nil {
 		one.Result, err = r.run(ctx, c, view)
 	}

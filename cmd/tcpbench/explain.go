@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -27,14 +28,20 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		return nil
 	}
 	place := "in a lab of its own"
-	if p.Host {
+	switch {
+	case p.Host:
 		place = "on this host itself"
+	case p.OnLoopback():
+		place = "on this host's loopback"
 	}
 	fmt.Fprintf(w, "\nclaim\n%s\n\nwhat is done, in about %v, %s\n", indented("  ", p.Claim), p.Takes, place)
 	for i, step := range p.Steps {
 		fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
 	}
 	explainSetup(w, "  ", &p.Setup)
+	if p.OnLoopback() {
+		explainOptions(w, p.Loopback)
+	}
 	explainLoad(w, load, stages)
 	fmt.Fprintln(w, "\nwhat decides")
 	for _, e := range p.Verdict() {
@@ -44,7 +51,51 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 	if p.Scaled() {
 		fmt.Fprintln(w, "\nSome parameters save time; --realistic takes real ones.")
 	}
+	if p.Loopback != nil && !p.OnLoopback() {
+		return explainLoopback(c, p)
+	}
 	return nil
+}
+
+// explainLoopback tells what would be done where no lab can be made, as far as that differs.
+func explainLoopback(c *cobra.Command, p *scenarios.Phenomenon) error {
+	w, s := c.OutOrStdout(), p.Loopback.Scenario()
+	own := s.Phenomenon
+	stages, err := s.Stages(c.Context(), scenarios.Overrides(c.Flags()))
+	if err != nil {
+		return exit{exitUsage, err}
+	}
+	fmt.Fprintf(w, "\nif no lab can be made, or with --where loopback: in about %v, on loopback\n", own.Takes)
+	if !slices.Equal(own.Steps, p.Steps) {
+		for i, step := range own.Steps {
+			fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
+		}
+	}
+	explainOptions(w, p.Loopback)
+	explainLoad(w, s.Load(), stages)
+	if slices.Equal(own.Verdict(), p.Verdict()) {
+		fmt.Fprintln(w, "\nThe same decides as in a lab.")
+		return nil
+	}
+	fmt.Fprintln(w, "\nwhat decides there")
+	for _, e := range own.Verdict() {
+		fmt.Fprintln(w, indented("  - ", e))
+	}
+	return nil
+}
+
+// explainOptions tells what stands in for a lab.
+func explainOptions(w io.Writer, l *scenarios.Loopback) {
+	fmt.Fprintln(w, indented("  evidence: ", l.Evidence))
+	r := l.Report("")
+	for _, end := range []struct {
+		name    string
+		options map[string]string
+	}{{"client", r.Client}, {"server", r.Server}} {
+		for _, name := range slices.Sorted(maps.Keys(end.options)) {
+			fmt.Fprintf(w, "  sockets of the %s: %s = %s\n", end.name, name, end.options[name])
+		}
+	}
 }
 
 // explainLoad tells of the runs, in the words of their flags.
@@ -62,6 +113,9 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 		}
 		if s.Own != nil {
 			explainSetup(w, "    ", s.Own)
+		}
+		if s.Plan.Freeze != nil {
+			fmt.Fprintln(w, indented("    ", s.Plan.Freeze.String()))
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (o *machineOptions) rooted() error {
 type linkOptions struct{ toServer, toClient lab.Impairment }
 
 func (o *linkOptions) register(f *pflag.FlagSet) {
-	const how = "loss=1%,every=100,drop=syn+ack,rate=100mbit,delay=10ms,jitter=2ms: any of these"
+	const how = "loss=1%,every=100,drop=syn+ack,rate=100mbit,delay=10ms,jitter=2ms,seed=7: any of these"
 	f.Var(values.New(&o.toServer, "", "IMPAIRMENT", lab.ParseImpairment), "to-server", "what becomes of packets to the server: "+how)
 	f.Var(values.New(&o.toClient, "", "IMPAIRMENT", lab.ParseImpairment), "to-client", "the same of packets to the client")
 }

@@ -75,8 +75,12 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	}
 	defer p.Close()
 	address := netip.AddrPortFrom(v.Server.V4, shellPort)
+	addresses := []netip.AddrPort{address}
+	if v.Server.V6.IsValid() {
+		addresses = append(addresses, netip.AddrPortFrom(v.Server.V6, shellPort))
+	}
 	_, err = p.Ask(child.Message{Type: child.Prepare, Server: &server.Config{
-		Addrs: []netip.AddrPort{address, netip.AddrPortFrom(v.Server.V6, shellPort)}, Loops: runtime.NumCPU(),
+		Addrs: addresses, Loops: runtime.NumCPU(),
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
 	}}, child.Ready)
 	if err != nil {
@@ -91,8 +95,7 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	cmd.Env = append(os.Environ(), "TCPBENCH_LAB="+host.Name, "TCPBENCH_SERVER="+address.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGHUP}
 	started, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine, after the shell
+	lab.Go(func() {
 		err := host.Enter()
 		if err == nil {
 			err = cmd.Start()
@@ -102,7 +105,7 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 			err = cmd.Wait()
 		}
 		done <- err
-	}()
+	})
 	<-started
 	err, caught := awaitShell(cmd, signals, done)
 	if caught != nil {

@@ -69,6 +69,9 @@ func listed(m *machine) []listing {
 		}
 		if p := s.Phenomenon; p != nil {
 			l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
+			if p.Loopback != nil {
+				l.Needs += " or loopback"
+			}
 			l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
 		}
 		all = append(all, l)

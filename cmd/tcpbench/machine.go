@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 
 	"tcpbench/internal/lab"
@@ -48,15 +49,16 @@ func questions() map[string]probe.Question {
 	return all
 }
 
-// machine is this machine as it answers; each question is asked once.
+// machine is this machine as it answers.
 type machine struct {
 	means   lab.Means
 	answers map[lab.Question]*lab.Refusal
 }
 
-func thisMachine() *machine {
+// thisMachine is asked each question once.
+var thisMachine = sync.OnceValue(func() *machine {
 	return &machine{means: lab.FindMeans(), answers: map[lab.Question]*lab.Refusal{}}
-}
+})
 
 // refuses asks whether something of a lab cannot be done; nil means that it can.
 func (m *machine) refuses(q lab.Question) *lab.Refusal {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ type runOptions struct {
 	pcap      string
 	bpf       bool        // of an experiment
 	in        *labOptions // nil for a run on the host itself
+	where     place       // of a claim that can be shown without a lab
 }
 
 func newRun() *cobra.Command {
@@ -120,6 +122,10 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	}
+	if o.in == nil {
+		o.where = anywhere
+		o.where.register(c, s, f)
+	}
 	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
 	f.BoolVar(&o.realistic, "realistic", false, "real parameters, where a scenario has some that save time")
 	f.StringVar(&o.pcap, "pcap", "", "write the packets of the lab to `FILE`, for Wireshark or tcpdump")
@@ -163,11 +169,6 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err := o.check(c); err != nil {
 		return err
 	}
-	if o.realistic {
-		if err := s.Realistic(); err != nil {
-			return usage("--realistic: %w", err)
-		}
-	}
 	r, err := o.prepare(c, s)
 	if err != nil {
 		return err
@@ -186,7 +187,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	} else if err := missing(r.stages); err != nil {
 		return err
 	}
-	finish, err := o.record(r)
+	packets, err := o.record(r)
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := r.run(ctx, c, view)
 	view.end()
-	err = errors.Join(err, finish(c.ErrOrStderr()))
+	err = errors.Join(err, packets.finish(told(c, o.quiet), result != nil))
 	if result == nil {
 		return err
 	}
@@ -213,6 +214,14 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		return exit{exitFailed, err}
 	}
 	return verdict(ctx, result)
+}
+
+// told is where remarks go; nil if nobody wants them.
+func told(c *cobra.Command, quiet bool) io.Writer {
+	if quiet {
+		return nil
+	}
+	return c.ErrOrStderr()
 }
 
 // check finds flags that contradict each other.

@@ -109,7 +109,7 @@ func trySettings(about string, step func(string)) error {
 			p.Set(s)
 		}
 		if len(p.Settings) == 0 {
-			return h.Do(rewrite)
+			return rewrite(h)
 		}
 		reports, err := h.Apply(p)
 		for _, r := range reports {
@@ -121,14 +121,18 @@ func trySettings(about string, step func(string)) error {
 	})
 }
 
-// rewrite writes a setting of the thread's namespace as it is.
-func rewrite() error {
-	name := file("net.ipv4.tcp_fin_timeout")
-	text, err := os.ReadFile(name)
+// rewrite writes a setting of the host as it is.
+func rewrite(h *Host) error {
+	const key = "net.ipv4.tcp_fin_timeout"
+	var text []byte
+	err := h.Do(func() (err error) {
+		text, err = os.ReadFile(file(key))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, text, 0)
+	return h.Write(key, strings.TrimSpace(string(text)))
 }
 
 // Means is how this process can make labs.

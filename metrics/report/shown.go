@@ -34,13 +34,21 @@ func Line(w io.Writer, s *metrics.ShownScenario, style Style) error {
 		if s.Result != nil {
 			took = Duration(int64(s.TookS * float64(time.Second)))
 		}
-		p.line(p.paint(k.ink, pad(k.line, 16)) + pad(clean(s.Name), 26) + p.paint(label, padLeft(took, 8)))
+		p.line(p.paint(k.ink, pad(k.line, 16)) + pad(clean(s.Name), 26) + p.paint(label, padLeft(took, 8)) + where(s.Result))
 	}
 	if s.Standing == metrics.NotReproduced {
 		p.expectations(s.Result.Verdict.Evidence)
 		p.line("")
 	}
 	return p.flush(w)
+}
+
+// where is the end of a line about a result that was shown without a lab.
+func where(r *metrics.Result) string {
+	if r == nil || r.Loopback == nil {
+		return ""
+	}
+	return "   on loopback"
 }
 
 // Sum writes how many scenarios came to what, and why those were not run that were not.
