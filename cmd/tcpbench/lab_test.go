@@ -65,7 +65,7 @@ func namespaces() map[string]bool {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	if err := lab.Possible(); err != nil { // for the program, which makes it in users of its own if need be
+	if err := thisMachine().refuses(lab.CanLink); err != nil { // for the program, which makes it in users of its own if need be
 		alone.Needed(t, err.Error())
 	}
 }

@@ -72,7 +72,7 @@ func (l *Lab) hosts() []*Host {
 func (l *Lab) found() (err error) {
 	for _, h := range l.hosts() {
 		if h.namespace, err = newNamespace(); err != nil {
-			return refused(StepNamespace, explain(err))
+			return refused(StepNamespace, err)
 		}
 	}
 	return nil
