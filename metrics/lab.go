@@ -53,6 +53,9 @@ type LabHost struct {
 	// Profile names the settings that it was given.
 	Profile  string       `json:"profile"`
 	Settings []LabSetting `json:"settings"`
+	// Values are those of further settings, which the profile leaves as they are: in a
+	// comparison, what the other sides' profiles name. Empty means that there is no such setting.
+	Values map[string]string `json:"values,omitempty"`
 }
 
 // LabSetting is a kernel setting of a profile, and what became of it.
@@ -72,6 +75,32 @@ const (
 	Applied = "applied"
 	Changed = "changed"
 )
+
+// Effective tells whether the setting has the value of the profile, whoever has set it.
+func (s *LabSetting) Effective() bool {
+	return s.Outcome == Applied || s.Now != "" && s.Now == s.Value
+}
+
+// Reason says why a setting is not as the profile says.
+func (s *LabSetting) Reason() string {
+	text := map[string]string{
+		"unknown":   "this kernel has no such setting",
+		"global":    "it is the machine's, and no namespace has its own",
+		"read-only": "it is the machine's, and a namespace may only read it",
+		"refused":   "the kernel refuses the value",
+		Changed:     "the kernel made another value of it",
+	}[s.Outcome]
+	if text == "" {
+		text = s.Outcome
+	}
+	if s.Why != "" {
+		text += " (" + s.Why + ")"
+	}
+	if s.Now != "" {
+		text += "; it is " + s.Now
+	}
+	return text
+}
 
 // Missed are the settings that are not as the profile says.
 func (h *LabHost) Missed() (all []LabSetting) {

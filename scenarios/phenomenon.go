@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -113,10 +114,17 @@ func (p *Phenomenon) Profiles(client, server *lab.Profile) (*lab.Profile, *lab.P
 func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 	client, server = p.Profiles(client, server)
 	v, err := NewVenue(p.LinkUnder(link), client, server)
-	if err == nil && p != nil {
-		v.Timeline = p.Timeline
+	if err != nil || p == nil {
+		return v, err
 	}
-	return v, err
+	for _, r := range v.unwritable {
+		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s lab.Setting) bool { return s.Key == r.Key }) {
+			err := &lab.StepError{Step: lab.StepSysctls, Err: fmt.Errorf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
+			return nil, errors.Join(err, v.Close())
+		}
+	}
+	v.Timeline = p.Timeline
+	return v, nil
 }
 
 // LinkUnder is the scenario's link, except for the directions that another says something of.

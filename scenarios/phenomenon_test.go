@@ -144,14 +144,27 @@ var scaled = map[string]string{
 var busy = []string{Short, Long, SYNBurst, "retransmit", "port-search-cliff"}
 
 // Each claim of the catalogue is seen on this kernel; and where its mechanism is taken
-// away, it is not.
+// away, it is not. These wait for most of their time.
 func TestPhenomena(t *testing.T) {
-	wrong := broken(t)
+	t.Parallel()
 	t.Run("loopback", phenomenaOnLoopback)
+	phenomena(t, func(name string) bool { return !slices.Contains(busy, name) })
+}
+
+// The same for those that need the processors.
+func TestPhenomenaBusy(t *testing.T) {
+	phenomena(t, func(name string) bool { return slices.Contains(busy, name) })
+}
+
+func phenomena(t *testing.T, which func(name string) bool) {
+	wrong := broken(t)
 	for _, s := range Builtins() {
+		if !which(s.Name) {
+			continue
+		}
 		t.Run(s.Name, func(t *testing.T) {
 			if !slices.Contains(busy, s.Name) {
-				t.Parallel() // it waits for most of its time
+				t.Parallel()
 			}
 			if r := shown(t, s.Name, scaled[s.Name], lab.Link{}); !r.Verdict.Reproduced {
 				t.Errorf("not reproduced:\n%s", evidence(r.Verdict))

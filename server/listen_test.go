@@ -233,7 +233,12 @@ func TestPortCanBeTakenAgain(t *testing.T) {
 
 func TestConfigurationsThatCannotWork(t *testing.T) {
 	addr := netip.MustParseAddrPort("127.0.0.1:0")
-	twice := netip.MustParseAddrPort("127.0.0.1:1")
+	free, err := net.Listen("tcp", "127.0.0.1:0") // a port that needs no privilege, and that is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := free.Addr().(*net.TCPAddr).AddrPort()
+	free.Close()
 	for _, tt := range []struct {
 		name string
 		cfg  Config

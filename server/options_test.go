@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
 )
@@ -64,7 +65,7 @@ func TestDeferAccept(t *testing.T) {
 func TestFastOpenNeedsTheHost(t *testing.T) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/tcp_fastopen")
 	if err != nil {
-		t.Skip("NOT TESTED, for want of TCP Fast Open in this kernel")
+		alone.Needed(t, "a kernel with TCP Fast Open")
 	}
 	s, err := Start(Config{Addrs: loopback(1), Options: Options{FastOpen: true}})
 	if err == nil {

@@ -121,7 +121,8 @@ func (g *Gate) Discard() {
 	g.held = nil
 }
 
-// arrive decides about a frame. What the gate passes, the link's rules of loss may still take.
+// arrive decides about a frame. What the gate would pass or hold, the link's rules of loss may
+// still take: a packet is decided about once, in the order in which packets come.
 func (g *Gate) arrive(frame []byte, due time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -131,10 +132,10 @@ func (g *Gate) arrive(frame []byte, due time.Time) {
 		fate = g.rule(&s)
 	}
 	switch {
-	case fate == Pass && g.wire.loses(frame):
-		fate = Lose
 	case fate == Lose:
 		g.wire.gated.lose.count(true)
+	case g.wire.loses(frame):
+		fate = Lose
 	case fate == Hold && !g.wire.gated.hold.count(len(g.held) < mostQueued):
 		fate = Lose
 		g.wire.queueFull.Add(1)

@@ -195,9 +195,7 @@ func (b *bench) happens(most time.Duration, is func() bool) bool {
 // sysctl writes a setting of a host.
 func (b *bench) sysctl(of side, key, value string) {
 	b.act(of, "%s = %s", key, value)
-	b.check(b.host(of).Do(func() error {
-		return os.WriteFile(settingFile(key), []byte(value), 0)
-	}), "set "+key)
+	b.check(b.host(of).Write(key, value), "set "+key)
 }
 
 // setting reads a setting of a host.

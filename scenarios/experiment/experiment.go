@@ -22,7 +22,9 @@ type Experiment struct {
 	Name string
 	// Facts are what it finds out.
 	Facts []Fact
-	do    func(*bench)
+	// Settings are those that it writes meanwhile, besides its scenario's.
+	Settings []lab.Setting
+	do       func(*bench)
 	// onLoopback is what is done where there is no lab; nil where only a lab will do.
 	onLoopback *story
 }
