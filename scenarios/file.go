@@ -54,6 +54,8 @@ type Stage struct {
 	Why    string // what the phase is to show
 	Plan   Plan
 	Expect []*Expectation
+	// Gone are the flags of the file that have given way to those of the command line.
+	Gone []string
 	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
 	Phenomenon *Phenomenon
 	// Load is what the file sets for this stage alone, and Own what its lab has on top.
@@ -172,7 +174,7 @@ func (s *Scenario) phaseNames() (names []string) {
 }
 
 // onceForAll are the flags of the server, which is the same in all phases.
-var onceForAll = []string{"target", "ports", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
+var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
 
 func (s *Scenario) readPhase(n node) (phase, error) {
 	var p phase
@@ -281,12 +283,32 @@ func (s *Scenario) settings(i int) []setting {
 	return slices.Concat(s.run, s.phases[i].run)
 }
 
-// workload makes the workload of a phase: the file's flags, and then the command line's.
+// workload makes the workload of a phase: the file's flags, and then the command line's,
+// before which the file's give way.
 func (s *Scenario) workload(i int, overrides []Override) (*Workload, error) {
+	for gone := []string(nil); ; {
+		w, err := s.set(i, overrides, gone)
+		if err != nil || len(overrides) == 0 {
+			return w, err
+		}
+		preset := w.giveWay()
+		if preset == "" {
+			return w, nil
+		}
+		gone = append(gone, preset)
+	}
+}
+
+// set sets the flags of a phase, without those of the file that are gone.
+func (s *Scenario) set(i int, overrides []Override, gone []string) (*Workload, error) {
 	w := newWorkload(s.Name)
+	w.gone = gone
 	f := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
 	w.Register(f)
 	for _, set := range s.settings(i) {
+		if slices.Contains(gone, set.name) {
+			continue
+		}
 		if err := w.preset(set.name, set.value); err != nil {
 			return nil, s.errorf(set.at, "%s: %w", set.name, values.Wanted(err))
 		}
@@ -299,8 +321,7 @@ func (s *Scenario) workload(i int, overrides []Override) (*Workload, error) {
 			return nil, fmt.Errorf("--%s: %w", o.Name, err)
 		}
 	}
-	w.displace()
-	return w, nil
+	return w, w.holdForDuration()
 }
 
 // Preset makes the flags that a command line may set over those of the scenario. Their
@@ -335,7 +356,7 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 		if err != nil {
 			return nil, s.locateUnless(i, err, overrides)
 		}
-		stage := Stage{Plan: plan}
+		stage := Stage{Plan: plan, Gone: w.gone}
 		if len(s.phases) > 0 {
 			p := &s.phases[i]
 			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect

@@ -1,0 +1,271 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"tcpbench/internal/wire"
+	"tcpbench/loadgen"
+)
+
+// What the user writes wins over what a scenario presets. The tables below say which flags
+// exclude each other and which need another, once for all: a preset that breaks a rule gives
+// way (giveWay), and a flag of the user that breaks one is an error (checkRules), which so
+// names flags of the user only.
+
+// A term is something that a flag says.
+type term struct {
+	flag string
+	when func(*Workload) bool // nil: that it is given at all
+}
+
+// An exclusion is two terms that contradict each other: the first, and any of the others.
+type exclusion struct {
+	first  term
+	others []term
+	why    string
+}
+
+// A need is a flag that means nothing without another.
+type need struct {
+	flag term
+	has  func(*Workload) bool
+	why  string // with what to add
+}
+
+func given(flags ...string) (all []term) {
+	for _, f := range flags {
+		all = append(all, term{flag: f})
+	}
+	return all
+}
+
+func says(flag string, when func(*Workload) bool) term { return term{flag, when} }
+
+// The terms that stand in more than one rule.
+var (
+	closesFirst = says("close", func(w *Workload) bool { return w.closeBy == wire.Server || w.closeBy == wire.Both })
+	notClient   = says("close", func(w *Workload) bool { return w.closeBy != wire.Client })
+	never       = says("close", func(w *Workload) bool { return w.closeBy == wire.Never })
+	byClient    = says("close", func(w *Workload) bool { return w.closeBy == wire.Client })
+	toldToClose = says("close", func(w *Workload) bool { return w.closeBy == wire.Both || w.closeBy == wire.Never })
+	notFIN      = says("close-how", func(w *Workload) bool { return w.closeHow != wire.FIN })
+	half        = says("close-how", func(w *Workload) bool { return w.closeHow == wire.HalfClose })
+	closeWait   = says("close-wait", func(w *Workload) bool { return w.closeWait })
+	connectOnly = says("connect-only", func(w *Workload) bool { return w.connectOnly })
+	pipelined   = says("pipeline", func(w *Workload) bool { return w.pipeline })
+	beating     = says("heartbeat", func(w *Workload) bool { return w.heartbeat != 0 })
+	stays       = says("stay", func(w *Workload) bool { return w.linger > 0 })
+	pauses      = says("gap", func(w *Workload) bool { return w.gap > 0 })
+	noRequest   = says("request-size", func(w *Workload) bool { return w.requestSize == 0 })
+	onIPv6      = says("ipv6", func(w *Workload) bool { return w.ipv6 })
+	onIPv4      = says("ipv4", func(w *Workload) bool { return w.ipv4 })
+	ofTCPBench  = given("request-size", "response-size")
+	payloads    = given("payload", "payload-file")
+	serverFlags = given("ports", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout")
+)
+
+// each makes the same rule for several flags.
+func each(first []term, others []term, why string) (rules []exclusion) {
+	for _, s := range first {
+		rules = append(rules, exclusion{s, others, why})
+	}
+	return rules
+}
+
+var exclusions = slices.Concat([]exclusion{
+	{says("bpf", func(w *Workload) bool { return w.bpf }), []term{says("observe", func(w *Workload) bool { return !w.observe })}, "the tracepoints add to what is seen of the kernel"},
+	{says("bind-port", func(w *Workload) bool { return w.options.TakePort }), []term{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts })}, "these are two ways to bind a port"},
+	{onIPv4, []term{onIPv6}, "a run is told one family, or uses all addresses of a name"},
+	{onIPv6, []term{says("sources", (*Workload).noSource6)}, "no source is of IPv6"},
+	{onIPv4, []term{says("sources", (*Workload).noSource4)}, "no source is of IPv4"},
+	{onIPv6, []term{says("target", targetOf(netip.Addr.Is4))}, "the target has an address of IPv4"},
+	{onIPv4, []term{says("target", targetOf(netip.Addr.Is6))}, "the target has an address of IPv6"},
+
+	{term{flag: "rate"}, given("burst"), "these are two arrival processes"},
+	{term{flag: "hold"}, given("rate", "burst"), "a population that is kept has no arrivals, and --open-rate limits how fast it opens"},
+	{term{flag: "hold"}, given("duration", "count"), "the time of --hold bounds the run"},
+	{says("count", (*Workload).moreThanABurst), given("burst"), "one burst has fewer connections; --every makes more of them"},
+	{term{flag: "open-rate"}, given("rate", "burst"), "--open-rate limits a closed loop or a held population"},
+
+	{term{flag: "payload"}, given("payload-file"), "one request is sent"},
+	{connectOnly, slices.Concat(payloads, ofTCPBench, given("exchanges"), []term{beating}), "nothing is sent"},
+	{connectOnly, []term{notClient}, "the server is told nothing, so it cannot close first"},
+	{closeWait, []term{notClient, notFIN}, "the client waits after its own FIN: that needs --close client and --close-how fin"},
+	{half, []term{notClient, connectOnly, pipelined, beating}, "the client sends its FIN right after its last request: that needs --close client, and one request after the other"},
+	{never, []term{notFIN}, "it is the client's FIN that the server leaves unanswered"},
+	{term{flag: "exchanges", when: func(w *Workload) bool { return w.exchanges > 1 }}, []term{noRequest}, "the server knows a further request by its bytes: make --request-size 1 or more"},
+	{pipelined, slices.Concat([]term{pauses}, payloads), "all --exchanges are sent at once, to a tcpbench server"},
+
+	{beating, given("exchanges", "exchange-rate", "gap", "pipeline", "stay"), "a heartbeat goes on for as long as the connection lives"},
+	{beating, payloads, "a heartbeat needs a tcpbench server"},
+	{beating, []term{noRequest, says("response-size", func(w *Workload) bool { return w.responseSize == 0 })}, "a beat and its answer need a byte: make the size 1 or more"},
+	{says("heartbeat-design", func(w *Workload) bool { return w.design != loadgen.ClientPings }), []term{notClient}, "the client closes"},
+	{says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerListens }), given("response-size"), "the server never answers"},
+
+	{term{flag: "target"}, serverFlags, "these are for the run's own server"},
+	{term{flag: "target"}, []term{says("connections", (*Workload).tooManyForClients)}, "more than 64 client processes hold: raise the hard limit of descriptors (ulimit -Hn)"},
+	{says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN }), []term{byClient, closeWait}, "the answer ends when the server closes: say when it is whole with --until bytes:N or a regular expression"},
+},
+	each(payloads, ofTCPBench, "sizes are for a tcpbench server"),
+	each(payloads, []term{toldToClose}, "only a tcpbench server can be told to"),
+	each([]term{untilServerCloses("payload"), untilServerCloses("payload-file")}, []term{byClient, closeWait}, "without --until the answer ends when the server closes (--until close): say when it is whole with --until bytes:N or a regular expression"),
+	each([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate: let the client close"),
+)
+
+var needs = slices.Concat([]need{
+	{term{flag: "until"}, (*Workload).raw, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
+	{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
+	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 }, "is of the random distances in an open loop, and of --jitter: add --rate, as in --rate 1k --arrival poisson"},
+	{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
+	{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
+	{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
+	{pipelined, func(w *Workload) bool { return w.exchanges > 1 }, "sends all --exchanges at once: give 2 or more of them"},
+	{beating, func(w *Workload) bool { return w.hold > 0 }, "needs connections that stay: add --hold, as in --hold 30s, or use run long"},
+},
+	needsOf(payloads, func(w *Workload) bool { return w.target != "" }, "is for a foreign server: add --target HOST:PORT; the run's own server knows only its header"),
+	needsOf(given("keepalive-interval", "keepalive-probes"), func(w *Workload) bool { return w.options.KeepAlive != 0 || w.serverOptions.KeepAlive != 0 }, "says how keepalive probes go: add --keepalive, as in --keepalive 5s"),
+	needsOf(given("missed", "heartbeat-design"), func(w *Workload) bool { return w.heartbeat != 0 }, "says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s"),
+)
+
+func needsOf(flags []term, has func(*Workload) bool, why string) (all []need) {
+	for _, f := range flags {
+		all = append(all, need{f, has, why})
+	}
+	return all
+}
+
+// replaces are presets that mean something else beside a flag of the user, though both
+// together would not contradict each other.
+var replaces = map[string][]string{
+	"rate":     {"connections"}, // there it is a bound, here the load itself
+	"burst":    {"connections"},
+	"duration": {"count"}, // who says how long, or how many, does not mean the other bound
+	"count":    {"duration"},
+	"target":   {"ipv4", "ipv6"},
+}
+
+// untilServerCloses is a payload whose answer ends with the server's FIN, because nobody has
+// said anything else.
+func untilServerCloses(flag string) term {
+	return says(flag, func(w *Workload) bool { return !w.set("until") })
+}
+
+// raw tells whether bytes are sent that the user gives, to any server.
+func (w *Workload) raw() bool { return w.set("payload", "payload-file") }
+
+func (w *Workload) moreThanABurst() bool {
+	return w.burst > 0 && w.every == 0 && w.count > uint64(w.burst)
+}
+
+func (w *Workload) tooManyForClients() bool { return w.connections > MostConnections()*64 }
+
+func (w *Workload) noSource4() bool {
+	return !slices.ContainsFunc(w.sources, func(a netip.Addr) bool { return a.Unmap().Is4() })
+}
+
+func (w *Workload) noSource6() bool {
+	return !slices.ContainsFunc(w.sources, func(a netip.Addr) bool { return !a.Unmap().Is4() })
+}
+
+// targetOf tells whether one of the targets is written as an address of a family.
+func targetOf(family func(netip.Addr) bool) func(*Workload) bool {
+	return func(w *Workload) bool {
+		for target := range strings.SplitSeq(w.target, ",") {
+			host, _, err := net.SplitHostPort(target)
+			if err != nil {
+				continue // Resolve says what is wrong
+			}
+			if a, err := netip.ParseAddr(host); err == nil && family(a.Unmap()) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// holds tells whether a flag says so: a flag that nobody has given says nothing.
+func (w *Workload) holds(s term) bool {
+	return w.set(s.flag) && (s.when == nil || s.when(w))
+}
+
+// isPreset tells whether the scenario has set a flag, and the user has not.
+func (w *Workload) isPreset(flag string) bool { return w.presets[flag] && !w.flags.Changed(flag) }
+
+// giveWay returns a preset that has no place beside the user's flags, or nothing.
+func (w *Workload) giveWay() string {
+	for flag, others := range replaces {
+		for _, other := range others {
+			if w.flags.Changed(flag) && w.isPreset(other) {
+				return other
+			}
+		}
+	}
+	for _, x := range exclusions {
+		if !w.holds(x.first) {
+			continue
+		}
+		for _, other := range x.others {
+			switch {
+			case !w.holds(other):
+			case w.isPreset(x.first.flag):
+				return x.first.flag
+			case w.isPreset(other.flag):
+				return other.flag
+			}
+		}
+	}
+	for _, n := range needs {
+		if w.isPreset(n.flag.flag) && w.holds(n.flag) && !n.has(w) {
+			return n.flag.flag
+		}
+	}
+	return ""
+}
+
+// checkRules finds flags that contradict each other, or lack another.
+func (w *Workload) checkRules() error {
+	for _, x := range exclusions {
+		for _, other := range x.others {
+			if w.holds(x.first) && w.holds(other) {
+				err := fmt.Errorf("%s and --%s%s: %s: leave one of them out", w.valueOf(x.first), other.flag, w.valueOf(other), x.why)
+				return Misuse{Flag: x.first.flag, With: other.flag, err: err}
+			}
+		}
+	}
+	for _, n := range needs {
+		if w.holds(n.flag) && !n.has(w) {
+			return misuse(n.flag.flag, "%s %s", w.valueOf(n.flag), n.why)
+		}
+	}
+	return nil
+}
+
+// valueOf is what is written after a flag, where the rule is about its value.
+func (w *Workload) valueOf(s term) string {
+	v := w.flags.Lookup(s.flag).Value
+	switch text := v.String(); {
+	case s.when == nil || v.Type() == "bool" && text == "true" || s.flag == "payload":
+		return ""
+	case v.Type() == "bool":
+		return "=" + text
+	default:
+		return fmt.Sprintf(" %s", text)
+	}
+}
+
+// holdForDuration takes the user's --duration as the time for which a population is held that
+// the scenario has chosen to hold.
+func (w *Workload) holdForDuration() error {
+	d := w.flags.Lookup("duration")
+	if !w.isPreset("hold") || !d.Changed || w.duration <= 0 {
+		return nil
+	}
+	hold := w.duration
+	d.Changed = false
+	return errors.Join(d.Value.Set(d.DefValue), w.flags.Lookup("hold").Value.Set(hold.String()))
+}
