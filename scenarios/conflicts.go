@@ -28,6 +28,7 @@ type exclusion struct {
 	first  term
 	others []term
 	why    string
+	or     string // another remedy than to leave one of them out
 }
 
 // A need is a flag that means nothing without another.
@@ -43,6 +44,8 @@ func given(flags ...string) (all []term) {
 	}
 	return all
 }
+
+const orUntil = "say when it is whole with --until bytes:N or a regular expression"
 
 func says(flag string, when func(*Workload) bool) term { return term{flag, when} }
 
@@ -69,52 +72,57 @@ var (
 	serverFlags = given("ports", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout")
 )
 
+// exclude makes a rule; or is another remedy, if there is one.
+func exclude(first term, others []term, why string, or ...string) exclusion {
+	return exclusion{first, others, why, strings.Join(or, "")}
+}
+
 // each makes the same rule for several flags.
-func each(first []term, others []term, why string) (rules []exclusion) {
+func each(first []term, others []term, why string, or ...string) (rules []exclusion) {
 	for _, s := range first {
-		rules = append(rules, exclusion{s, others, why})
+		rules = append(rules, exclude(s, others, why, or...))
 	}
 	return rules
 }
 
 var exclusions = slices.Concat([]exclusion{
-	{says("bpf", func(w *Workload) bool { return w.bpf }), []term{says("observe", func(w *Workload) bool { return !w.observe })}, "the tracepoints add to what is seen of the kernel"},
-	{says("bind-port", func(w *Workload) bool { return w.options.TakePort }), []term{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts })}, "these are two ways to bind a port"},
-	{onIPv4, []term{onIPv6}, "a run is told one family, or uses all addresses of a name"},
-	{onIPv6, []term{says("sources", (*Workload).noSource6)}, "no source is of IPv6"},
-	{onIPv4, []term{says("sources", (*Workload).noSource4)}, "no source is of IPv4"},
-	{onIPv6, []term{says("target", targetOf(netip.Addr.Is4))}, "the target has an address of IPv4"},
-	{onIPv4, []term{says("target", targetOf(netip.Addr.Is6))}, "the target has an address of IPv6"},
+	exclude(says("bpf", func(w *Workload) bool { return w.bpf }), []term{says("observe", func(w *Workload) bool { return !w.observe })}, "the tracepoints add to what is seen of the kernel"),
+	exclude(says("bind-port", func(w *Workload) bool { return w.options.TakePort }), []term{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts })}, "these are two ways to bind a port"),
+	exclude(onIPv4, []term{onIPv6}, "a run is told one family, or uses all addresses of a name"),
+	exclude(onIPv6, []term{says("sources", (*Workload).noSource6)}, "no source is of IPv6"),
+	exclude(onIPv4, []term{says("sources", (*Workload).noSource4)}, "no source is of IPv4"),
+	exclude(onIPv6, []term{says("target", targetOf(netip.Addr.Is4))}, "the target has an address of IPv4"),
+	exclude(onIPv4, []term{says("target", targetOf(netip.Addr.Is6))}, "the target has an address of IPv6"),
 
-	{term{flag: "rate"}, given("burst"), "these are two arrival processes"},
-	{term{flag: "hold"}, given("rate", "burst"), "a population that is kept has no arrivals, and --open-rate limits how fast it opens"},
-	{term{flag: "hold"}, given("duration", "count"), "the time of --hold bounds the run"},
-	{says("count", (*Workload).moreThanABurst), given("burst"), "one burst has fewer connections; --every makes more of them"},
-	{term{flag: "open-rate"}, given("rate", "burst"), "--open-rate limits a closed loop or a held population"},
+	exclude(term{flag: "rate"}, given("burst"), "these are two arrival processes"),
+	exclude(term{flag: "hold"}, given("rate", "burst"), "a population that is kept has no arrivals", "limit how fast it opens with --open-rate"),
+	exclude(term{flag: "hold"}, given("duration", "count"), "the time of --hold bounds the run"),
+	exclude(says("count", (*Workload).moreThanABurst), given("burst"), "one burst has fewer connections", "add --every, as in --every 5s"),
+	exclude(term{flag: "open-rate"}, given("rate", "burst"), "only a closed loop or a held population opens as fast as it can"),
 
-	{term{flag: "payload"}, given("payload-file"), "one request is sent"},
-	{connectOnly, slices.Concat(payloads, ofTCPBench, given("exchanges"), []term{beating}), "nothing is sent"},
-	{connectOnly, []term{notClient}, "the server is told nothing, so it cannot close first"},
-	{closeWait, []term{notClient, notFIN}, "the client waits after its own FIN: that needs --close client and --close-how fin"},
-	{half, []term{notClient, connectOnly, pipelined, beating}, "the client sends its FIN right after its last request: that needs --close client, and one request after the other"},
-	{never, []term{notFIN}, "it is the client's FIN that the server leaves unanswered"},
-	{term{flag: "exchanges", when: func(w *Workload) bool { return w.exchanges > 1 }}, []term{noRequest}, "the server knows a further request by its bytes: make --request-size 1 or more"},
-	{pipelined, slices.Concat([]term{pauses}, payloads), "all --exchanges are sent at once, to a tcpbench server"},
+	exclude(term{flag: "payload"}, given("payload-file"), "one request is sent"),
+	exclude(connectOnly, slices.Concat(payloads, ofTCPBench, given("exchanges"), []term{beating}), "nothing is sent"),
+	exclude(connectOnly, []term{notClient}, "the server is told nothing, so it cannot close first"),
+	exclude(closeWait, []term{notClient, notFIN}, "the client waits after its own FIN", "let the client close, by FIN"),
+	exclude(half, []term{notClient, connectOnly, pipelined, beating}, "the client sends its FIN right after its last request, and needs one", "let the client close"),
+	exclude(never, []term{notFIN}, "it is the client's FIN that the server leaves unanswered"),
+	exclude(term{flag: "exchanges", when: func(w *Workload) bool { return w.exchanges > 1 }}, []term{noRequest}, "the server knows a further request by its bytes", "make --request-size 1 or more"),
+	exclude(pipelined, slices.Concat([]term{pauses}, payloads), "all --exchanges are sent at once, to a tcpbench server"),
 
-	{beating, given("exchanges", "exchange-rate", "gap", "pipeline", "stay"), "a heartbeat goes on for as long as the connection lives"},
-	{beating, payloads, "a heartbeat needs a tcpbench server"},
-	{beating, []term{noRequest, says("response-size", func(w *Workload) bool { return w.responseSize == 0 })}, "a beat and its answer need a byte: make the size 1 or more"},
-	{says("heartbeat-design", func(w *Workload) bool { return w.design != loadgen.ClientPings }), []term{notClient}, "the client closes"},
-	{says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerListens }), given("response-size"), "the server never answers"},
+	exclude(beating, given("exchanges", "exchange-rate", "gap", "pipeline", "stay"), "a heartbeat goes on for as long as the connection lives"),
+	exclude(beating, payloads, "a heartbeat needs a tcpbench server"),
+	exclude(beating, []term{noRequest, says("response-size", func(w *Workload) bool { return w.responseSize == 0 })}, "a beat and its answer need a byte", "make the size 1 or more"),
+	exclude(says("heartbeat-design", func(w *Workload) bool { return w.design != loadgen.ClientPings }), []term{notClient}, "the client closes"),
+	exclude(says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerListens }), given("response-size"), "the server never answers"),
 
-	{term{flag: "target"}, serverFlags, "these are for the run's own server"},
-	{term{flag: "target"}, []term{says("connections", (*Workload).tooManyForClients)}, "more than 64 client processes hold: raise the hard limit of descriptors (ulimit -Hn)"},
-	{says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN }), []term{byClient, closeWait}, "the answer ends when the server closes: say when it is whole with --until bytes:N or a regular expression"},
+	exclude(term{flag: "target"}, serverFlags, "these are for the run's own server"),
+	exclude(term{flag: "target"}, []term{says("connections", (*Workload).tooManyForClients)}, "more than 64 client processes hold", "raise the hard limit of descriptors (ulimit -Hn)"),
+	exclude(says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN }), []term{byClient, closeWait}, "the answer ends when the server closes", orUntil),
 },
 	each(payloads, ofTCPBench, "sizes are for a tcpbench server"),
 	each(payloads, []term{toldToClose}, "only a tcpbench server can be told to"),
-	each([]term{untilServerCloses("payload"), untilServerCloses("payload-file")}, []term{byClient, closeWait}, "without --until the answer ends when the server closes (--until close): say when it is whole with --until bytes:N or a regular expression"),
-	each([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate: let the client close"),
+	each([]term{untilServerCloses("payload"), untilServerCloses("payload-file")}, []term{byClient, closeWait}, "the answer ends when the server closes (--until close)", orUntil),
+	each([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
 )
 
 var needs = slices.Concat([]need{
@@ -233,6 +241,9 @@ func (w *Workload) checkRules() error {
 		for _, other := range x.others {
 			if w.holds(x.first) && w.holds(other) {
 				err := fmt.Errorf("%s and --%s%s: %s: leave one of them out", w.valueOf(x.first), other.flag, w.valueOf(other), x.why)
+				if x.or != "" {
+					err = fmt.Errorf("%w, or %s", err, x.or)
+				}
 				return Misuse{Flag: x.first.flag, With: other.flag, err: err}
 			}
 		}
