@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -147,16 +146,6 @@ func needsOf(flags []term, has func(*Workload) bool, why string) (all []need) {
 	return all
 }
 
-// replaces are presets that mean something else beside a flag of the user, though both
-// together would not contradict each other.
-var replaces = map[string][]string{
-	"rate":     {"connections"}, // there it is a bound, here the load itself
-	"burst":    {"connections"},
-	"duration": {"count"}, // who says how long, or how many, does not mean the other bound
-	"count":    {"duration"},
-	"target":   {"ipv4", "ipv6"},
-}
-
 // untilServerCloses is a payload whose answer ends with the server's FIN, because nobody has
 // said anything else.
 func untilServerCloses(flag string) term {
@@ -201,40 +190,6 @@ func (w *Workload) holds(s term) bool {
 	return w.set(s.flag) && (s.when == nil || s.when(w))
 }
 
-// isPreset tells whether the scenario has set a flag, and the user has not.
-func (w *Workload) isPreset(flag string) bool { return w.presets[flag] && !w.flags.Changed(flag) }
-
-// giveWay returns a preset that has no place beside the user's flags, or nothing.
-func (w *Workload) giveWay() string {
-	for flag, others := range replaces {
-		for _, other := range others {
-			if w.flags.Changed(flag) && w.isPreset(other) {
-				return other
-			}
-		}
-	}
-	for _, x := range exclusions {
-		if !w.holds(x.first) {
-			continue
-		}
-		for _, other := range x.others {
-			switch {
-			case !w.holds(other):
-			case w.isPreset(x.first.flag):
-				return x.first.flag
-			case w.isPreset(other.flag):
-				return other.flag
-			}
-		}
-	}
-	for _, n := range needs {
-		if w.isPreset(n.flag.flag) && w.holds(n.flag) && !n.has(w) {
-			return n.flag.flag
-		}
-	}
-	return ""
-}
-
 // checkRules finds flags that contradict each other, or lack another.
 func (w *Workload) checkRules() error {
 	for _, x := range exclusions {
@@ -267,16 +222,4 @@ func (w *Workload) valueOf(s term) string {
 	default:
 		return fmt.Sprintf(" %s", text)
 	}
-}
-
-// holdForDuration takes the user's --duration as the time for which a population is held that
-// the scenario has chosen to hold.
-func (w *Workload) holdForDuration() error {
-	d := w.flags.Lookup("duration")
-	if !w.isPreset("hold") || !d.Changed || w.duration <= 0 {
-		return nil
-	}
-	hold := w.duration
-	d.Changed = false
-	return errors.Join(d.Value.Set(d.DefValue), w.flags.Lookup("hold").Value.Set(hold.String()))
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-
-	"tcpbench/internal/values"
 )
 
 // Scenario is a scenario file that was read: workloads in the words of their flags, one
@@ -54,7 +52,7 @@ type Stage struct {
 	Why    string // what the phase is to show
 	Plan   Plan
 	Expect []*Expectation
-	// Gone are the flags of the file that have given way to those of the command line.
+	// Gone is what the file sets that has given way to the command line, in the words of flags.
 	Gone []string
 	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
 	Phenomenon *Phenomenon
@@ -283,47 +281,6 @@ func (s *Scenario) settings(i int) []setting {
 	return slices.Concat(s.run, s.phases[i].run)
 }
 
-// workload makes the workload of a phase: the file's flags, and then the command line's,
-// before which the file's give way.
-func (s *Scenario) workload(i int, overrides []Override) (*Workload, error) {
-	for gone := []string(nil); ; {
-		w, err := s.set(i, overrides, gone)
-		if err != nil || len(overrides) == 0 {
-			return w, err
-		}
-		preset := w.giveWay()
-		if preset == "" {
-			return w, nil
-		}
-		gone = append(gone, preset)
-	}
-}
-
-// set sets the flags of a phase, without those of the file that are gone.
-func (s *Scenario) set(i int, overrides []Override, gone []string) (*Workload, error) {
-	w := newWorkload(s.Name)
-	w.gone = gone
-	f := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
-	w.Register(f)
-	for _, set := range s.settings(i) {
-		if slices.Contains(gone, set.name) {
-			continue
-		}
-		if err := w.preset(set.name, set.value); err != nil {
-			return nil, s.errorf(set.at, "%s: %w", set.name, values.Wanted(err))
-		}
-	}
-	for _, o := range overrides {
-		if f.Lookup(o.Name) == nil {
-			continue // it decides what is shown
-		}
-		if err := f.Set(o.Name, o.Value); err != nil {
-			return nil, fmt.Errorf("--%s: %w", o.Name, err)
-		}
-	}
-	return w, w.holdForDuration()
-}
-
 // Preset makes the flags that a command line may set over those of the scenario. Their
 // defaults are what its first phase sets. What is read is told by Overrides.
 func (s *Scenario) Preset(f *pflag.FlagSet) {
@@ -356,7 +313,7 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 		if err != nil {
 			return nil, s.locateUnless(i, err, overrides)
 		}
-		stage := Stage{Plan: plan, Gone: w.gone}
+		stage := Stage{Plan: plan, Gone: s.gone(i, w)}
 		if len(s.phases) > 0 {
 			p := &s.phases[i]
 			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect

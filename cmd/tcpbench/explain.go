@@ -16,8 +16,9 @@ import (
 func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) error {
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Summary)
-	load := s.Load()
+	load := without(s.Load(), gone(stages))
 	for _, o := range scenarios.Overrides(c.Flags()) {
+		load = slices.DeleteFunc(load, func(words string) bool { return strings.HasPrefix(words, "--"+o.Name+" ") })
 		load = append(load, "--"+o.Name+" "+o.Value)
 	}
 	p := s.Phenomenon
@@ -47,6 +48,23 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 	return nil
 }
 
+// gone is what the scenario sets that has given way to the command line, in any phase.
+func gone(stages []scenarios.Stage) (all []string) {
+	for _, s := range stages {
+		all = append(all, without(s.Gone, all)...)
+	}
+	return all
+}
+
+func without(words, some []string) (rest []string) {
+	for _, w := range words {
+		if !slices.Contains(some, w) {
+			rest = append(rest, w)
+		}
+	}
+	return rest
+}
+
 // explainLoad tells of the runs, in the words of their flags.
 func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 	if len(load) > 0 {
@@ -58,7 +76,7 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 		}
 		fmt.Fprintf(w, "\n%s\n", indented("  "+s.Name+": ", s.Why))
 		if len(s.Load) > 0 {
-			fmt.Fprintln(w, indented("    ", strings.Join(s.Load, " ")))
+			fmt.Fprintln(w, indented("    ", strings.Join(without(s.Load, s.Gone), " ")))
 		}
 		if s.Own != nil {
 			explainSetup(w, "    ", s.Own)
