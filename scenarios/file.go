@@ -298,6 +298,7 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 // Stages plans the runs of the scenario.
 func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, error) {
 	if s.Experiment() {
+		overrides = slices.DeleteFunc(slices.Clone(overrides), func(o Override) bool { return o.Name == "ipv4" || o.Name == "ipv6" })
 		if len(overrides) > 0 {
 			return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", overrides[0].Name, s.Name)
 		}

@@ -123,6 +123,8 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.SortFlags = false
 	if s.Experiment() {
 		f.BoolVar(&o.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, resets and why; needs CAP_BPF and CAP_PERFMON")
+		f.BoolP("ipv4", "4", false, "connections of IPv4, as without")
+		f.BoolP("ipv6", "6", false, "connections of IPv6, in place of IPv4")
 	} else {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
@@ -175,6 +177,11 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 			return usage("--realistic: %w", err)
 		}
 	}
+	if s.Experiment() {
+		if err := chooseFamily(c, s); err != nil {
+			return err
+		}
+	}
 	r, err := o.prepare(c, s)
 	if err != nil {
 		return err
@@ -221,6 +228,19 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		return exit{exitFailed, err}
 	}
 	return verdict(ctx, result)
+}
+
+// chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags.
+func chooseFamily(c *cobra.Command, s *scenarios.Scenario) error {
+	four, _ := c.Flags().GetBool("ipv4") // both are there
+	six, _ := c.Flags().GetBool("ipv6")
+	switch {
+	case four && six:
+		return usage("--ipv4 and --ipv6: an experiment is done on connections of one family: leave one of them out")
+	case six:
+		s.OverIPv6()
+	}
+	return nil
 }
 
 // check finds flags that contradict each other.

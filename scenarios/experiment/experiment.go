@@ -23,6 +23,7 @@ type Experiment struct {
 	// Facts are what it finds out.
 	Facts []Fact
 	do    func(*bench)
+	ipv6  bool // on connections of IPv6, not of IPv4
 }
 
 // Fact is something that an experiment finds out.
@@ -118,6 +119,7 @@ func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Even
 		result = b.report()
 	}()
 	b.open()
+	b.checkFamily()
 	e.do(b)
 	return nil, nil // the deferred function knows
 }
