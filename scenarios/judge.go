@@ -56,6 +56,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
+	s.flagRoom(r, flag)
 	s.flagPace(r, flag)
 	s.flagNoise(r, report, moved, flag)
 	r.Findings = diagnose.Findings(r)

@@ -48,6 +48,8 @@ type stage struct {
 	untraced error
 	// unobserved is why nothing was seen, where somebody was to watch.
 	unobserved error
+	// room is for how many connections foreign tcpbench servers have descriptors; zero is not known.
+	room int
 	// serverLost is how a server ended, if one did before its time.
 	serverLost error
 	// unfollow ends the changes of the lab's link.
@@ -126,6 +128,7 @@ func (s *stage) greet(ctx context.Context) error {
 	}
 	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
 	response := s.plan.Client.Lifecycle.Response.Bytes
+	rooms := make([]int, 0, len(s.plan.Client.Targets))
 	for _, target := range s.plan.Client.Targets {
 		limits, err := loadgen.Hello(ctx, target, s.plan.Client.Timeout)
 		switch {
@@ -136,10 +139,15 @@ func (s *stage) greet(ctx context.Context) error {
 			continue
 		case int64(request) > int64(limits.RequestSize):
 			return fmt.Errorf("%s accepts requests of up to %d bytes, this one has %d: make --request-size smaller", target, limits.RequestSize, request)
+		case s.plan.tooManyFor(limits.Connections):
+			return fmt.Errorf("%s has descriptors for %d connections at a time, and this run opens %d at each target: make --connections smaller, or raise the server's limit (ulimit -n before tcpbench serve)",
+				target, limits.Connections, s.plan.population()/len(s.plan.Client.Targets))
 		case response > int64(limits.ResponseSize):
 			return fmt.Errorf("%s sends responses of up to %d bytes, not %d: make --response-size smaller", target, limits.ResponseSize, response)
 		}
+		rooms = append(rooms, limits.Connections)
 	}
+	s.room = roomOf(rooms, len(s.plan.Client.Targets))
 	return nil
 }
 

@@ -68,6 +68,7 @@ func newEngine(s *Server, index int) *engine {
 		Kind:         wire.HelloReply,
 		RequestSize:  cfg.MaxRequest,
 		ResponseSize: cfg.MaxResponse,
+		Exchanges:    wire.Room(s.room),
 	}.Append(nil)
 	return e
 }

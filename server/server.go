@@ -75,13 +75,20 @@ const (
 	defaultTimeout = 10 * time.Second
 	defaultMax     = 16 << 20
 	defaultReserve = 32
+	// opened is more than what a process has open before it listens.
+	opened = 16
 )
+
+// Spare is the number of descriptors that a server of so many loops and addresses needs
+// beside those of its connections.
+func Spare(loops, addrs int) int { return opened + addrs + loops*(addrs+2) + defaultReserve + 2*loops }
 
 // Server is a running server.
 type Server struct {
 	cfg     Config
 	addrs   []netip.AddrPort
 	ceiling int
+	room    int // for connections below the ceiling
 	engines []*engine
 	crowd   crowd
 	started time.Time
@@ -113,7 +120,7 @@ func Start(cfg Config) (*Server, error) {
 	defer held.release()
 	s := &Server{cfg: cfg, addrs: addrs, started: time.Now(), done: make(chan struct{})}
 	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
-	if s.ceiling, err = ceiling(&cfg, held); err != nil {
+	if s.ceiling, s.room, err = ceiling(&cfg, held); err != nil {
 		return nil, err
 	}
 	var group sync.WaitGroup
@@ -170,21 +177,21 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// ceiling is the first descriptor that no connection may have.
-func ceiling(cfg *Config, held claim) (int, error) {
+// ceiling is the first descriptor that no connection may have, and room how many they may.
+func ceiling(cfg *Config, held claim) (top, room int, err error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, os.NewSyscallError("getrlimit", err)
+		return 0, 0, os.NewSyscallError("getrlimit", err)
 	}
-	top := int(min(limit.Cur, math.MaxInt32)) - cfg.Reserve
+	top = int(min(limit.Cur, math.MaxInt32)) - cfg.Reserve
 	// Sockets, epoll and eventfd of each loop come on top of what is open now.
 	base := slices.Max(held) + 1 + cfg.Loops*(len(cfg.Addrs)+2)
 	if top <= base {
-		return 0, fmt.Errorf("the limit of %d open files leaves none for connections"+
+		return 0, 0, fmt.Errorf("the limit of %d open files leaves none for connections"+
 			" (%d for sockets of %d loops and what is open, %d in reserve): raise it (ulimit -n)",
 			limit.Cur, base, cfg.Loops, cfg.Reserve)
 	}
-	return top, nil
+	return top, top - base, nil
 }
 
 // Addrs are the addresses that the server listens on, in the order of the

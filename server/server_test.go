@@ -144,7 +144,7 @@ func TestHello(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := wire.Parse(b)
-	if want := (wire.Script{Kind: wire.HelloReply, RequestSize: 1000, ResponseSize: 2000}); err != nil || got != want {
+	if want := (wire.Script{Kind: wire.HelloReply, RequestSize: 1000, ResponseSize: 2000, Exchanges: wire.Room(s.room)}); err != nil || got != want {
 		t.Errorf("answer %+v, %v; want %+v", got, err, want)
 	}
 	hangUp(t, c, wire.FIN)

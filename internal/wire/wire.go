@@ -50,7 +50,7 @@ const (
 	// HelloReply and leaves the close to the client.
 	Hello
 	// HelloReply is the answer to Hello: RequestSize and ResponseSize hold the
-	// largest payloads that the server accepts.
+	// largest payloads that the server accepts, Exchanges its Room.
 	HelloReply
 	// Listen is a life of pings by the client, of RequestSize bytes each, which the
 	// server never answers. It reaps who is silent for Exchanges beats.

@@ -125,6 +125,10 @@ func TestFaults(t *testing.T) {
 		{"resets", "TcpExt TCPAbortOnClose", "data unread", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["exchange.reset"], ext(r)["TCPAbortOnClose"] = 9_900, 100, 100
 		}},
+		{"resets", "failed.reset", "by the server, which had no descriptors", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.reset"], ext(r)["TCPAbortOnClose"] = 9_900, 100, 100
+			r.Flags = []metrics.Flag{{Name: metrics.ServerDescriptors, Why: "told"}}
+		}},
 		{"resets", "RST by the server NO_SOCKET", "reset by the other side.", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["exchange.reset"], r.Kernel[0].Counters["Tcp"]["OutRsts"] = 9_900, 100, 100
 			r.Kernel[0].Trace = &metrics.Trace{ResetsSent: map[string]uint64{"server NO_SOCKET": 100}}
