@@ -121,7 +121,7 @@ func TestScripted(t *testing.T) {
 func TestHello(t *testing.T) {
 	watchLeaks(t)
 	hello := func(then peer) peer { return after(wire.HeaderSize, then) }
-	reply := string(wire.Script{Kind: wire.HelloReply, RequestSize: 7, ResponseSize: 8, Exchanges: wire.Room(112)}.Append(nil))
+	reply := string(wire.Script{Kind: wire.HelloReply, RequestSize: 7, ResponseSize: 8}.Append(nil))
 	for _, c := range []struct {
 		name    string
 		play    peer
@@ -140,7 +140,7 @@ func TestHello(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			limits, err := Hello(context.Background(), serve(t, "127.0.0.1:0", c.play).addr, patience)
 			if c.want == "" {
-				if err != nil || limits != (Limits{7, 8, 112}) {
+				if err != nil || limits != (Limits{7, 8}) {
 					t.Errorf("%+v, %v", limits, err)
 				}
 				return

@@ -9,7 +9,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// infoSample is how many connections there are to each that the kernel is asked about. A
+// infoSample is the size of the groups of connections of which the kernel is asked about one. A
 // getsockopt() takes as long as a tenth of a short connection's whole life.
 const infoSample = 64
 
@@ -19,8 +19,7 @@ const slowConnect = int64(900 * time.Millisecond)
 
 // sampleEstablished asks the kernel about a connection that is established.
 func (l *loop) sampleEstablished(c *conn) {
-	l.sampled++
-	regular := l.sampled%infoSample == 0
+	regular := l.sampled.take()
 	if !regular && l.now-c.began < slowConnect || tcpInfo(int(c.fd), &l.info) != 0 {
 		return
 	}
@@ -33,7 +32,7 @@ func (l *loop) sampleEstablished(c *conn) {
 
 // sampleClosing asks the kernel about a connection that has played its script.
 func (l *loop) sampleClosing(c *conn) {
-	if l.sampledEnds++; l.sampledEnds%infoSample != 0 || tcpInfo(int(c.fd), &l.info) != 0 {
+	if !l.sampledEnds.take() || tcpInfo(int(c.fd), &l.info) != 0 {
 		return
 	}
 	l.tcp.Closed++
@@ -50,8 +49,8 @@ func (l *loop) sampleClosing(c *conn) {
 // evidence is what a loop notes about the kernel's doings.
 type evidence struct {
 	info        unix.TCPInfo // as last asked
-	sampled     uint64       // connections established
-	sampledEnds uint64       // connections that played their script
+	sampled     sampler      // of connections that are established
+	sampledEnds sampler      // of connections that have played their script
 	tcp         metrics.TCPSample
 	calls       metrics.Calls
 	exhausted   *space // of the first connect() that found no free four-tuple

@@ -15,12 +15,9 @@ import (
 // ErrForeign means that whoever answered does not speak tcpbench's header.
 var ErrForeign = errors.New("it does not answer a tcpbench hello")
 
-// Limits are what a tcpbench server takes part in.
+// Limits are the largest messages that a tcpbench server takes part in, in bytes.
 type Limits struct {
-	// RequestSize and ResponseSize are the largest messages, in bytes.
 	RequestSize, ResponseSize uint32
-	// Connections is for how many at a time the server has descriptors; zero is not known.
-	Connections int
 }
 
 // Hello asks a target who it is. The error is ErrForeign if somebody is there who is no
@@ -50,5 +47,5 @@ func Hello(ctx context.Context, target netip.AddrPort, timeout time.Duration) (L
 	if err != nil || s.Kind != wire.HelloReply {
 		return Limits{}, fmt.Errorf("%w: it sent %q", ErrForeign, answer)
 	}
-	return Limits{RequestSize: s.RequestSize, ResponseSize: s.ResponseSize, Connections: wire.Connections(s.Exchanges)}, nil
+	return Limits{RequestSize: s.RequestSize, ResponseSize: s.ResponseSize}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 )
 
@@ -89,7 +90,7 @@ var responses = []life{
 	{name: "until the RST, which is FIN", play: answers(closes),
 		Lifecycle: Lifecycle{Request: pinged, Response: atClose, CloseBy: wire.Server, CloseHow: wire.RST}, ends: "close.unexpected"},
 	{name: "until the close, which never comes", play: answers(forgets),
-		Lifecycle: Lifecycle{Request: pinged, Response: atClose, CloseBy: wire.Server}, ends: "exchange.timeout", timeout: 100 * time.Millisecond},
+		Lifecycle: Lifecycle{Request: pinged, Response: atClose, CloseBy: wire.Server}, ends: "exchange.timeout", timeout: 500 * time.Millisecond},
 	{name: "until the close, without a response", play: asked(closes),
 		Lifecycle: Lifecycle{Request: pinged, Response: atClose, CloseBy: wire.Server}, ends: "exchange.closed_early"},
 	{name: "until the RST, without a response", play: asked(resets),
@@ -123,7 +124,7 @@ var responses = []life{
 	{name: "resets at once", play: resets, Lifecycle: Lifecycle{Request: pinged, Response: isPong}, ends: "exchange.reset"},
 	{name: "resets before the response", play: asked(resets), Lifecycle: Lifecycle{Request: pinged, Response: isPong}, ends: "exchange.reset"},
 	{name: "resets after the response", play: answers(resets), Lifecycle: Lifecycle{Request: pinged, Response: isPong}},
-	{name: "says nothing", play: forgets, Lifecycle: Lifecycle{Request: pinged, Response: isPong}, ends: "exchange.timeout", timeout: 100 * time.Millisecond},
+	{name: "says nothing", play: forgets, Lifecycle: Lifecycle{Request: pinged, Response: isPong}, ends: "exchange.timeout", timeout: 500 * time.Millisecond},
 	{name: "speaks first", play: says(pong, reads), Lifecycle: Lifecycle{Response: isPong}},
 	{name: "speaks first, asked or not", play: says(pong, reads), Lifecycle: Lifecycle{Request: pinged, Response: isPong}},
 }
@@ -133,7 +134,7 @@ func TestResponses(t *testing.T) { lead(t, responses) }
 
 // lead leads every life over both families.
 func lead(t *testing.T, lives []life) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+	for _, address := range alone.Loopbacks(t) {
 		for _, c := range lives {
 			t.Run(fmt.Sprint(c.name, " ", netip.MustParseAddrPort(address).Addr()), func(t *testing.T) {
 				watchLeaks(t)

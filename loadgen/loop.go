@@ -110,7 +110,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		hist:      newRecorders(),
 		spares:    make(chan *metrics.Recorder, 1),
 
-		random: rand.New(rand.NewPCG(r.Seed, uint64(r.place(id)))),
+		random: rand.New(generator(r.Seed, r.place(id), gapStream)),
 
 		settings4:     r.Options.settings(unix.AF_INET),
 		settings6:     r.Options.settings(unix.AF_INET6),
@@ -125,6 +125,8 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 	if r.places() <= runtime.NumCPU() { // else polling would take the processor from another loop
 		l.early = usualWakeEarly
 	}
+	l.sampled = newSampler(generator(r.Seed, r.place(id), establishedStream))
+	l.sampledEnds = newSampler(generator(r.Seed, r.place(id), closingStream))
 	l.selfPossible = slices.ContainsFunc(own, func(s space) bool { return s.loop })
 	l.prepare()
 	for slot := int32(slots) - 1; slot >= 0; slot-- {

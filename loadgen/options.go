@@ -31,6 +31,8 @@ type Options struct {
 	KeepProbes   int           `json:"keepalive_probes,omitempty"`
 	// UserTimeout is TCP_USER_TIMEOUT: how long sent data may stay unacknowledged.
 	UserTimeout time.Duration `json:"user_timeout,omitempty"`
+	// FinTimeout is TCP_LINGER2: how long a closed connection waits in FIN_WAIT_2. Whole seconds.
+	FinTimeout time.Duration `json:"fin_timeout,omitempty"`
 }
 
 // What golang.org/x/sys/unix does not name.
@@ -73,6 +75,7 @@ func (o *Options) settings(family int) []setting {
 		add(o.KeepProbes > 0, "TCP_KEEPCNT", unix.SOL_TCP, unix.TCP_KEEPCNT, o.KeepProbes)
 	}
 	add(o.UserTimeout > 0, "TCP_USER_TIMEOUT", unix.SOL_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout/time.Millisecond))
+	add(o.FinTimeout > 0, "TCP_LINGER2", unix.SOL_TCP, unix.TCP_LINGER2, seconds(o.FinTimeout))
 	return all
 }
 

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
@@ -54,12 +57,15 @@ func TestPortsExhausted(t *testing.T) {
 		return
 	}
 	watchLeaks(t)
-	for _, c := range []struct{ target, sources string }{
-		{"127.0.0.1:9000", ""}, {"127.0.0.1:9001", "127.0.0.1"}, {"[::1]:9002", ""}, {"[::1]:9003", "::1"},
-	} {
+	type space struct{ target, sources string }
+	spaces := []space{{"127.0.0.1:9000", ""}, {"127.0.0.1:9001", "127.0.0.1"}}
+	if alone.IPv6(t) {
+		spaces = append(spaces, space{"[::1]:9002", ""}, space{"[::1]:9003", "::1"})
+	}
+	for _, c := range spaces {
 		before, waits := counters(t), timeWaits(t)
 		cfg := Config{
-			Targets: to(serve(t, c.target, echoes).addr), Connections: 8, Loops: 2, Duration: 800 * time.Millisecond,
+			Targets: to(serve(t, c.target, echoes).addr), Connections: 8, Loops: 2, Duration: 2 * time.Second,
 			Lifecycle: echo(1, wire.Client, wire.FIN),
 		}
 		if c.sources != "" {
@@ -70,9 +76,9 @@ func TestPortsExhausted(t *testing.T) {
 		if got.Succeeded != 1000 || got.Open != 0 || got.TotalFailed() != missing {
 			t.Errorf("%+v: %s", c, got.ends())
 		}
-		// 7 pauses of 1 to 64 ms and 7 of 100 ms for each loop, and both together
+		// 7 pauses of 1 to 64 ms, then some of 100 ms for each of two loops, and both together
 		// may be out of step with those that end meanwhile.
-		if missing < 2 || missing > 60 || got.ExhaustedNS == 0 {
+		if most := 4 * (7 + uint64(got.ElapsedNS)/uint64(lastPause)); missing < 2 || missing > most || got.ExhaustedNS == 0 {
 			t.Errorf("%+v: %d attempts without a port in %v", c, missing, time.Duration(got.ExhaustedNS))
 		}
 		// Where and when, and how long it lasted: to the end, in each loop that was left without.
@@ -82,8 +88,8 @@ func TestPortsExhausted(t *testing.T) {
 		if spells := got.Histograms[metrics.Exhausted]; spells.Count < 1 || spells.Count > 2 || spells.Max > got.ElapsedNS {
 			t.Errorf("%+v: %d spells, the longest %d ns of %d", c, spells.Count, spells.Max, got.ElapsedNS)
 		}
-		// One connection in 64 of each loop was asked about, and none lost a segment.
-		if s := got.TCP; s.Established < 1000/64-2 || s.Established > 1000/64 || s.Closed < 1000/64-2 || s.MSS == 0 || s.Retransmits+s.SYNRetransmits != 0 {
+		// One connection in each 64 of a loop was asked about, and none lost a segment.
+		if s := got.TCP; s.Established < 1000/64-2 || s.Established > 1000/64+2 || s.Closed < 1000/64-2 || s.MSS == 0 || s.Retransmits+s.SYNRetransmits != 0 {
 			t.Errorf("%+v: TCP_INFO %+v", c, s)
 		}
 		moved := counters(t).Sub(before)
@@ -129,7 +135,7 @@ func TestPortsExhaustedWait(t *testing.T) {
 		t.Errorf("shut for %v", shut)
 	}
 	// One that is interrupted while it waits is open.
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	cfg.Timeout, cfg.Count = time.Minute, 0
 	cfg.Duration = time.Hour
@@ -243,19 +249,6 @@ func TestNobodyConnectsToItself(t *testing.T) {
 	}
 }
 
-// ip and nft change the namespace of this process.
-func tool(t *testing.T, name string, commands ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		alone.Needed(t, name)
-	}
-	for _, c := range commands {
-		if out, err := exec.Command(name, strings.Fields(c)...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %s: %v\n%s", name, c, err, out)
-		}
-	}
-}
-
 // The kernel counts what the client says, to the last connection: Tcp ActiveOpens are
 // the SYNs, PassiveOpens the established connections where all are served here.
 func TestKernelAgrees(t *testing.T) {
@@ -264,11 +257,13 @@ func TestKernelAgrees(t *testing.T) {
 	}
 	watchLeaks(t)
 	const n = 100 // so few that the queue for one neighbour holds all their SYNs
-	tool(t, "ip", "link add v0 type veth peer name v1", "addr add 10.9.0.1/24 dev v0", "link set v0 up", "link set v1 up",
-		"route add unreachable 10.10.0.0/24", "route add prohibit 10.11.0.0/24", "route add blackhole 10.12.0.0/24")
+	alone.Veth(t, netlink.NewLinkAttrs(), "10.9.0.1/24")
+	alone.Beyond(t, "10.9.0.3/24") // another host, whose RSTs are not counted here
+	alone.Silence(t, "10.9.0.4")
+	alone.Route(t, "10.10.0.0/24", unix.RTN_UNREACHABLE)
+	alone.Route(t, "10.11.0.0/24", unix.RTN_PROHIBIT)
+	alone.Route(t, "10.12.0.0/24", unix.RTN_BLACKHOLE)
 	alone.Sysctl(t, "net.ipv4.neigh.v0.retrans_time_ms=10") // three requests to a neighbour that is not there
-	tool(t, "nft", "add table t", "add chain t o { type filter hook output priority 0 ; }",
-		"add rule t o tcp dport 1000 drop", "add rule t o tcp dport 1001 reject with tcp reset")
 	at := func(target string) []netip.AddrPort { return to(netip.MustParseAddrPort(target)) }
 	const quick, whatever = 200 * time.Millisecond, -1
 	for _, c := range []struct {
@@ -294,9 +289,9 @@ func TestKernelAgrees(t *testing.T) {
 			map[string]int64{"ActiveOpens": n, "PassiveOpens": n, "OutRsts": whatever, "EstabResets": whatever}},
 		{"refused", to(closed(t, "127.0.0.1:0")), echo(1, wire.Client, wire.FIN), 0, "connect.refused",
 			map[string]int64{"ActiveOpens": n, "OutRsts": n, "AttemptFails": n}},
-		{"refused by a filter", at("127.0.0.1:1001"), echo(1, wire.Client, wire.FIN), 0, "connect.refused",
+		{"refused by another host", at("10.9.0.3:1001"), echo(1, wire.Client, wire.FIN), 0, "connect.refused",
 			map[string]int64{"ActiveOpens": n, "AttemptFails": n}},
-		{"dropped by a filter", at("127.0.0.1:1000"), echo(1, wire.Client, wire.FIN), quick, "connect.timeout",
+		{"dropped on the way", at("10.9.0.4:1000"), echo(1, wire.Client, wire.FIN), quick, "connect.timeout",
 			map[string]int64{"ActiveOpens": n}},
 		{"no neighbour", at("10.9.0.2:80"), echo(1, wire.Client, wire.FIN), 0, "connect.unreachable",
 			map[string]int64{"ActiveOpens": n, "AttemptFails": n}},
@@ -341,6 +336,41 @@ func TestKernelAgrees(t *testing.T) {
 	}
 }
 
+// overflowing is a server whose accept queue is full until it is opened.
+func overflowing(t *testing.T, address string, play peer) (h *host, open func()) {
+	t.Helper()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	backlog := func(n int) {
+		raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), n) })
+		if err != nil {
+			t.Errorf("listen(%d): %v", n, err)
+		}
+	}
+	backlog(0) // room for one
+	h = &host{addr: netip.MustParseAddrPort(address), play: play, listener: l.(*net.TCPListener), open: map[*tcp]struct{}{}}
+	t.Cleanup(h.kill)
+	first, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { first.Close() })
+	until(t, "one in the queue", func() bool { return queued(t, h.addr) == 1 })
+	return h, func() {
+		backlog(100)
+		h.group.Add(1)
+		go h.accept(h.listener)
+	}
+}
+
 // A SYN that is lost is sent again after a second. Every connection that was so late is
 // asked about, so that none of its retransmissions is left out of the sample.
 func TestLateConnectsAreAllAskedAbout(t *testing.T) {
@@ -349,17 +379,24 @@ func TestLateConnectsAreAllAskedAbout(t *testing.T) {
 	}
 	watchLeaks(t)
 	const n = 8
-	server := serve(t, "127.0.0.1:9000", echoes)
-	// The first SYN of each port is dropped, and remembered.
-	tool(t, "nft", "add table t", "add set t seen { type inet_service ; flags dynamic ; }",
-		"add chain t o { type filter hook output priority 0 ; }",
-		"add rule t o tcp dport 9000 tcp flags & ( syn | ack ) == syn tcp sport != @seen add @seen { tcp sport } drop")
+	// A full accept queue drops the first SYN of each. When all are dropped it has room.
+	server, open := overflowing(t, "127.0.0.1:9000", echoes)
 	before := counters(t)
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		for counters(t).Sub(before)["TcpExt"]["ListenOverflows"] < n {
+			time.Sleep(time.Millisecond)
+		}
+		open()
+	}()
 	got := load(context.Background(), t, Config{
-		Targets: to(server.addr), Connections: n, Count: n, Loops: 1, Timeout: 10 * time.Second, Lifecycle: echo(1, wire.Client, wire.FIN),
+		Targets: to(server.addr), Connections: n, Count: n, Loops: 1, Timeout: patience, Lifecycle: echo(1, wire.Client, wire.FIN),
 	})
+	<-opened
 	again := counters(t).Sub(before)["TcpExt"]["TCPSynRetrans"]
-	if got.ends() != allSucceeded(n) || again != n {
+	// A machine that stands still may let one be sent twice.
+	if got.ends() != allSucceeded(n) || again < n {
 		t.Errorf("%s, the kernel sent %d SYNs again", got.ends(), again)
 	}
 	if got.TCP.Established != n || int64(got.TCP.SYNRetransmits) != again {

@@ -93,7 +93,7 @@ type poisson struct {
 }
 
 func newPoisson(p Profile, loop, loops int, seed uint64) *poisson {
-	return &poisson{profile: p, loops: float64(loops), random: rand.New(rand.NewPCG(seed, uint64(loop)))}
+	return &poisson{profile: p, loops: float64(loops), random: rand.New(generator(seed, loop, arrivalStream))}
 }
 
 func (p *poisson) Next() (time.Duration, bool) {

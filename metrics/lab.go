@@ -23,15 +23,29 @@ type LabMoment struct {
 type LabLink struct {
 	// Impairment is what it did to packets, in the words of the flag.
 	Impairment string `json:"impairment"`
-	// Lost is how many packets it has lost on purpose.
+	// Came is how many frames the sender has put on the link, and Sent how many the receiver
+	// was given; both are zero if the kernel carried them.
+	Came uint64 `json:"came"`
+	Sent uint64 `json:"sent"`
+	// Lost is how many packets loss, every and drop have lost.
 	Lost uint64 `json:"lost"`
-	// Overflows is how many were lost because too many were under way.
-	Overflows uint64 `json:"overflows"`
-	// LateP99 is how far behind their time delayed packets were, in nanoseconds, one in a
-	// hundred aside.
+	// Verbs are what each verb of the link was asked and has done, by its name.
+	Verbs map[string]LabVerb `json:"verbs,omitempty"`
+	// Overflows is how many packets the link has lost because too many came at once, or were
+	// under way; RingOverflows is how many of these came faster than they were read.
+	Overflows     uint64 `json:"overflows"`
+	RingOverflows uint64 `json:"ring_overflows"`
+	// Refused is how many frames were too long for the link, or met a device that was down.
+	Refused uint64 `json:"refused"`
+	// LateP99 is the 99th percentile of how late delayed packets were sent, in nanoseconds.
 	LateP99 int64 `json:"late_p99"`
-	// Netem tells that the kernel delayed the packets, which does not tell how late they were.
-	Netem bool `json:"netem,omitempty"`
+}
+
+// LabVerb is what one verb of a lab's link was asked and has done.
+type LabVerb struct {
+	// Asked is how many packets it decided about, and Done to how many it was done.
+	Asked uint64 `json:"asked"`
+	Done  uint64 `json:"done"`
 }
 
 // LabHost is one of the two.
@@ -39,6 +53,9 @@ type LabHost struct {
 	// Profile names the settings that it was given.
 	Profile  string       `json:"profile"`
 	Settings []LabSetting `json:"settings"`
+	// Values are those of further settings, which the profile leaves as they are: in a
+	// comparison, what the other sides' profiles name. Empty means that there is no such setting.
+	Values map[string]string `json:"values,omitempty"`
 }
 
 // LabSetting is a kernel setting of a profile, and what became of it.
@@ -58,6 +75,32 @@ const (
 	Applied = "applied"
 	Changed = "changed"
 )
+
+// Effective tells whether the setting has the value of the profile, whoever has set it.
+func (s *LabSetting) Effective() bool {
+	return s.Outcome == Applied || s.Now != "" && s.Now == s.Value
+}
+
+// Reason says why a setting is not as the profile says.
+func (s *LabSetting) Reason() string {
+	text := map[string]string{
+		"unknown":   "this kernel has no such setting",
+		"global":    "it is the machine's, and no namespace has its own",
+		"read-only": "it is the machine's, and a namespace may only read it",
+		"refused":   "the kernel refuses the value",
+		Changed:     "the kernel made another value of it",
+	}[s.Outcome]
+	if text == "" {
+		text = s.Outcome
+	}
+	if s.Why != "" {
+		text += " (" + s.Why + ")"
+	}
+	if s.Now != "" {
+		text += "; it is " + s.Now
+	}
+	return text
+}
 
 // Missed are the settings that are not as the profile says.
 func (h *LabHost) Missed() (all []LabSetting) {

@@ -22,6 +22,8 @@ type Result struct {
 	// Lab is where the run took place, nil on the host itself. Host has the settings of the
 	// lab's client then.
 	Lab *Lab `json:"lab,omitempty"`
+	// Loopback is present where a scenario that is made for a lab was shown without one.
+	Loopback *Loopback `json:"loopback,omitempty"`
 	// Command is the command line that made the result.
 	Command []string  `json:"command"`
 	Started time.Time `json:"started"`
@@ -220,7 +222,7 @@ type Flag struct {
 	Why  string `json:"why"`
 }
 
-// ServerDescriptors is the flag of a tcpbench server that had no descriptors for connections.
+// ServerDescriptors is the flag of a server of the run's own that had no descriptors for connections.
 const ServerDescriptors = "server-descriptors"
 
 // Flagged tells whether the result carries the flag.

@@ -34,6 +34,20 @@ func (w *Workload) check() error {
 	return nil
 }
 
+// checkLoads finds what is wrong with the loads of a file alone, without a command line.
+func (s *Scenario) checkLoads() error {
+	for i := range s.Phases() {
+		w, err := s.workload(i, nil)
+		if err != nil {
+			return err
+		}
+		if err := w.check(); err != nil {
+			return s.locate(i, err)
+		}
+	}
+	return nil
+}
+
 // mostConnections is more than a machine has memory for.
 const mostConnections = 16 << 20
 
@@ -98,6 +112,8 @@ func (w *Workload) checkOptions() error {
 		return misuse("defer-accept", " %v: want whole seconds", s.DeferAccept)
 	case o.UserTimeout < 0:
 		return misuse("user-timeout", " %v: want 1ms or more", o.UserTimeout)
+	case o.FinTimeout < 0 || o.FinTimeout%time.Second != 0 || o.FinTimeout > 2*time.Minute:
+		return misuse("fin-timeout", " %v: want whole seconds, 2m at the most", o.FinTimeout)
 	}
 	return nil
 }

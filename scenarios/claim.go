@@ -11,8 +11,8 @@ import (
 )
 
 // phenomenonKeys are those of a file that claims something; all of them must be there but
-// for host, lab, experiment and realistic.
-var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "realistic", "verdict", "production"}
+// for host, lab, experiment, realistic and loopback.
+var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "realistic", "loopback", "verdict", "production"}
 
 // readPhenomenon takes the keys of a claim, if the file makes one.
 func (s *Scenario) readPhenomenon(root mapping) error {
@@ -67,7 +67,7 @@ func (s *Scenario) readPhenomenon(root mapping) error {
 		return err
 	}
 	s.Phenomenon = p
-	return nil
+	return s.readLoopback(root)
 }
 
 func takes(m mapping) (time.Duration, error) {

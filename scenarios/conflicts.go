@@ -76,8 +76,8 @@ func exclude(first term, others []term, why string, or ...string) exclusion {
 	return exclusion{first, others, why, strings.Join(or, "")}
 }
 
-// each makes the same rule for several flags.
-func each(first []term, others []term, why string, or ...string) (rules []exclusion) {
+// excludeEach makes the same rule for several flags.
+func excludeEach(first []term, others []term, why string, or ...string) (rules []exclusion) {
 	for _, s := range first {
 		rules = append(rules, exclude(s, others, why, or...))
 	}
@@ -118,10 +118,10 @@ var exclusions = slices.Concat([]exclusion{
 	exclude(term{flag: "target"}, []term{says("connections", (*Workload).tooManyForClients)}, "more than 64 client processes hold", "raise the hard limit of descriptors (ulimit -Hn)"),
 	exclude(says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN }), []term{byClient, closeWait}, "the answer ends when the server closes", orUntil),
 },
-	each(payloads, ofTCPBench, "sizes are for a tcpbench server"),
-	each(payloads, []term{toldToClose}, "only a tcpbench server can be told to"),
-	each([]term{untilServerCloses("payload"), untilServerCloses("payload-file")}, []term{byClient, closeWait}, "the answer ends when the server closes (--until close)", orUntil),
-	each([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
+	excludeEach(payloads, ofTCPBench, "sizes are for a tcpbench server"),
+	excludeEach(payloads, []term{toldToClose}, "only a tcpbench server can be told to"),
+	excludeEach([]term{untilServerCloses("payload"), untilServerCloses("payload-file")}, []term{byClient, closeWait}, "the answer ends when the server closes (--until close)", orUntil),
+	excludeEach([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
 )
 
 var needs = slices.Concat([]need{

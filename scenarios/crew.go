@@ -29,22 +29,7 @@ func (p *Plan) crewSize() int {
 // mostServed is how many connections a server of the run's own has descriptors for; there may
 // be too few for its own sockets.
 func (p *Plan) mostServed(loops int) int {
-	return min(MostConnections(), MostConnections()+spareDescriptors-server.Spare(loops, len(p.Server.Addrs)))
-}
-
-// population is how many connections are open at a time by the run's own doing; zero for an
-// open loop, which opens as many as there is work for.
-func (p *Plan) population() int {
-	if p.Client.Profile != nil {
-		return 0
-	}
-	return p.Client.Connections
-}
-
-// tooManyFor tells whether each target gets more connections than a server has room for; zero
-// is a room that nobody knows.
-func (p *Plan) tooManyFor(room int) bool {
-	return room > 0 && p.population()/len(p.Client.Targets) > room
+	return min(MostConnections(), server.Room(MostConnections()+spareDescriptors, loops, len(p.Server.Addrs)))
 }
 
 func (s *stage) close() {

@@ -34,6 +34,7 @@ type phase struct {
 	why    string
 	run    []setting // what differs from the scenario's
 	setup  *Setup    // of a lab of its own, with what the scenario's has
+	freeze *Freeze   // of the processes of a side, on loopback
 	expect []*Expectation
 }
 
@@ -103,17 +104,7 @@ func ReadScenario(name string, r io.Reader) (*Scenario, error) {
 	if err := s.read(root); err != nil {
 		return nil, err
 	}
-	// What is wrong with the file alone is found now.
-	for i := range s.Phases() {
-		w, err := s.workload(i, nil)
-		if err != nil {
-			return nil, err
-		}
-		if err := w.check(); err != nil {
-			return nil, s.locate(i, err)
-		}
-	}
-	return s, nil
+	return s, s.checkLoads()
 }
 
 // read takes the keys of the file.
@@ -189,13 +180,16 @@ func (s *Scenario) readPhase(n node) (phase, error) {
 	case slices.ContainsFunc(s.phases, func(other phase) bool { return other.name == p.name }):
 		return p, m.errorAt("name", "a second phase is called %q: give it another name", p.name)
 	}
-	if p.run, err = m.settings("name", "why", "lab", "expect"); err != nil {
+	if p.run, err = m.settings("name", "why", "lab", "freeze", "expect"); err != nil {
 		return p, err
 	}
 	if p.why, err = m.text("why"); err != nil {
 		return p, err
 	}
 	p.why = strings.Join(strings.Fields(p.why), " ")
+	if p.freeze, err = s.readFreeze(m); err != nil {
+		return p, err
+	}
 	if _, ok := m.find("lab"); ok {
 		setup, err := readSetup(m)
 		if err != nil {
@@ -319,6 +313,9 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 			p := &s.phases[i]
 			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect
 			stage.Phenomenon, stage.Own, stage.Load = s.labOf(p), p.setup, wordsOf(p.run)
+			if stage.Plan.Freeze = p.freeze; p.freeze != nil {
+				stage.Plan.Settings["freeze"] = p.freeze.String()
+			}
 		}
 		stages = append(stages, stage)
 	}

@@ -10,6 +10,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
 	"tcpbench/metrics/kernel"
+	"tcpbench/server"
 )
 
 // Where a number stops being a matter of course. They decide only which sentences a
@@ -56,7 +57,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
-	s.flagRoom(r, flag)
+	flagRoom(r, flag)
 	s.flagPace(r, flag)
 	s.flagNoise(r, report, moved, flag)
 	r.Findings = diagnose.Findings(r)
@@ -89,8 +90,20 @@ func (s *stage) flagLink(r *metrics.Result, flag flagger) {
 				"Take a lower rate.", d.name, time.Duration(d.link.LateP99).Round(10*time.Microsecond))
 		}
 		if d.link != nil && d.link.Overflows > 0 {
-			flag("late-link", "%d packets to the %s were lost because too many were under way. Take a lower rate.", d.link.Overflows, d.name)
+			flag("late-link", "%d packets to the %s were lost because too many came at once, or were under way. Take a lower rate.", d.link.Overflows, d.name)
 		}
+	}
+}
+
+// flagRoom says whether the run's own server refused connections because it had no descriptors
+// for them.
+func flagRoom(r *metrics.Result, flag flagger) {
+	if r.Server == nil {
+		return
+	}
+	if n := r.Server.Closed[server.Descriptors.String()]; n > 0 {
+		flag(metrics.ServerDescriptors, "The server refused %d connections, warm-up included, because it had no descriptors left for them. "+
+			"Raise the limit of open files (ulimit -n), or make --connections smaller.", n)
 	}
 }
 

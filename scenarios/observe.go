@@ -1,12 +1,12 @@
 package scenarios
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
 )
@@ -32,7 +32,7 @@ type observation struct {
 func observe(of side, enter func() error, watch kernel.Watch, halfFull func()) *observation {
 	o := &observation{began: time.Now(), stop: make(chan struct{}), done: make(chan struct{})}
 	sampled := make(chan struct{})
-	go o.run(of, enter, watch, halfFull, sampled)
+	lab.Go(func() { o.run(of, enter, watch, halfFull, sampled) })
 	select {
 	case <-sampled:
 	case <-o.done:
@@ -42,11 +42,10 @@ func observe(of side, enter func() error, watch kernel.Watch, halfFull func()) *
 
 func (o *observation) run(of side, enter func() error, watch kernel.Watch, halfFull func(), sampled chan<- struct{}) {
 	defer close(o.done)
-	runtime.LockOSThread()
-	if enter == nil {
-		defer runtime.UnlockOSThread()
-	} else if o.err = enter(); o.err != nil { // and the thread ends with this goroutine
-		return
+	if enter != nil {
+		if o.err = enter(); o.err != nil {
+			return
+		}
 	}
 	k, err := kernel.NewObserver(watch)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"tcpbench/scenarios/experiment"
 )
 
-// Perform does the experiment of a scenario in a lab, and asks the kernel's tracepoints besides
-// where traced says so. tell hears of what happens meanwhile, and may be nil. When ctx ends,
+// Perform does the experiment of a scenario in a lab, or on loopback if the venue is nil, and
+// asks the kernel's tracepoints besides where traced says so. tell hears of what happens meanwhile, and may be nil. When ctx ends,
 // what was seen so far is the result.
 func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func(metrics.Event)) (*metrics.Result, error) {
 	p := &Plan{Name: s.Name, Lab: v}
@@ -32,7 +32,7 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 		}
 	}
 	started := time.Now()
-	e, err := s.Phenomenon.Experiment.Run(ctx, v.Lab, tell)
+	e, err := s.experiment(ctx, v, tell)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +47,13 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 		Histograms: map[string]metrics.Histogram{}, Series: []metrics.Row{}, Checks: []metrics.Check{}, Flags: []metrics.Flag{},
 		Experiment: e,
 	}
-	for i, side := range p.namespaces() {
-		r.Kernel = append(r.Kernel, metrics.View{Of: string(side), Counters: after[i].Sub(before[i])})
-	}
-	if r.Lab, err = v.report(); err != nil {
-		return nil, err
+	if v != nil { // the counters of a host count what others do, too
+		for i, side := range p.namespaces() {
+			r.Kernel = append(r.Kernel, metrics.View{Of: string(side), Counters: after[i].Sub(before[i])})
+		}
+		if r.Lab, err = v.report(); err != nil {
+			return nil, err
+		}
 	}
 	if tracer != nil {
 		var told metrics.Trace
@@ -66,4 +68,14 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 		r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: "The experiment ended before its time."})
 	}
 	return r, nil
+}
+
+// experiment does it in the venue, or on loopback if there is none.
+func (s *Scenario) experiment(ctx context.Context, v *Venue, tell func(metrics.Event)) (*metrics.Experiment, error) {
+	e := s.Phenomenon.Experiment
+	if v == nil {
+		l := s.Phenomenon.Loopback
+		return e.RunOnLoopback(ctx, l.Client, l.Server, tell)
+	}
+	return e.Run(ctx, v.Lab, tell)
 }

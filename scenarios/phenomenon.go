@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -27,8 +28,12 @@ type Phenomenon struct {
 	// Experiment is what is done in place of a load; nil where there is a load.
 	Experiment *experiment.Experiment
 
-	verdict   []*Expectation
-	realistic *variation
+	// Loopback is how it is shown where no lab can be had; nil where only a lab will do.
+	Loopback *Loopback
+
+	verdict    []*Expectation
+	realistic  *variation
+	onLoopback bool // this is the form for loopback
 }
 
 // variation is what differs where nothing is made small to save time.
@@ -81,13 +86,8 @@ func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
 
 // Needs are what a machine must have for it, besides namespaces.
 func (p *Phenomenon) Needs() string {
-	switch {
-	case p.Host:
+	if p.Host {
 		return "this host"
-	case p.filters():
-		return "lab, nftables"
-	case p.Experiment != nil:
-		return "lab, TUN"
 	}
 	return "lab"
 }
@@ -121,18 +121,25 @@ func (p *Phenomenon) Profiles(client, server *lab.Profile) (*lab.Profile, *lab.P
 func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 	client, server = p.Profiles(client, server)
 	v, err := NewVenue(p.LinkUnder(link), client, server)
-	if err == nil && p != nil {
-		v.Timeline = p.Timeline
+	if err != nil || p == nil {
+		return v, err
 	}
-	return v, err
+	for _, r := range v.unwritable {
+		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s lab.Setting) bool { return s.Key == r.Key }) {
+			err := fmt.Errorf("the scenario needs %s = %s, and it is %s: %s; make /proc/sys writable (docker run --privileged), or run it on the host", r.Key, r.Value, r.Now, r.Why)
+			return nil, errors.Join(err, v.Close())
+		}
+	}
+	v.Timeline = p.Timeline
+	return v, nil
 }
 
-// LinkUnder is the scenario's link, but for the directions that another says something of.
+// LinkUnder is the scenario's link, except for the directions that another says something of.
 func (p *Phenomenon) LinkUnder(other lab.Link) lab.Link {
 	if p == nil {
 		return other
 	}
 	link := p.Setup.on(Setup{Link: other}).Link
-	link.Gated = p.Link.Gated
+	link.Gated, link.Changes, link.Seed = p.Link.Gated, len(p.Timeline) > 0, other.Seed
 	return link
 }

@@ -144,13 +144,27 @@ var scaled = map[string]string{
 var busy = []string{Short, Long, SYNBurst, "retransmit", "port-search-cliff"}
 
 // Each claim of the catalogue is seen on this kernel; and where its mechanism is taken
-// away, it is not.
+// away, it is not. These wait for most of their time.
 func TestPhenomena(t *testing.T) {
+	t.Parallel()
+	phenomena(t, func(name string) bool { return !slices.Contains(busy, name) })
+}
+
+// The same for those that need the processors.
+func TestPhenomenaBusy(t *testing.T) {
+	phenomena(t, func(name string) bool { return slices.Contains(busy, name) })
+}
+
+func phenomena(t *testing.T, which func(name string) bool) {
 	wrong := broken(t)
+	t.Run("loopback", phenomenaOnLoopback)
 	for _, s := range Builtins() {
+		if !which(s.Name) {
+			continue
+		}
 		t.Run(s.Name, func(t *testing.T) {
 			if !slices.Contains(busy, s.Name) {
-				t.Parallel() // it waits for most of its time
+				t.Parallel()
 			}
 			if r := shown(t, s.Name, scaled[s.Name], lab.Link{}); !r.Verdict.Reproduced {
 				t.Errorf("not reproduced:\n%s", evidence(r.Verdict))
@@ -231,7 +245,7 @@ func TestPhenomenaInFiles(t *testing.T) {
 		whole + "lab:\n  timeline: [{to-server: loss=1%}]\n":                                     "add at",
 		whole + "lab:\n  timeline: [{at: 1s, to-server: delay=1ms}]":                             "only loss, every and drop can change",
 		whole + "lab:\n  timeline: [{at: 2s, to-client: loss=1%}, {at: 1s, to-client: loss=0%}]": "put the earlier one first",
-		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      "did you mean",
+		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      `unknown key "to"`,
 		whole + "host: yes\n":                                                                    "want true",
 		whole + "host: true\nlab: {}\n":                                                          "leave one of them out",
 		whole + "host: true\nexperiment: mss\n":                                                  "leave host out",

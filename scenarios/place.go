@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -48,9 +49,9 @@ func (p *Plan) do(of side, f func() error) error {
 }
 
 // settleIn gives the run's own server its address in the lab.
-func (p *Plan) settleIn() {
+func (p *Plan) settleIn() error {
 	if p.Lab == nil || p.Server == nil {
-		return
+		return nil
 	}
 	p.Server.Addrs = slices.Clone(p.Server.Addrs)
 	for i, a := range p.Server.Addrs {
@@ -58,11 +59,16 @@ func (p *Plan) settleIn() {
 		case !a.Addr().IsLoopback(): // of an earlier phase
 		case a.Addr().Is4():
 			p.Server.Addrs[i] = netip.AddrPortFrom(p.Lab.Server.V4, a.Port())
+		case !p.Lab.Server.V6.IsValid():
+			return errNoV6
 		default:
 			p.Server.Addrs[i] = netip.AddrPortFrom(p.Lab.Server.V6, a.Port())
 		}
 	}
+	return nil
 }
+
+var errNoV6 = errors.New("the hosts of the lab have no IPv6 address: this kernel has no IPv6, or disables it (ipv6.disable, net.ipv6.conf.default.disable_ipv6); leave --ipv6 out, or enable it")
 
 // sources are those that a run has by default: many where they cost nothing.
 func (p *Plan) sources(targets []netip.AddrPort) loadgen.Sources {

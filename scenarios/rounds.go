@@ -1,10 +1,13 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"time"
 
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
@@ -16,6 +19,8 @@ type Arm struct {
 	Name           string
 	Client, Server *lab.Profile
 	Link           lab.Link
+	// Ablated arms lack a line of a profile. The kernel may take none of the others.
+	Ablated bool
 }
 
 // Comparison runs a scenario under each arm, in rounds.
@@ -24,7 +29,7 @@ type Comparison struct {
 	Overrides []Override
 	Arms      []Arm
 	Rounds    int
-	// Seed decides the order within the rounds, and the random times of arrivals: they are
+	// Seed decides the order within the rounds, what links do at random, and the random times of arrivals: they are
 	// the same for all arms of a round.
 	Seed uint64
 	// Strict ends the comparison where a setting is not as its profile says.
@@ -37,9 +42,30 @@ type Comparison struct {
 	Progress func(round int, arm *Arm)
 	// Save is called with each result; nil does nothing.
 	Save func(round int, arm *Arm, r *metrics.Result) error
+
+	purge time.Duration // for tests: another purgeLimit
 }
 
-// Run makes the rounds, each arm in a lab of its own, in random order. When ctx ends, the
+// purgeLimit is how long a comparison waits for the kernel to take a lab away. A socket that
+// waits for the acknowledgement of its FIN may hold a lab for longer.
+const purgeLimit = 20 * time.Second
+
+// keys are those of all arms' profiles, sorted.
+func (c *Comparison) keys() (keys []string) {
+	for _, a := range c.Arms {
+		for _, p := range []*lab.Profile{a.Client, a.Server} {
+			for _, s := range p.Settings {
+				keys = append(keys, s.Key)
+			}
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// Run makes the rounds, each arm in a lab of its own, in random order. A run begins after the
+// kernel has taken the lab of the one before away, sockets in TIME_WAIT included; if that
+// takes too long, the result is flagged. When ctx ends, the
 // rounds that are whole are the result.
 func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, error) {
 	sides := make([]compare.Side, len(c.Arms))
@@ -47,6 +73,8 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 		sides[i].Name = a.Name
 	}
 	order := rand.New(rand.NewPCG(c.Seed, 0))
+	keys := c.keys()
+	var left error // why leftovers of the run before may be there
 	for round := range c.Rounds {
 		results := make([]*metrics.Result, len(c.Arms))
 		for _, i := range order.Perm(len(c.Arms)) {
@@ -57,10 +85,14 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 			if c.Progress != nil {
 				c.Progress(round, arm)
 			}
-			r, err := c.once(ctx, round, arm, obs)
+			r, purged, err := c.once(ctx, round, arm, keys, obs)
 			if err != nil {
 				return sides, fmt.Errorf("round %d, %s: %w", round+1, arm.Name, err)
 			}
+			if left != nil {
+				r.Flags = append(r.Flags, metrics.Flag{Name: compare.Leftovers, Why: fmt.Sprintf("Leftovers of the run before may have disturbed this one: %v.", left)})
+			}
+			left = purged
 			results[i] = r
 			if c.Save != nil && !r.Flagged("interrupted") {
 				if err := c.Save(round, arm, r); err != nil {
@@ -78,24 +110,48 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 	return sides, nil
 }
 
-// once runs the scenario in a new lab.
-func (c *Comparison) once(ctx context.Context, round int, arm *Arm, obs Observer) (r *metrics.Result, err error) {
+// once runs the scenario in a new lab, and waits until the lab is gone: purged says why it may
+// not be.
+func (c *Comparison) once(ctx context.Context, round int, arm *Arm, keys []string, obs Observer) (r *metrics.Result, purged, err error) {
+	link := arm.Link
+	link.Seed = c.Seed + uint64(round) // the link of a round loses the same packets under each profile
+	v, err := c.Scenario.Phenomenon.Venue(link, arm.Client, arm.Server)
+	if err != nil {
+		return nil, nil, err
+	}
+	remains, purged := v.Remains()
+	r, err = c.in(ctx, v, round, arm, keys, obs)
+	if err := errors.Join(err, v.Close()); err != nil {
+		return nil, nil, err
+	}
+	if remains == nil {
+		return r, purged, nil
+	}
+	purged = remains.Wait(ctx, cmp.Or(c.purge, purgeLimit))
+	return r, purged, remains.Close()
+}
+
+// in runs the scenario in the venue.
+func (c *Comparison) in(ctx context.Context, v *Venue, round int, arm *Arm, keys []string, obs Observer) (*metrics.Result, error) {
 	stages, err := c.Scenario.Stages(ctx, c.Overrides)
 	if err != nil {
 		return nil, err
 	}
-	v, err := c.Scenario.Phenomenon.Venue(arm.Link, arm.Client, arm.Server)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, v.Close()) }()
 	if c.Machine != nil {
 		if err := v.ChangeMachine(c.Machine); err != nil {
 			return nil, err
 		}
 	}
+	if err := v.Look(keys); err != nil {
+		return nil, err
+	}
 	if c.Strict {
 		if err := v.Strict(); err != nil {
+			return nil, err
+		}
+	}
+	if !arm.Ablated {
+		if err := v.Void(); err != nil {
 			return nil, err
 		}
 	}

@@ -2,7 +2,10 @@ package scenarios
 
 import (
 	"fmt"
+	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
@@ -22,13 +25,19 @@ func profile(t *testing.T, name string, settings ...string) *lab.Profile {
 	return p
 }
 
-func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side {
+// needsLabs skips where no lab can be made.
+func needsLabs(t *testing.T) {
 	t.Helper()
 	if l, err := lab.New(lab.Link{}); err != nil {
 		alone.Needed(t, err.Error())
 	} else {
 		l.Close()
 	}
+}
+
+func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side {
+	t.Helper()
+	needsLabs(t)
 	s, _ := Find(Short)
 	var order []string
 	c := Comparison{
@@ -57,7 +66,10 @@ func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side
 func TestAAgainstA(t *testing.T) {
 	for try := 1; ; try++ {
 		a := profile(t, "A")
-		table := compare.Make(compared(t, 6, "--count 600", Arm{Name: "A", Client: a, Server: a}, Arm{Name: "A again", Client: a, Server: a}))
+		table := compare.Make(compared(t, 12, "--count 600", Arm{Name: "A", Client: a, Server: a}, Arm{Name: "A again", Client: a, Server: a}))
+		if table.Paired != 12 || table.Enough >= 12 {
+			t.Fatalf("%d rounds in turns, %d are enough: nothing could be shown", table.Paired, table.Enough)
+		}
 		wrong := ""
 		for _, r := range table.Rows {
 			if r.Deltas[0].Different {
@@ -78,16 +90,100 @@ func TestAAgainstA(t *testing.T) {
 func TestASettingThatMatters(t *testing.T) {
 	plain := profile(t, "plain")
 	few := profile(t, "few", "net.ipv4.tcp_max_tw_buckets=20")
-	sides := compared(t, 7, "--count 300", Arm{Name: "A", Client: plain, Server: plain}, Arm{Name: "client few", Client: few, Server: plain}, Arm{Name: "server few", Client: plain, Server: few})
+	sides := compared(t, 12, "--count 300", Arm{Name: "A", Client: plain, Server: plain}, Arm{Name: "client few", Client: few, Server: plain}, Arm{Name: "server few", Client: plain, Server: few})
 	for _, r := range compare.Make(sides).Rows {
-		if r.Metric != "time_wait.max" {
+		if r.Metric != "time_wait.max/conn" {
 			continue
 		}
 		// The client closes, so it has TIME_WAIT.
-		if c := r.Cells; c[0].Median != 300 || c[1].Median != 20 || c[2].Median != 300 || !r.Deltas[0].Different || r.Deltas[1].Different {
+		if c := r.Cells; c[0].Median != 1 || c[1].Median != 20.0/300 || c[2].Median != 1 || !r.Deltas[0].Different || r.Deltas[1].Different {
 			t.Errorf("%+v", r)
 		}
 		return
 	}
 	t.Error("no row of TIME_WAIT")
+}
+
+// What is left of a run's lab when the next one begins disturbs it: a comparison waits for its
+// end, and flags the next result if it does not come.
+func TestLeftovers(t *testing.T) {
+	needsLabs(t)
+	s, _ := Find(Short)
+	a := profile(t, "A")
+	for name, hold := range map[string]bool{"none": false, "a socket holds the lab": true} {
+		t.Run(name, func(t *testing.T) {
+			c := Comparison{
+				Scenario: s, Overrides: overrides(t, s, "--count 50"), Rounds: 1, Progress: func(int, *Arm) {},
+				Arms: []Arm{{Name: "A", Client: a, Server: a}, {Name: "B", Client: a, Server: a}},
+				Prepare: func(p *Plan) {
+					if !hold {
+						return
+					}
+					err := p.Lab.Client.Do(func() error {
+						l, err := net.Listen("tcp4", "127.0.0.1:0")
+						if err == nil {
+							t.Cleanup(func() { l.Close() })
+						}
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				},
+			}
+			if hold {
+				c.purge = 50 * time.Millisecond
+			}
+			sides, err := c.Run(t.Context(), Observer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			flagged := 0
+			for _, side := range sides {
+				if side.Results[0].Flagged(compare.Leftovers) {
+					flagged++
+				}
+			}
+			if want := map[bool]int{false: 0, true: 1}[hold]; flagged != want {
+				t.Errorf("%d of 2 results are flagged, want %d", flagged, want)
+			}
+		})
+	}
+}
+
+// A profile of which the kernel takes nothing is nothing to compare. Lines that it does not take
+// are an error only if that is asked for.
+func TestProfilesThatAreNotTaken(t *testing.T) {
+	needsLabs(t)
+	s, _ := Find(Short)
+	plain := profile(t, "plain")
+	for _, tt := range []struct {
+		settings        []string
+		strict, ablated bool
+		want            string
+	}{
+		{settings: []string{"net.ipv4.no_such=1"}, want: "nothing of it could be applied, so there is nothing to compare:\n  net.ipv4.no_such = 1: this kernel has no such setting"},
+		{settings: []string{"net.ipv4.no_such=1"}, ablated: true},
+		{settings: []string{"net.ipv4.no_such=1", "net.ipv4.tcp_fin_timeout=7"}},
+		{settings: []string{"net.ipv4.no_such=1", "net.ipv4.tcp_fin_timeout=7"}, strict: true, want: "net.ipv4.no_such = 1 is unknown: this kernel has no such setting"},
+		{settings: []string{"kernel.threads-max=1"}, want: "it is the machine's, and no namespace has its own; it is "},
+		{settings: []string{"net.ipv4.tcp_fin_timeout=7"}, strict: true},
+	} {
+		odd := profile(t, "odd", tt.settings...)
+		c := Comparison{
+			Scenario: s, Overrides: overrides(t, s, "--count 20"), Rounds: 1, Strict: tt.strict, Prepare: func(*Plan) {},
+			Arms: []Arm{{Name: "A", Client: plain, Server: plain}, {Name: "B", Client: odd, Server: odd, Ablated: tt.ablated}},
+		}
+		sides, err := c.Run(t.Context(), Observer{})
+		switch {
+		case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%+v: %v", tt, err)
+		case err == nil:
+			// What the kernel took is compared, whoever's profile names it.
+			told := fmt.Sprint(compare.Of(sides).Differences)
+			if strings.Contains(told, "not all sides tell") || strings.Contains(told, "tcp_fin_timeout") != (len(tt.settings) > 1 || tt.strict) {
+				t.Errorf("%+v: %s", tt, told)
+			}
+		}
+	}
 }

@@ -29,6 +29,8 @@ type Plan struct {
 	// Lab is where the run takes place, and nil is here. In a lab the run's own server has the
 	// address of the lab's server in place of a loopback address.
 	Lab *Venue
+	// Freeze stops a side for a time while the load runs; nil is never.
+	Freeze *Freeze
 	// Observe tells to watch the kernel meanwhile.
 	Observe bool
 	// Trace tells to ask the kernel's tracepoints, too.

@@ -3,45 +3,20 @@ package scenarios
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"tcpbench/internal/alone"
+	"tcpbench/internal/witness"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
 )
 
-// segments are the FINs and RSTs that the kernel of this namespace has sent, counted by
-// its packet filter, for no counter of its own counts FINs.
-type segments struct{ fin, rst uint64 }
-
-func countSegments(t *testing.T) {
-	t.Helper()
-	alone.Tool(t, "nft", `table inet count {
-		counter fin {}
-		counter rst {}
-		chain out {
-			type filter hook output priority 0
-			tcp flags & fin == fin counter name fin
-			tcp flags & rst == rst counter name rst
-		}
-	}`)
-}
-
-func readSegments(t *testing.T) segments {
-	t.Helper()
-	read := func(name string) uint64 {
-		text := alone.Tool(t, "nft", "list counter inet count "+name)
-		m := regexp.MustCompile(`packets (\d+)`).FindStringSubmatch(text)
-		if m == nil {
-			t.Fatalf("nft prints %s", text)
-		}
-		n, _ := strconv.ParseUint(m[1], 10, 64)
-		return n
-	}
-	return segments{read("fin"), read("rst")}
-}
+// segments are what this namespace has sent: FINs, RSTs, and how many of all its segments
+// were sent again.
+type segments struct{ fin, rst, again uint64 }
 
 // Each close sends the segments that it says, and no others: two FINs where both sides
 // close in order, one RST where one aborts.
@@ -49,7 +24,10 @@ func TestClosesSendTheirSegments(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	countSegments(t)
+	fins, rsts := alone.Segments(t, alone.FIN), alone.Segments(t, alone.RST)
+	read := func() segments {
+		return segments{fins(), rsts(), uint64(witness.Counters(t)["/proc"]["TcpRetransSegs"])}
+	}
 	const n = 50
 	for _, tt := range []struct {
 		args string
@@ -70,24 +48,25 @@ func TestClosesSendTheirSegments(t *testing.T) {
 		{"--close never", segments{fin: 2 * n}},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			before := readSegments(t)
+			before := read()
 			r := staged(t, Short, fmt.Sprintf("--count %d --connections 5 --warmup 0s %s", n, tt.args))
 			if r.Succeeded != n {
 				t.Errorf("%d of %d succeeded: %v", r.Succeeded, n, r.Failed)
 			}
 			// What is under way to a server's last sockets is sent soon.
 			var got segments
-			for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
-				now := readSegments(t)
-				got = segments{now.fin - before.fin, now.rst - before.rst}
+			for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Millisecond) {
+				now := read()
+				got = segments{now.fin - before.fin, now.rst - before.rst, now.again - before.again}
 				if got.fin >= tt.want.fin && got.rst >= tt.want.rst {
 					break
 				}
 			}
 			// On two processors an ACK may cross the end of a connection, and be answered by
-			// RST: one in forty at the most, as far as anybody has seen.
-			if extra := got.rst - tt.want.rst; got.fin != tt.want.fin || got.rst < tt.want.rst || extra > n/25 {
-				t.Errorf("%d FIN and %d RST of %d connections, want %d and %d", got.fin, got.rst, n, tt.want.fin, tt.want.rst)
+			// RST: one in forty at the most, as far as anybody has seen. On a busy machine an ACK
+			// may be so late that a FIN is sent again.
+			if got.fin < tt.want.fin || got.fin > tt.want.fin+got.again || got.rst < tt.want.rst || got.rst > tt.want.rst+n/25 {
+				t.Errorf("%d FIN, %d RST and %d segments sent again of %d connections, want %d and %d", got.fin, got.rst, got.again, n, tt.want.fin, tt.want.rst)
 			}
 		})
 	}
@@ -98,6 +77,10 @@ func TestClientsNoticeALostAddress(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
+	// Nothing tells the client: without an address of this host the server's kernel sends no
+	// segment, and the client's go to a neighbour that does not take them.
+	alone.Veth(t, netlink.NewLinkAttrs(), "198.18.0.2/24")
+	alone.Silence(t, "198.18.0.1")
 	for _, tt := range []struct {
 		args string
 		name string
@@ -108,14 +91,9 @@ func TestClientsNoticeALostAddress(t *testing.T) {
 		{"--heartbeat-design listen --user-timeout 300ms", "exchange.kernel_timeout"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			alone.Tool(t, "ip", "address", "add", "198.18.0.1/32", "dev", "lo")
+			lose := alone.Address(t, "lo", "198.18.0.1/32")
 			s := startServer(t, "198.18.0.1:0")
-			r := holdAgainst(t, s.addr, "--hold 1500ms --missed 3 --sources 127.0.0.1 "+tt.args, func() {
-				// Nothing tells the client: no unreachable, no reset.
-				alone.Tool(t, "nft", "table inet lost { chain in { type filter hook input priority 0; ip daddr 198.18.0.1 drop; ip saddr 198.18.0.1 drop; }; }")
-				alone.Tool(t, "ip", "address", "delete", "198.18.0.1/32", "dev", "lo")
-			})
-			alone.Tool(t, "nft", "delete table inet lost")
+			r := holdAgainst(t, s.addr, "--hold 1m --missed 3 --sources 198.18.0.2 "+tt.args, lose)
 			if r.Failed[tt.name] != population || r.Population.Held != 0 {
 				t.Errorf("%v, %d still held; want %d lost as %s", r.Failed, r.Population.Held, population, tt.name)
 			}

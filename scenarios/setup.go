@@ -20,19 +20,6 @@ type Moment struct {
 	ToServer, ToClient *lab.Impairment
 }
 
-func (s *Setup) filters() bool {
-	all := []*lab.Impairment{&s.Link.ToServer, &s.Link.ToClient}
-	for _, m := range s.Timeline {
-		all = append(all, m.ToServer, m.ToClient)
-	}
-	for _, i := range all {
-		if i != nil && i.Filters() {
-			return true
-		}
-	}
-	return false
-}
-
 // on is the setup with what another says on top.
 func (s Setup) on(other Setup) Setup {
 	link := s.Link

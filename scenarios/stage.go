@@ -48,19 +48,21 @@ type stage struct {
 	untraced error
 	// unobserved is why nothing was seen, where somebody was to watch.
 	unobserved error
-	// room is for how many connections foreign tcpbench servers have descriptors; zero is not known.
-	room int
 	// serverLost is how a server ended, if one did before its time.
 	serverLost error
-	// unfollow ends the changes of the lab's link.
-	unfollow func() error
+	// unfollow ends the changes of the lab's link, and linkFailed has the error of one that
+	// failed.
+	unfollow   func() error
+	linkFailed <-chan error
 }
 
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
 // measured so far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
 	s := &stage{plan: &plan, obs: obs, phases: map[loadgen.Phase]int{}}
-	plan.settleIn()
+	if err := plan.settleIn(); err != nil {
+		return nil, err
+	}
 	host, err := plan.describeHost()
 	if err != nil {
 		return nil, err
@@ -91,7 +93,6 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.unfollow(); err != nil {
 		return nil, err
 	}
-	s.unfollow = func() error { return nil }
 	served := s.settle(&report)
 	s.endObserving()
 	after, err := plan.readCounters()
@@ -128,7 +129,6 @@ func (s *stage) greet(ctx context.Context) error {
 	}
 	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
 	response := s.plan.Client.Lifecycle.Response.Bytes
-	rooms := make([]int, 0, len(s.plan.Client.Targets))
 	for _, target := range s.plan.Client.Targets {
 		limits, err := loadgen.Hello(ctx, target, s.plan.Client.Timeout)
 		switch {
@@ -139,15 +139,10 @@ func (s *stage) greet(ctx context.Context) error {
 			continue
 		case int64(request) > int64(limits.RequestSize):
 			return fmt.Errorf("%s accepts requests of up to %d bytes, this one has %d: make --request-size smaller", target, limits.RequestSize, request)
-		case s.plan.tooManyFor(limits.Connections):
-			return fmt.Errorf("%s has descriptors for %d connections at a time, and this run opens %d at each target: make --connections smaller, or raise the server's limit (ulimit -n before tcpbench serve)",
-				target, limits.Connections, s.plan.population()/len(s.plan.Client.Targets))
 		case response > int64(limits.ResponseSize):
 			return fmt.Errorf("%s sends responses of up to %d bytes, not %d: make --response-size smaller", target, limits.ResponseSize, response)
 		}
-		rooms = append(rooms, limits.Connections)
 	}
-	s.room = roomOf(rooms, len(s.plan.Client.Targets))
 	return nil
 }
 
@@ -172,7 +167,12 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	var total metrics.ClientReport
 	intervals := metrics.NewLineup[metrics.Interval](len(s.clients))
 	for done := 0; done < len(s.clients); {
-		m := <-said
+		var m saying
+		select {
+		case m = <-said:
+		case err := <-s.linkFailed: // what is measured from now on is another link
+			return total, err
+		}
 		if m.err != nil {
 			return total, m.err
 		}
@@ -223,15 +223,20 @@ func (s *stage) enter(p loadgen.Phase) error {
 			o.begin()
 		}
 		if s.plan.Client.Process != loadgen.Hold {
-			s.unfollow = s.plan.Lab.follow()
+			s.linkFailed, s.unfollow = s.follow()
 		}
 	case p == loadgen.Draining && last:
+		if s.plan.Freeze != nil {
+			if err := s.unfollow(); err != nil { // a server that is stopped tells nothing
+				return err
+			}
+		}
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
 		if err := s.tell(child.Begin); err != nil {
 			return err
 		}
-		s.unfollow = s.plan.Lab.follow()
+		s.linkFailed, s.unfollow = s.follow()
 	}
 	if s.obs.Phase != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
 		s.obs.Phase(p)

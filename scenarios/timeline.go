@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"tcpbench/metrics"
@@ -20,14 +21,14 @@ func (m *Moment) report() metrics.LabMoment {
 	return r
 }
 
-// follow changes the link as its timeline says, from now on. The function that it returns
-// ends that, and tells whether all went well.
-func (v *Venue) follow() (end func() error) {
+// follow changes the link as its timeline says, from now on. A change that fails is sent to
+// failed at once. end ends the changes and returns that error; it may be called again.
+func (v *Venue) follow() (failed <-chan error, end func() error) {
 	if v == nil || len(v.Timeline) == 0 {
-		return func() error { return nil }
+		return nil, func() error { return nil }
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
+	done, news := make(chan error, 1), make(chan error, 1)
 	go func() {
 		began := time.Now()
 		for _, m := range v.Timeline {
@@ -40,14 +41,16 @@ func (v *Venue) follow() (end func() error) {
 				return
 			}
 			if err := v.Impair(m.ToServer, m.ToClient); err != nil {
-				done <- fmt.Errorf("change the link after %v: %w", m.At, err)
+				err = fmt.Errorf("change the link after %v: %w", m.At, err)
+				done <- err
+				news <- err
 				return
 			}
 		}
 		done <- nil
 	}()
-	return func() error {
+	return news, sync.OnceValue(func() error {
 		stop()
 		return <-done
-	}
+	})
 }

@@ -15,6 +15,8 @@ type Venue struct {
 	*lab.Lab
 	// Report says what became of each setting.
 	Report metrics.Lab
+	// unwritable are settings that cannot be changed only because of how /proc/sys is mounted.
+	unwritable []lab.Report
 
 	// Timeline is what becomes of the link while a load runs.
 	Timeline []Moment
@@ -121,12 +123,51 @@ func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 		h.report.Profile = h.profile.Name
 		h.report.Settings = []metrics.LabSetting{}
 		for _, r := range reports {
+			if r.Unwritable() {
+				v.unwritable = append(v.unwritable, r)
+			}
 			h.report.Settings = append(h.report.Settings, metrics.LabSetting{
 				Key: r.Key, Value: r.Value, Outcome: string(r.Outcome), Now: r.Now, Why: r.Why,
 			})
 		}
 	}
 	return v, nil
+}
+
+// Look adds to the report the values that both hosts have of the keys which their profiles
+// leave as they are.
+func (v *Venue) Look(keys []string) error {
+	for _, h := range []struct {
+		host   *lab.Host
+		report *metrics.LabHost
+	}{{v.Client, &v.Report.Client}, {v.Server, &v.Report.Server}} {
+		rest := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+			return slices.ContainsFunc(h.report.Settings, func(s metrics.LabSetting) bool { return s.Key == key })
+		})
+		var err error
+		if h.report.Values, err = h.host.Read(rest); err != nil {
+			return fmt.Errorf("read the settings of the lab's %s: %w", h.host.Name, err)
+		}
+	}
+	return nil
+}
+
+// Void is an error if a profile has settings and a host took none of them.
+func (v *Venue) Void() error {
+	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
+		reasons := ""
+		for _, s := range h.Settings {
+			if s.Effective() || s.Outcome == metrics.Changed {
+				reasons = ""
+				break
+			}
+			reasons += fmt.Sprintf("\n  %s = %s: %s", s.Key, s.Value, s.Reason())
+		}
+		if reasons != "" {
+			return fmt.Errorf("profile %s: nothing of it could be applied, so there is nothing to compare:%s", h.Profile, reasons)
+		}
+	}
+	return nil
 }
 
 // report is the lab as the result tells of it.
@@ -139,20 +180,30 @@ func (v *Venue) report() (*metrics.Lab, error) {
 	for _, m := range v.Timeline {
 		r.Timeline = append(r.Timeline, m.report())
 	}
-	for _, d := range []struct {
-		how *lab.Impairment
-		was *lab.Carried
-		to  **metrics.LabLink
-	}{{&v.Link.ToServer, &toServer, &r.ToServer}, {&v.Link.ToClient, &toClient, &r.ToClient}} {
-		if d.how.String() == "" && d.was.Lost == 0 {
-			continue
-		}
-		*d.to = &metrics.LabLink{Impairment: d.how.String(), Lost: d.was.Lost, Overflows: d.was.Overflows, Netem: d.was.Netem}
-		if d.was.Late != nil {
-			(*d.to).LateP99 = d.was.Late.P99
+	r.ToServer, r.ToClient = linkReport(&v.Link.ToServer, &toServer), linkReport(&v.Link.ToClient, &toClient)
+	return &r, nil
+}
+
+// linkReport is a direction of the link as the result tells of it; nil if it was perfect and
+// has lost nothing.
+func linkReport(how *lab.Impairment, was *lab.Carried) *metrics.LabLink {
+	if how.String() == "" && len(was.Verbs) == 0 && was.RingOverflows+was.QueueOverflows+was.Refused == 0 {
+		return nil
+	}
+	r := &metrics.LabLink{
+		Impairment: how.String(), Came: was.Came, Sent: was.Sent, Lost: was.Lost, Refused: was.Refused,
+		Overflows: was.RingOverflows + was.QueueOverflows, RingOverflows: was.RingOverflows,
+	}
+	if len(was.Verbs) > 0 {
+		r.Verbs = map[string]metrics.LabVerb{}
+		for name, v := range was.Verbs {
+			r.Verbs[name] = metrics.LabVerb{Asked: v.Asked, Done: v.Done}
 		}
 	}
-	return &r, nil
+	if was.Late != nil {
+		r.LateP99 = was.Late.P99
+	}
+	return r
 }
 
 // tooLate tells whether packets were so far behind their time that the delay was another.
@@ -170,13 +221,10 @@ func (v *Venue) Strict() error {
 		report  *metrics.LabHost
 	}{{"client", v.client, &v.Report.Client}, {"server", v.server, &v.Report.Server}} {
 		for i, s := range h.report.Settings {
-			if s.Outcome == metrics.Applied || h.profile.Settings[i].Optional {
+			if s.Effective() || h.profile.Settings[i].Optional {
 				continue
 			}
-			err := fmt.Errorf("%s: %s = %s is %s", h.side, s.Key, s.Value, s.Outcome)
-			if s.Why != "" {
-				err = fmt.Errorf("%w: %s", err, s.Why)
-			}
+			err := fmt.Errorf("%s: %s = %s is %s: %s", h.side, s.Key, s.Value, s.Outcome, s.Reason())
 			errs = append(errs, err)
 		}
 	}

@@ -163,6 +163,7 @@ func (w *Workload) registerOptions(f *pflag.FlagSet) {
 	f.DurationVar(&o.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
 	f.DurationVar(&o.KeepInterval, "keepalive-interval", 0, "time between two probes, of either side")
 	f.IntVar(&o.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT, of either side")
+	f.DurationVar(&o.FinTimeout, "fin-timeout", 0, "TCP_LINGER2: how long a closed connection waits in FIN_WAIT_2 for the server's FIN, in whole seconds (default net.ipv4.tcp_fin_timeout)")
 	f.DurationVar(&o.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
 }
 

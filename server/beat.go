@@ -50,9 +50,9 @@ func (c *conn) onBeat(b []byte, d *due) []byte {
 // silence is the time after which a silent client of a listening server is dead.
 func (c *conn) silence() int64 { return int64(c.script.Exchanges) * int64(c.script.Beat) }
 
-// onBeats: the client has given signs of life, n of them whole. An error is of the first
-// ping, which goes out at once.
-func (e *engine) onBeats(c *conn, n uint64) error {
+// onBeats: the client has given signs of life, n of them whole. The first ping goes out at
+// once, and ends the connection if it cannot.
+func (e *engine) onBeats(c *conn, n uint64) {
 	now := e.clock()
 	first := c.heard == 0
 	c.heard = now
@@ -68,7 +68,7 @@ func (e *engine) onBeats(c *conn, n uint64) error {
 		place := int64(uint64(c.id) * 0x9E3779B97F4A7C15 >> 44)
 		c.ahead = now + place*(int64(c.script.Beat)>>20)
 		e.setBeat(c, max(c.ahead, now+1))
-		return e.ping(c, now)
+		e.ping(c, now)
 	default:
 		e.counters.answered.Add(n)
 		for range n {
@@ -77,11 +77,14 @@ func (e *engine) onBeats(c *conn, n uint64) error {
 			c.asked = c.ahead - int64(c.unanswered)*int64(c.script.Beat)
 		}
 	}
-	return nil
 }
 
-// setBeat has beatDue called at a time.
+// setBeat has beatDue called at a time, or at the end of the connection's life if that is
+// sooner.
 func (e *engine) setBeat(c *conn, at int64) {
+	if c.until != 0 {
+		at = min(at, c.until)
+	}
 	if e.wheel == nil {
 		e.wheel = epoll.NewWheel(e.slab.size(), e.clock())
 	}
@@ -117,8 +120,13 @@ func (e *engine) turnWheel() {
 	e.pulse.set(e.wheel.Next())
 }
 
-// beatDue: a client may have been silent for too long, or a ping is due.
+// beatDue: a client may have been silent for too long, a ping is due, or its life is over.
 func (e *engine) beatDue(c *conn, now int64) {
+	if c.until != 0 && now >= c.until {
+		c.finish(LifeExceeded)
+		e.drop(c)
+		return
+	}
 	dead := now-c.heard >= c.silence()
 	if c.state == pinging {
 		if c.unanswered > 0 {
@@ -141,15 +149,18 @@ func (e *engine) beatDue(c *conn, now int64) {
 		every := int64(c.script.Beat)
 		c.ahead += (max(now-c.ahead, 0)/every + 1) * every
 		e.setBeat(c, c.ahead)
-		if err := e.ping(c, now); err != nil {
-			c.lose(lostBy(err))
+		if !e.ping(c, now) {
 			e.drop(c)
 		}
 	}
 }
 
-// ping asks the client for a sign of life.
-func (e *engine) ping(c *conn, now int64) error {
+// ping asks the client for a sign of life. It is false, and the connection ended, if it
+// cannot.
+func (e *engine) ping(c *conn, now int64) bool {
+	if e.order(c, due{exchanges: 1}).exchanges == 0 {
+		return false
+	}
 	if c.unanswered == 0 {
 		c.asked = now
 	}
@@ -159,7 +170,10 @@ func (e *engine) ping(c *conn, now int64) error {
 	n, err := sendZeros(c.socket.Fd(), c.owed)
 	c.owed -= n
 	e.counters.written.Add(n)
-	return err
+	if err != nil {
+		c.lose(lostBy(err))
+	}
+	return err == nil
 }
 
 // drop closes a connection from outside of its own events.
@@ -170,10 +184,13 @@ func (e *engine) drop(c *conn) {
 
 // endBeats: the connection has ended; when that was a surprise, it was noticed now.
 func (e *engine) endBeats(c *conn) {
-	if c.heard == 0 {
+	if c.heard == 0 && c.until == 0 {
 		return
 	}
 	e.wheel.Cancel(c.id)
+	if c.heard == 0 {
+		return
+	}
 	switch c.end {
 	case Silent, PeerReset, PeerVanished, PeerClosedEarly:
 		e.times.record(&e.times.detect, e.clock()-c.heard)

@@ -25,7 +25,8 @@ type engine struct {
 	counters counters
 	limits   limits
 	greeting []byte // the answer to a hello
-	ceiling  int    // descriptors from here on are left to the rest of the process
+	ceiling  int    // connections with a descriptor from here on are refused
+	bounded  bool   // Config.Bounds has any
 
 	// Owned by the loop.
 	waits waits
@@ -41,6 +42,8 @@ type engine struct {
 	ticks    atomic.Int64
 	sweeping atomic.Bool
 	loop     atomic.Pointer[gnet.EventLoop] // known from the first connection on
+	deaf     atomic.Bool                    // accept() failed for good
+	playing  atomic.Int64                   // connections that have moved to their own goroutines
 
 	log     quiet
 	gnet    gnet.Engine // valid once up is closed
@@ -50,31 +53,37 @@ type engine struct {
 	up      chan struct{} // closed when the loop runs, or never will
 }
 
-// limits are the largest payloads that a script may ask for.
-type limits struct{ request, response uint32 }
+// limits are the largest payloads that a script may ask for, and of how many bytes of
+// responses in all; 0 = any.
+type limits struct {
+	request, response uint32
+	bytes             uint64
+}
 
 func newEngine(s *Server, index int) *engine {
 	cfg := &s.cfg
 	e := &engine{
 		server:  s,
 		index:   index,
-		limits:  limits{cfg.MaxRequest, cfg.MaxResponse},
+		limits:  limits{cfg.MaxRequest, cfg.MaxResponse, cfg.Bounds.Bytes},
 		ceiling: s.ceiling,
+		bounded: cfg.Bounds != Bounds{},
 		timeout: max(cfg.HeaderTimeout, 0),
 		pulse:   newPulse(),
 		up:      make(chan struct{}),
 	}
+	e.log.accept = e.acceptFailed
 	e.greeting = wire.Script{
 		Kind:         wire.HelloReply,
 		RequestSize:  cfg.MaxRequest,
 		ResponseSize: cfg.MaxResponse,
-		Exchanges:    wire.Room(s.room),
+		Exchanges:    wire.Version,
 	}.Append(nil)
 	return e
 }
 
-// serve runs the loop until the server stops it. Any other end is an error, also
-// where gnet says nil, as it does when accept() has failed.
+// serve runs the loop until the server stops it. Any other end is an error, even if
+// gnet says nil.
 func (e *engine) serve() error {
 	defer e.upOnce.Do(func() { close(e.up) })
 	urls := make([]string, len(e.server.addrs))
@@ -134,11 +143,19 @@ func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 		loop := c.EventLoop()
 		e.loop.Store(&loop)
 	}
+	if e.bounded {
+		e.enter(cn)
+	}
+	if e.scarce(c.Fd()) {
+		cn.refused = Descriptors
+	}
 	switch {
-	case e.scarce(c.Fd()):
-		cn.finish(Descriptors)
-		resetOnClose(c.Fd())
+	case e.server.draining.Load():
+		cn.finish(Shutdown)
 		return nil, gnet.Close
+	case cn.refused != Completed && !e.mayWait(cn):
+		cn.finish(cn.refused)
+		return nil, e.close(cn)
 	case e.server.cfg.Echo:
 		cn.state = echo
 	case e.timeout > 0:
@@ -151,8 +168,8 @@ func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 const acceptSample = 64
 
 // scarce reports whether the limit of descriptors is near: the kernel hands out
-// the lowest free one, so all below fd are in use, whoever uses them. gnet ends
-// the whole loop when accept() fails with EMFILE, so it must never come to that.
+// the lowest free one, so all below fd are in use, whoever uses them. Whom accept()
+// cannot take would wait without a word.
 func (e *engine) scarce(fd int) bool { return fd >= e.ceiling }
 
 // OnTraffic plays the script on what the loop has read.
@@ -164,15 +181,14 @@ func (e *engine) OnTraffic(c gnet.Conn) gnet.Action {
 		return e.reflect(cn, b)
 	}
 	d := cn.handle(b, &e.limits)
+	d = e.order(cn, d)
 	if d.hello || d.exchanges > 0 {
 		if action := e.answer(cn, d); action != gnet.None {
 			return action
 		}
 	}
 	if d.beats > 0 && cn.state != closed {
-		if err := e.onBeats(cn, d.beats); err != nil {
-			return e.lost(cn, err)
-		}
+		e.onBeats(cn, d.beats)
 	}
 	switch {
 	case cn.state == closed:
@@ -257,20 +273,32 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 		if err == io.EOF { // as it is, not from read()
 			err = pending(c.Fd())
 		}
-		if d := cn.leaveBy(err); d.exchanges > 0 && e.answer(cn, d) == gnet.None {
+		if d := e.order(cn, cn.leaveBy(err)); d.exchanges > 0 && e.answer(cn, d) == gnet.None {
 			e.close(cn)
 		}
 	}
 	if !cn.moved { // nor by its answer to a half-close
-		if cn.end == Forgotten {
-			e.forget(cn, c.Fd())
-		}
-		e.counters.closed[cn.end].Add(1)
+		e.end(cn, c.Fd())
 	}
 	e.endBeats(cn)
 	e.waits.end(cn)
 	e.slab.give(cn)
+	e.server.noteEnd()
 	return gnet.None
+}
+
+// end is what a connection leaves behind: words, its count, and the descriptor that is
+// about to be closed, if its script says so.
+func (e *engine) end(cn *conn, fd int) {
+	kept := cn.end == Forgotten && e.forget(cn, fd)
+	if cn.tells() {
+		e.tell(cn, fd)
+	}
+	if !kept {
+		e.depart(cn)
+	}
+	// Counted before it closes: who sees the close finds it counted.
+	e.counters.closed[cn.end].Add(1)
 }
 
 // leaveBy ends the connection by what read() said. No error and no end so far
@@ -307,8 +335,8 @@ func (e *engine) stall(cn *conn, d due, rest []byte) gnet.Action {
 			_ = unix.Close(fd) // the socket stays open: it has another descriptor
 		}
 		cn.lose(Descriptors)
-		resetOnClose(cn.socket.Fd())
-		return gnet.Close
+		cn.script.Refusals = false // words would end a half response
+		return e.close(cn)
 	}
 	s := &stalled{engine: e, conn: *cn, due: d, rest: rest, file: os.NewFile(uintptr(fd), ""), fd: fd}
 	s.conn.link = link{}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -11,39 +12,47 @@ import (
 // process ends (RFC 9293, section 3.3.2). Real servers come to it by a bug.
 type forgotten struct {
 	mu  sync.Mutex
-	fds []int
+	all []relic
 }
 
-// keep holds the socket open by another descriptor, for gnet closes its own on a FIN.
-func (f *forgotten) keep(fd int, scarce func(fd int) bool) bool {
+// relic is one such socket.
+type relic struct {
+	fd     int
+	until  int64 // as conn.until
+	source *source
+}
+
+// forget leaves a socket unclosed by another descriptor, for gnet closes its own on a FIN.
+// If descriptors are scarce it counts that, and is false.
+func (e *engine) forget(c *conn, fd int) bool {
 	again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
+	if err != nil || e.scarce(again) {
+		if err == nil {
+			_ = unix.Close(again) // the socket has another descriptor
+		}
+		c.end = Descriptors
+		resetOnClose(fd)
 		return false
 	}
-	if scarce(again) {
-		_ = unix.Close(again) // the socket has another descriptor
-		return false
-	}
+	f := &e.server.forgotten
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fds = append(f.fds, again)
+	f.all = append(f.all, relic{again, c.until, c.source})
 	return true
 }
 
-// release closes them all.
-func (f *forgotten) release() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, fd := range f.fds {
-		_ = unix.Close(fd) // there is nobody left to tell
-	}
-	f.fds = nil
-}
-
-// forget leaves a socket unclosed, or, where descriptors are scarce, counts that.
-func (e *engine) forget(c *conn, fd int) {
-	if !e.server.forgotten.keep(fd, e.scarce) {
-		c.end = Descriptors
-		resetOnClose(fd)
-	}
+// release closes those whose life is over, or all if the server ends.
+func (s *Server) release(now int64, all bool) {
+	s.forgotten.mu.Lock()
+	defer s.forgotten.mu.Unlock()
+	s.forgotten.all = slices.DeleteFunc(s.forgotten.all, func(r relic) bool {
+		if !all && (r.until == 0 || now < r.until) {
+			return false
+		}
+		_ = unix.Close(r.fd) // there is nobody left to tell
+		if r.source != nil {
+			s.sources.leave(r.source, false)
+		}
+		return true
+	})
 }

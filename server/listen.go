@@ -7,44 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 )
-
-// claim holds every address for this server until its loops listen: with
-// SO_REUSEPORT another server of the same user could listen beside us and take a
-// share of the connections in silence, and port 0 would be another port for each
-// loop. A socket without SO_REUSEPORT finds out, and may stay bound while the
-// loops, which have SO_REUSEADDR too, bind and listen.
-type claim []int
-
-func claimAll(addrs []netip.AddrPort) (claim, []netip.AddrPort, error) {
-	var held claim
-	var bound []netip.AddrPort
-	for _, addr := range addrs {
-		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-		fd, actual, err := bind(addr)
-		if err != nil {
-			held.release()
-			return nil, nil, listenError(addr.String(), err)
-		}
-		held = append(held, fd)
-		if slices.Contains(bound, actual) {
-			held.release()
-			return nil, nil, fmt.Errorf("listen on %s: the address is given twice", actual)
-		}
-		bound = append(bound, actual)
-	}
-	return held, bound, nil
-}
-
-func (c claim) release() {
-	for _, fd := range c {
-		_ = unix.Close(fd) // nothing was written: close() has nothing to report
-	}
-}
 
 func bind(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
 	family, sa, err := sockaddr(addr)

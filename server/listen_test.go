@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -147,6 +148,80 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
+// Servers that start at the same moment must not share a port either.
+func TestOneOfSeveralServersGetsAPort(t *testing.T) {
+	const several, rounds = 4, 20
+	for range rounds {
+		addrs := freePort(t)
+		var group sync.WaitGroup
+		var servers [several]*Server
+		var errs [several]error
+		begin := make(chan struct{})
+		for i := range several {
+			group.Go(func() {
+				<-begin
+				servers[i], errs[i] = Start(Config{Addrs: addrs, Loops: 2})
+			})
+		}
+		close(begin)
+		group.Wait()
+		started := 0
+		for i, s := range servers {
+			switch {
+			case s != nil:
+				started++
+				stop(t, s)
+			case !errors.Is(errs[i], unix.EADDRINUSE):
+				t.Errorf("error %v", errs[i])
+			}
+		}
+		if started != 1 {
+			t.Fatalf("%d of %d servers have started on %v", started, several, addrs)
+		}
+	}
+}
+
+// freePort is an address that nobody listens on.
+func freePort(t *testing.T) []netip.AddrPort {
+	t.Helper()
+	held, err := claimAll(loopback(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.release()
+	return held.addrs
+}
+
+// Servers that start with a port of the kernel's choice each get one of their own.
+func TestSeveralServersOnFreePorts(t *testing.T) {
+	const several = 16
+	var group sync.WaitGroup
+	var servers [several]*Server
+	for i := range several {
+		group.Go(func() {
+			s, err := Start(Config{Addrs: loopback(2), Loops: 1})
+			if err != nil {
+				t.Error(err)
+			}
+			servers[i] = s
+		})
+	}
+	group.Wait()
+	seen := map[netip.AddrPort]bool{}
+	for _, s := range servers {
+		if s == nil {
+			continue
+		}
+		for _, a := range s.Addrs() {
+			if seen[a] {
+				t.Errorf("%s twice", a)
+			}
+			seen[a] = true
+		}
+		stop(t, s)
+	}
+}
+
 // A server that closes first leaves TIME_WAIT behind; the next must start all the same.
 func TestPortCanBeTakenAgain(t *testing.T) {
 	s := start(t, Config{})
@@ -158,7 +233,12 @@ func TestPortCanBeTakenAgain(t *testing.T) {
 
 func TestConfigurationsThatCannotWork(t *testing.T) {
 	addr := netip.MustParseAddrPort("127.0.0.1:0")
-	twice := netip.MustParseAddrPort("127.0.0.1:1")
+	free, err := net.Listen("tcp", "127.0.0.1:0") // a port that needs no privilege, and that is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := free.Addr().(*net.TCPAddr).AddrPort()
+	free.Close()
 	for _, tt := range []struct {
 		name string
 		cfg  Config

@@ -103,12 +103,8 @@ func stop(t testing.TB, s *Server) {
 
 func balanced(t testing.TB, s Stats) {
 	t.Helper()
-	sum := s.Open
-	for _, n := range s.Closed {
-		sum += n
-	}
-	if sum != s.Accepted || s.Open > s.Accepted {
-		t.Errorf("accepted %d, but %d open and %v closed", s.Accepted, s.Open, s.Closed)
+	if err := s.Balance(); err != nil {
+		t.Errorf("%v: %v", err, nonzero(s.Closed))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
 )
@@ -64,7 +65,7 @@ func TestDeferAccept(t *testing.T) {
 func TestFastOpenNeedsTheHost(t *testing.T) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/tcp_fastopen")
 	if err != nil {
-		t.Skip("NOT TESTED, for want of TCP Fast Open in this kernel")
+		alone.Needed(t, "a kernel with TCP Fast Open")
 	}
 	s, err := Start(Config{Addrs: loopback(1), Options: Options{FastOpen: true}})
 	if err == nil {
@@ -105,15 +106,15 @@ func TestOptionsOutOfRange(t *testing.T) {
 
 // A connection waits in the accept queue, and the kernel knows for how long.
 func TestAcceptDelayIsTheWait(t *testing.T) {
-	held, addrs, err := claimAll(loopback(1))
+	held, err := claimAll(loopback(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.release()
-	if err := unix.Listen(held[0], 8); err != nil {
+	if err := unix.Listen(held.fds[0], 8); err != nil {
 		t.Fatal(err)
 	}
-	c, err := net.Dial("tcp", addrs[0].String())
+	c, err := net.Dial("tcp", held.addrs[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestAcceptDelayIsTheWait(t *testing.T) {
 	const wait = 60 * time.Millisecond
 	began := time.Now()
 	time.Sleep(wait)
-	fd, _, err := unix.Accept(held[0])
+	fd, _, err := unix.Accept(held.fds[0])
 	if err != nil {
 		t.Fatal(err)
 	}

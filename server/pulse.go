@@ -71,6 +71,9 @@ func (e *engine) OnTick() (time.Duration, gnet.Action) {
 	if ticked {
 		e.ticks.Add(1)
 		e.nextTick = now + int64(tickOf(e.timeout))
+		if e.index == 0 {
+			e.server.release(now, false)
+		}
 	}
 	// A sweep that waits for its turn need not wait twice. No connection so far,
 	// no loop to call and nothing to sweep. gnet ends this goroutine before it
@@ -119,14 +122,25 @@ func (e *engine) Run(context.Context) error {
 	e.sweeping.Store(false)
 	// The tick in which a wait began was partly over, and does not count.
 	over := e.now() - ticksPerTimeout - 1
-	for c := e.waits.first; c != nil && c.since <= over; c = e.waits.first {
+	for range waitsPerSweep {
+		c := e.waits.first
+		if c == nil || c.since > over {
+			break
+		}
 		e.waits.end(c)
 		c.expire()
 		e.drop(c)
 	}
 	e.turnWheel()
+	if c := e.waits.first; c != nil && c.since <= over {
+		e.pulse.set(e.clock())
+	}
 	return nil
 }
+
+// waitsPerSweep bounds the waits that are ended while traffic waits; the next sweep comes
+// after beatStep.
+const waitsPerSweep = 1024
 
 // OnShutdown comes before the loop is told to end: connections close after it.
 func (e *engine) OnShutdown(gnet.Engine) { e.pulse.end() }

@@ -4,22 +4,30 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+
+	_ "tcpbench/internal/cleanenv" // gnet's own logger must not read the environment
 )
 
 // quiet is gnet's logger. gnet writes to stdout unless it is given another one,
 // and an engine that ends tells why to its logger alone.
 type quiet struct {
-	mu    sync.Mutex
-	cause error
+	mu     sync.Mutex
+	cause  error
+	accept func(error) // is told why accept() failed
 }
 
 func (*quiet) Debugf(string, ...any) {}
 func (*quiet) Infof(string, ...any)  {}
 func (*quiet) Warnf(string, ...any)  {}
 
-func (q *quiet) Errorf(_ string, args ...any) {
+func (q *quiet) Errorf(format string, args ...any) {
 	for _, arg := range args {
-		if err, ok := arg.(error); ok {
+		err, ok := arg.(error)
+		switch {
+		case !ok:
+		case format == acceptFormat:
+			q.accept(err)
+		default:
 			q.keep(err)
 		}
 	}

@@ -39,7 +39,7 @@ var states = [nstates]struct {
 	// Silence ends these two, by a clock of their own: beat.go.
 	listening: {"listening", "for the client's next ping", false, to(closed)},
 	pinging:   {"pinging", "for the answer to a ping, or the time of the next one", false, to(closed)},
-	greeted:   {"greeted", "for the close after a hello was answered", false, to(closed)},
+	greeted:   {"greeted", "for the close after a hello was answered", true, to(closed)},
 	echo:      {"echo", "for anything, which goes back", false, to(closed)},
 	closed:    {"closed", "for nothing", false, 0},
 }
@@ -59,6 +59,9 @@ type conn struct {
 	state  state
 	// end is why the connection ends. It counts when it has really ended.
 	end Reason
+	// refused is why the script will not be played, once the header has told whether the
+	// client understands a refusal. Completed, which is zero, stands for none.
+	refused Reason
 	// renew asks for a new deadline: a timed wait has begun.
 	renew bool
 	// have counts the bytes of the header or of the current request that are here.
@@ -66,6 +69,10 @@ type conn struct {
 	// left counts the exchanges that the script still holds.
 	left uint64
 	head [wire.HeaderSize]byte
+
+	source  *source // nil where sources are not told apart
+	ordered uint64  // bytes of responses so far, where they are bounded
+	until   int64   // the end of its life by the engine's clock; 0 = none
 
 	beat
 	link
@@ -94,10 +101,14 @@ func (c *conn) enter(next state) {
 
 // finish ends the connection. Only the first reason counts.
 func (c *conn) finish(why Reason) {
-	if c.state != closed {
-		c.end = why
-		c.enter(closed)
+	if c.state == closed {
+		return
 	}
+	if c.refused != Completed {
+		why = c.refused // whatever the client did while it waited to be told
+	}
+	c.end = why
+	c.enter(closed)
 }
 
 // lose ends a connection that would not take its response, whatever the script
@@ -145,16 +156,23 @@ func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
 		return nil
 	}
 	c.script, c.have = script, 0
+	if script.Kind == wire.Hello && script.Exchanges > 1 {
+		c.script.Refusals = true
+	}
 	switch {
+	case c.refused != Completed:
+		c.finish(c.refused)
 	case script.Kind == wire.Hello:
 		d.hello = true
 		c.enter(greeted)
-	case script.Kind == wire.HelloReply:
+	case script.Kind == wire.HelloReply, script.Kind == wire.Refused:
 		c.finish(ImpossibleScript) // an answer is no question
 	case script.RequestSize > limits.request:
 		c.finish(RequestTooLarge)
 	case script.ResponseSize > limits.response:
 		c.finish(ResponseTooLarge)
+	case limits.bytes > 0 && script.Kind == wire.Exchange && uint64(script.Exchanges)*uint64(script.ResponseSize) > limits.bytes:
+		c.finish(BytesExceeded)
 	case script.RequestSize == 0 && script.Exchanges > 1:
 		// A further request would have no byte by which to know it.
 		c.finish(ImpossibleScript)
@@ -279,7 +297,7 @@ func (c *conn) expire() {
 
 // resets reports whether the server ends this connection by a RST.
 func (c *conn) resets() bool {
-	return c.end == Descriptors ||
+	return c.end == Descriptors && !c.tells() ||
 		c.end == Completed && c.serverCloses() && c.script.CloseHow == wire.RST
 }
 

@@ -60,6 +60,8 @@ type Config struct {
 	HeaderTimeout time.Duration
 	// MaxRequest and MaxResponse bound the payload of one exchange in bytes; 0 = 16 MiB.
 	MaxRequest, MaxResponse uint32
+	// Bounds are what clients may order; zero = anything.
+	Bounds Bounds
 	// Reserve is the number of file descriptors that connections leave to the rest
 	// of the process; 0 = 32 and two per loop.
 	Reserve int
@@ -75,25 +77,22 @@ const (
 	defaultTimeout = 10 * time.Second
 	defaultMax     = 16 << 20
 	defaultReserve = 32
-	// opened is more than what a process has open before it listens.
-	opened = 16
 )
-
-// Spare is the number of descriptors that a server of so many loops and addresses needs
-// beside those of its connections.
-func Spare(loops, addrs int) int { return opened + addrs + loops*(addrs+2) + defaultReserve + 2*loops }
 
 // Server is a running server.
 type Server struct {
 	cfg     Config
 	addrs   []netip.AddrPort
-	ceiling int
-	room    int // for connections below the ceiling
+	ceiling int // the first descriptor of which a connection is refused
+	room    int // descriptors from there on for connections that wait to be told so
+	sources *sources
 	engines []*engine
 	crowd   crowd
 	started time.Time
 
 	forgotten forgotten
+	draining  atomic.Bool
+	ended     chan struct{} // a connection has ended while draining
 	stopping  atomic.Bool
 	done      chan struct{}
 
@@ -113,13 +112,15 @@ func Start(cfg Config) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	held, addrs, err := claimAll(cfg.Addrs)
+	held, err := claimAll(cfg.Addrs)
 	if err != nil {
 		return nil, err
 	}
 	defer held.release()
-	s := &Server{cfg: cfg, addrs: addrs, started: time.Now(), done: make(chan struct{})}
+	s := &Server{cfg: cfg, addrs: held.addrs, started: time.Now(),
+		ended: make(chan struct{}, 1), done: make(chan struct{})}
 	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
+	s.sources = newSources(&s.cfg.Bounds)
 	if s.ceiling, s.room, err = ceiling(&cfg, held); err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func Start(cfg Config) (*Server, error) {
 	go func() {
 		group.Wait()
 		s.crowd.group.Wait()
-		s.forgotten.release()
+		s.release(0, true)
 		close(s.done)
 	}()
 	for _, e := range s.engines {
@@ -165,7 +166,7 @@ func (c *Config) complete() error {
 	case c.Reserve < 0:
 		return fmt.Errorf("reserve %d: want 1 descriptor or more, or 0 for the default", c.Reserve)
 	}
-	if err := c.Options.Check(); err != nil {
+	if err := errors.Join(c.Options.Check(), c.Bounds.check()); err != nil {
 		return err
 	}
 	c.Addrs = slices.Clone(c.Addrs)
@@ -177,21 +178,38 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// ceiling is the first descriptor that no connection may have, and room how many they may.
-func ceiling(cfg *Config, held claim) (top, room int, err error) {
+// opened is more descriptors than a process has before it listens.
+const opened = 16
+
+// Room is for how many connections a server of so many loops and addresses has descriptors,
+// in a process that may have limit of them. It may be zero or less.
+func Room(limit, loops, addrs int) int {
+	top := limit - (defaultReserve + 2*loops)
+	left := top - (opened + addrs + loops*(addrs+2))
+	return left - min(waitingRoom, left/8)
+}
+
+// waitingRoom bounds the descriptors of connections that wait to be told that they are
+// refused.
+const waitingRoom = 256
+
+// ceiling is the first descriptor that no connection may have but to wait for its refusal,
+// and the number of those.
+func ceiling(cfg *Config, held *claim) (first, room int, err error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, 0, os.NewSyscallError("getrlimit", err)
 	}
-	top = int(min(limit.Cur, math.MaxInt32)) - cfg.Reserve
+	top := int(min(limit.Cur, math.MaxInt32)) - cfg.Reserve
 	// Sockets, epoll and eventfd of each loop come on top of what is open now.
-	base := slices.Max(held) + 1 + cfg.Loops*(len(cfg.Addrs)+2)
+	base := slices.Max(held.fds) + 1 + cfg.Loops*(len(cfg.Addrs)+2)
 	if top <= base {
 		return 0, 0, fmt.Errorf("the limit of %d open files leaves none for connections"+
 			" (%d for sockets of %d loops and what is open, %d in reserve): raise it (ulimit -n)",
 			limit.Cur, base, cfg.Loops, cfg.Reserve)
 	}
-	return top, top - base, nil
+	room = min(waitingRoom, (top-base)/8)
+	return top - room, room, nil
 }
 
 // Addrs are the addresses that the server listens on, in the order of the
@@ -207,12 +225,43 @@ func (s *Server) Backlog() int { return s.engines[0].backlog }
 // Stats are the counts since the start, by any goroutine and also after the end.
 func (s *Server) Stats() (total Stats) {
 	for _, e := range s.engines {
-		total = total.Merge(e.counters.snapshot())
+		total = total.Merge(e.snapshot())
 	}
 	return total
 }
 
-// Stop closes the listening sockets and all connections and waits until they are,
+// Drain refuses new connections and waits until those that are open have ended, or until
+// ctx is over. It returns the number of those that are still open, for Stop to close.
+func (s *Server) Drain(ctx context.Context) (open uint64) {
+	s.draining.Store(true)
+	for {
+		open = 0
+		for _, e := range s.engines {
+			open += e.live()
+		}
+		if open == 0 {
+			return 0
+		}
+		select {
+		case <-s.ended:
+		case <-s.done:
+		case <-ctx.Done():
+			return open
+		}
+	}
+}
+
+// noteEnd wakes Drain.
+func (s *Server) noteEnd() {
+	if s.draining.Load() {
+		select {
+		case s.ended <- struct{}{}:
+		default: // it is about to look anyway
+		}
+	}
+}
+
+// Stop closes the listening sockets and all connections at once, and waits until they are,
 // or until ctx is over. It returns what has ended the server before.
 func (s *Server) Stop(ctx context.Context) error {
 	s.halt()

@@ -144,11 +144,22 @@ func TestHello(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := wire.Parse(b)
-	if want := (wire.Script{Kind: wire.HelloReply, RequestSize: 1000, ResponseSize: 2000, Exchanges: wire.Room(s.room)}); err != nil || got != want {
+	if want := (wire.Script{Kind: wire.HelloReply, RequestSize: 1000, ResponseSize: 2000, Exchanges: wire.Version}); err != nil || got != want {
 		t.Errorf("answer %+v, %v; want %+v", got, err, want)
 	}
 	hangUp(t, c, wire.FIN)
 	awaitClosed(t, s, Hello, 1)
+}
+
+// Who asks who is there, and then neither closes nor says more, does not stay.
+func TestHelloEndsInTime(t *testing.T) {
+	s := start(t, Config{HeaderTimeout: 50 * time.Millisecond})
+	c := dial(t, s)
+	write(t, c, wire.Script{Kind: wire.Hello}.Append(nil))
+	if b, err := io.ReadAll(c); err != nil || len(b) != wire.HeaderSize {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	awaitClosed(t, s, RequestTimeout, 1)
 }
 
 func TestEcho(t *testing.T) {
@@ -203,6 +214,54 @@ func TestStopClosesEverything(t *testing.T) {
 		t.Error("not done after Stop")
 	}
 	stop(t, s) // again: nothing happens
+}
+
+// What is under way may end by itself; what comes now is refused.
+func TestDrainWaitsForWhatIsUnderWay(t *testing.T) {
+	s := start(t, Config{})
+	half := dial(t, s)
+	script := wire.Script{RequestSize: 100, ResponseSize: 50, Exchanges: 1}
+	write(t, half, opening(script)[:60])
+	stuck := dial(t, s)
+	write(t, stuck, opening(wire.Script{ResponseSize: large, Exchanges: 1, CloseBy: wire.Server}))
+	awaitStalled(t, s, 1)
+	await(t, func() (bool, string) { return s.Stats().Accepted == 2, "not accepted" })
+	drained := make(chan uint64)
+	go func() { drained <- s.Drain(t.Context()) }()
+	await(t, func() (bool, string) { return s.draining.Load(), "not draining" })
+	expectClose(t, dial(t, s), wire.FIN)
+	write(t, half, opening(script)[60:])
+	expect(t, half, 50)
+	hangUp(t, half, wire.FIN)
+	select {
+	case n := <-drained:
+		t.Fatalf("%d open, and not waited for", n)
+	default:
+	}
+	expect(t, stuck, large)
+	expectClose(t, stuck, wire.FIN)
+	if n := <-drained; n != 0 {
+		t.Errorf("%d open", n)
+	}
+	stats := s.Stats()
+	if stats.Closed[Completed.String()] != 2 || stats.Closed[Shutdown.String()] != 1 {
+		t.Errorf("%v", nonzero(stats.Closed))
+	}
+}
+
+func TestDrainGivesUpWithItsContext(t *testing.T) {
+	s := start(t, Config{})
+	c := dial(t, s)
+	await(t, func() (bool, string) { return s.Stats().Accepted == 1, "not accepted" })
+	if n := s.Drain(over); n != 1 {
+		t.Errorf("%d open, want 1", n)
+	}
+	stop(t, s)
+	expectClose(t, c, wire.FIN)
+	awaitClosed(t, s, Shutdown, 1)
+	if n := s.Drain(t.Context()); n != 0 {
+		t.Errorf("%d open after Stop", n)
+	}
 }
 
 func TestStopGivesUpWithItsContext(t *testing.T) {

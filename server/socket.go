@@ -67,6 +67,14 @@ func unsent(fd int) int {
 	return n
 }
 
+// hungUp tells whether a connection is over in both directions: the peer has reset it, or
+// the kernel has given it up. A peer that has only sent its FIN still reads.
+func hungUp(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR need not be asked for
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
 // sinceArrival is how long ago, in nanoseconds, the kernel took the last segment that
 // brought a connection forward: its first data, or else the end of its handshake. Of a
 // connection that was just accepted that is how long it has waited for it, a little less

@@ -39,17 +39,17 @@ func (s *stalled) play() {
 			s.rest = s.buffer[:n]
 			s.reflect()
 		} else {
-			s.due = c.handle(s.buffer[:n], &s.engine.limits)
+			s.due = s.engine.order(c, c.handle(s.buffer[:n], &s.engine.limits))
 			s.answer()
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && !s.engine.server.stopping.Load():
+		case errors.Is(err, os.ErrDeadlineExceeded) && s.over() == Completed:
 			c.expire()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			c.finish(Shutdown)
+			c.finish(s.over())
 		default:
-			s.due = c.leaveBy(err)
+			s.due = s.engine.order(c, c.leaveBy(err))
 			s.answer()
 		}
 	}
@@ -59,12 +59,27 @@ func (s *stalled) play() {
 	if c.resets() {
 		resetOnClose(s.fd)
 	}
-	if c.end == Forgotten {
-		s.engine.forget(c, s.fd)
-	}
-	// Counted before it closes, as on the loop: who sees the close finds it counted.
-	s.engine.counters.closed[c.end].Add(1)
+	s.engine.end(c, s.fd)
 	_ = s.file.Close() // there is nobody left to tell
+}
+
+// over is why the connection cannot go on whatever its peer does, or Completed.
+func (s *stalled) over() Reason {
+	switch {
+	case s.engine.server.stopping.Load():
+		return Shutdown
+	case s.conn.until != 0 && s.engine.clock() >= s.conn.until:
+		return LifeExceeded
+	}
+	return Completed
+}
+
+// end is the end of the connection's life; zero, which is no deadline, if it has none.
+func (s *stalled) end() time.Time {
+	if s.conn.until == 0 {
+		return time.Time{}
+	}
+	return s.engine.server.started.Add(time.Duration(s.conn.until))
 }
 
 // read waits for the peer's next bytes, for as long as the state allows.
@@ -75,9 +90,13 @@ func (s *stalled) read() (int, error) {
 	c := &s.conn
 	switch {
 	case !states[c.state].timed || s.engine.timeout == 0:
-		_ = s.file.SetReadDeadline(time.Time{}) // fails only on what has no poller
+		_ = s.file.SetReadDeadline(s.end()) // fails only on what has no poller
 	case c.renew:
-		_ = s.file.SetReadDeadline(time.Now().Add(s.engine.timeout))
+		deadline := time.Now().Add(s.engine.timeout)
+		if end := s.end(); !end.IsZero() && end.Before(deadline) {
+			deadline = end
+		}
+		_ = s.file.SetReadDeadline(deadline)
 		c.renew = false
 	}
 	// Stop first says so and then sets deadlines: one of both is seen.
@@ -116,21 +135,29 @@ func (s *stalled) write(b []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.conn.lose(Shutdown)
+		s.conn.lose(s.over())
+		s.conn.script.Refusals = false // words would end a half response
 	default:
 		s.conn.lose(lostBy(err))
 	}
 	return max(n, 0), err
 }
 
-// drain waits until the kernel has sent everything: a RST goes behind the last
+// drain waits until the kernel has sent everything: a RST goes after the last
 // byte of a response, never in its place. There is no event for that.
 func (s *stalled) drain() {
 	for pause := time.Millisecond; unsent(s.fd) > 0; pause = min(2*pause, 50*time.Millisecond) {
+		// A RST empties the send buffer and leaves the count of unsent bytes as it was.
+		if hungUp(s.fd) {
+			s.conn.lose(lostBy(pending(s.fd)))
+			return
+		}
+		if why := s.over(); why != Completed {
+			s.conn.lose(why)
+			return
+		}
 		select {
 		case <-s.engine.server.crowd.over:
-			s.conn.lose(Shutdown)
-			return
 		case <-time.After(pause):
 		}
 	}
@@ -149,14 +176,18 @@ func (c *crowd) start(s *stalled) {
 	s.rest = slices.Clone(s.rest)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	_ = s.file.SetWriteDeadline(s.end())
 	select {
 	case <-c.over:
 		expire(s.file)
 	default:
 	}
 	c.files[s.file] = struct{}{}
+	s.engine.playing.Add(1)
 	c.group.Go(func() {
 		s.play()
+		s.engine.playing.Add(-1)
+		s.engine.server.noteEnd()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.files, s.file)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -59,6 +60,24 @@ func TestStopDoesNotWaitForUnsentResponses(t *testing.T) {
 	awaitStalled(t, s, 1)
 	stop(t, s)
 	awaitClosed(t, s, Shutdown, 1)
+}
+
+// The bytes that a RST has taken from the send buffer will never be sent: nobody waits for them.
+func TestResetEndsTheWaitForUnsentBytes(t *testing.T) {
+	s := start(t, Config{})
+	before := descriptors()
+	const n = 5
+	for i := range uint64(n) {
+		c := dial(t, s)
+		write(t, c, opening(wire.Script{ResponseSize: buffered, Exchanges: 1, CloseBy: wire.Server, CloseHow: wire.RST}))
+		awaitStalled(t, s, i+1)
+		hangUp(t, c, wire.RST)
+	}
+	awaitClosed(t, s, PeerReset, n)
+	await(t, func() (bool, string) {
+		now := descriptors()
+		return now <= before, fmt.Sprintf("%d descriptors before, %d after", before, now)
+	})
 }
 
 // The server's own linger of zero makes no difference to that.

@@ -2,8 +2,10 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,24 +18,28 @@ type Reason uint8
 
 // The reasons. docs/protocol.md tells which bytes lead to which.
 const (
-	Completed        Reason = iota // the script was played to its end, and closed as it says
-	Hello                          // a hello was answered and closed by the client
-	Unused                         // the peer closed, by FIN or RST, before it sent a byte
-	PeerClosedEarly                // FIN before the end of the script, or in place of a RST
-	PeerReset                      // RST where the script has none
-	PeerVanished                   // the kernel gave the peer up: ETIMEDOUT, EHOSTUNREACH
-	NotAHeader                     // the first bytes are another protocol's
-	UnknownVersion                 // a tcpbench header of another version
-	ImpossibleScript               // a header that contradicts itself
-	RequestTooLarge                // the script asks for more than Config.MaxRequest
-	ResponseTooLarge               // the script asks for more than Config.MaxResponse
-	ExcessData                     // bytes after the last request
-	HeaderTimeout                  // no whole header in time
-	RequestTimeout                 // a header or a first byte, but no whole request in time
-	Silent                         // the peer gave no sign of life for as many beats as its script allows
-	Forgotten                      // the peer closed, and the script has the server never do so
-	Descriptors                    // refused: RLIMIT_NOFILE is near
-	Shutdown                       // the server was stopped
+	Completed           Reason = iota // the script was played to its end, and closed as it says
+	Hello                             // a hello was answered and closed by the client
+	Unused                            // the peer closed, by FIN or RST, before it sent a byte
+	PeerClosedEarly                   // FIN before the end of the script, or in place of a RST
+	PeerReset                         // RST where the script has none
+	PeerVanished                      // the kernel gave the peer up: ETIMEDOUT, EHOSTUNREACH
+	NotAHeader                        // the first bytes are another protocol's
+	UnknownVersion                    // a tcpbench header of another version
+	ImpossibleScript                  // a header that contradicts itself
+	RequestTooLarge                   // the script asks for more than Config.MaxRequest
+	ResponseTooLarge                  // the script asks for more than Config.MaxResponse
+	ExcessData                        // bytes after the last request
+	HeaderTimeout                     // no whole header in time
+	RequestTimeout                    // a header or a first byte, but no whole request in time
+	Silent                            // the peer gave no sign of life for as many beats as its script allows
+	Forgotten                         // the peer closed, and the script has the server never do so
+	Descriptors                       // refused: RLIMIT_NOFILE is near
+	ConnectionsExceeded               // refused: the source has as many as Bounds.Connections
+	RateExceeded                      // refused: the source orders more than Bounds.Rate
+	BytesExceeded                     // refused: the script orders more than Bounds.Bytes
+	LifeExceeded                      // refused: it has lived for Bounds.Life
+	Shutdown                          // the server was stopped
 	nreasons
 )
 
@@ -41,7 +47,8 @@ var reasonNames = [nreasons]string{
 	"completed", "hello", "unused", "peer_closed_early", "peer_reset", "peer_vanished",
 	"not_a_header", "unknown_version", "impossible_script", "request_too_large",
 	"response_too_large", "excess_data", "header_timeout", "request_timeout",
-	"silent", "forgotten", "descriptors", "shutdown",
+	"silent", "forgotten", "descriptors", "connections_exceeded", "rate_exceeded",
+	"bytes_exceeded", "life_exceeded", "shutdown",
 }
 
 func (r Reason) String() string { return reasonNames[r] }
@@ -56,11 +63,14 @@ func Reasons() []Reason {
 }
 
 // Stats is what a server has counted since it started. Accepted = Open + the sum
-// over Closed in every snapshot.
+// over Closed in every snapshot: see Balance.
 type Stats struct {
-	Accepted     uint64 `json:"accepted"`
+	Accepted uint64 `json:"accepted"`
+	// Open is the number of connections that exist. It is not the difference of the
+	// others, so that a count that was lost shows.
 	Open         uint64 `json:"open"`
-	Exchanges    uint64 `json:"exchanges"` // requests read and answered in full
+	Unaccepted   uint64 `json:"unaccepted"` // times that accept() failed; the connection waits
+	Exchanges    uint64 `json:"exchanges"`  // requests read and answered in full
 	BytesRead    uint64 `json:"bytes_read"`
 	BytesWritten uint64 `json:"bytes_written"`
 	// Stalled counts connections that did not take a response at once: slow
@@ -73,10 +83,24 @@ type Stats struct {
 	Closed map[string]uint64 `json:"closed"`
 }
 
+// Balance returns an error unless every accepted connection is either open or closed for
+// exactly one reason.
+func (s *Stats) Balance() error {
+	closed := uint64(0)
+	for _, n := range s.Closed {
+		closed += n
+	}
+	if s.Accepted != s.Open+closed {
+		return fmt.Errorf("counts do not balance: %d accepted, but %d open + %d closed", s.Accepted, s.Open, closed)
+	}
+	return nil
+}
+
 // Merge returns the sum of two servers. Reasons that only one of them knows stay.
 func (s Stats) Merge(other Stats) Stats {
 	s.Accepted += other.Accepted
 	s.Open += other.Open
+	s.Unaccepted += other.Unaccepted
 	s.Exchanges += other.Exchanges
 	s.BytesRead += other.BytesRead
 	s.BytesWritten += other.BytesWritten
@@ -93,36 +117,56 @@ func (s Stats) Merge(other Stats) Stats {
 
 // counters belong to one loop and to its stalled connections; anybody reads.
 type counters struct {
-	_         [64]byte // no line shared with what the loop of another core writes
-	accepted  atomic.Uint64
-	exchanges atomic.Uint64
-	read      atomic.Uint64
-	written   atomic.Uint64
-	stalled   atomic.Uint64
-	sent      atomic.Uint64 // pings
-	answered  atomic.Uint64
-	missed    atomic.Uint64
-	closed    [nreasons]atomic.Uint64
-	_         [64]byte
+	_        [64]byte // no line shared with what the loop of another core writes
+	accepted atomic.Uint64
+	// unaccepted counts calls of accept() that failed.
+	unaccepted atomic.Uint64
+	exchanges  atomic.Uint64
+	read       atomic.Uint64
+	written    atomic.Uint64
+	stalled    atomic.Uint64
+	sent       atomic.Uint64 // pings
+	answered   atomic.Uint64
+	missed     atomic.Uint64
+	closed     [nreasons]atomic.Uint64
+	_          [64]byte
 }
 
 func (c *counters) snapshot() Stats {
 	s := Stats{Closed: make(map[string]uint64, nreasons)}
-	// Ends before beginnings: what ends in between is then still open, and a
-	// connection is never counted as ended that was not yet accepted.
 	for i := range c.closed {
-		n := c.closed[i].Load()
-		s.Closed[reasonNames[i]] = n
-		s.Open -= n
+		s.Closed[reasonNames[i]] = c.closed[i].Load()
 	}
 	s.Accepted = c.accepted.Load()
-	s.Open += s.Accepted
+	s.Unaccepted = c.unaccepted.Load()
 	s.Exchanges = c.exchanges.Load()
 	s.BytesRead = c.read.Load()
 	s.BytesWritten = c.written.Load()
 	s.Stalled = c.stalled.Load()
 	s.Beats = metrics.Beats{Sent: c.sent.Load(), Answered: c.answered.Load(), Missed: c.missed.Load()}
 	return s
+}
+
+// balancePatience bounds the wait for a moment in which no connection is between two
+// counts. Each takes microseconds, or as long as the loop's thread has no processor.
+const balancePatience = time.Second
+
+// snapshot is what the engine has counted, at a moment in which it balances if there is one.
+func (e *engine) snapshot() Stats {
+	for began := time.Now(); ; {
+		s := e.counters.snapshot()
+		s.Open = e.live()
+		if s.Balance() == nil || time.Since(began) > balancePatience {
+			return s
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+}
+
+// live counts the connections that gnet has, and those that have moved to their own
+// goroutines.
+func (e *engine) live() uint64 {
+	return uint64(max(e.gnet.CountConnections(), 0) + int(e.playing.Load())) // -1 when gnet has ended
 }
 
 // reasonOf names what wire.Parse found wrong.

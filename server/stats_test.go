@@ -3,9 +3,12 @@ package server
 import (
 	"encoding/json"
 	"reflect"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"tcpbench/internal/wire"
 )
 
 func drawStats(t *rapid.T) Stats {
@@ -41,6 +44,29 @@ func TestMergeIsASum(t *testing.T) {
 			t.Errorf("accepted %d, but %d in all", sum.Accepted, total)
 		}
 	})
+}
+
+// A count that is lost shows, wherever it is lost.
+func TestALostCountShows(t *testing.T) {
+	s := start(t, Config{Loops: 1})
+	held := dial(t, s)
+	write(t, held, opening(wire.Script{RequestSize: 1, ResponseSize: 1}))
+	expect(t, held, 1)
+	stuck := dial(t, s)
+	write(t, stuck, opening(wire.Script{ResponseSize: large, Exchanges: 1}))
+	awaitStalled(t, s, 1)
+	serves(t, s)
+	await(t, func() (bool, string) { return s.Stats().Open == 2, "not closed" })
+	balanced(t, s.Stats())
+	c := &s.engines[0].counters
+	for name, count := range map[string]*atomic.Uint64{"accepted": &c.accepted, "completed": &c.closed[Completed]} {
+		count.Add(1)
+		if stats := s.Stats(); stats.Balance() == nil {
+			t.Errorf("one %s too many: %d accepted, %d open, %v", name, stats.Accepted, stats.Open, nonzero(stats.Closed))
+		}
+		count.Add(^uint64(0))
+		balanced(t, s.Stats())
+	}
 }
 
 func TestMergeKeepsReasonsOfOtherVersions(t *testing.T) {

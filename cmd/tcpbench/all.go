@@ -24,6 +24,8 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 		return usage("--all: each scenario has flags of its own: leave them out")
 	case o.out != "" || o.pcap != "":
 		return usage("--all makes many results: print them with --json, or run one scenario with --out or --pcap")
+	case c.Flags().Changed("where"):
+		return usage("--all: where each scenario is shown is decided for each: leave --where out")
 	case o.explain || o.realistic:
 		return usage("--all: --explain and --realistic are for one scenario")
 	}
@@ -32,7 +34,7 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	defer onSignals(stop)()
+	defer onSignals(stop, nil)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // what they warn of is what is to be seen
 	results, err := o.showAll(ctx, c, view)
@@ -63,7 +65,7 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, view *progre
 		}
 		view.round(s.Name)
 		began := time.Now()
-		r, err := (&runOptions{}).prepare(c, s)
+		r, err := (&runOptions{where: o.where}).prepare(c, s)
 		if err != nil {
 			return results, err
 		}

@@ -36,8 +36,8 @@ type compareOptions struct {
 	machine                    machineOptions
 }
 
-// Names of arms stand in a heading by letters.
-const mostArms = 26
+// mostRounds is more than anybody waits for: an hour or more.
+const mostRounds = 1000
 
 // quickRun is how long a run of a comparison is where nobody says: many short rounds tell
 // more than a few long ones, for a machine drifts.
@@ -50,8 +50,9 @@ func newCompare() *cobra.Command {
 		GroupID: "main",
 		Long: `Run a scenario under each of several profiles of kernel settings, in rounds: each run in a new
 lab (tcpbench lab --help), in random order within a round, with the same arrivals. Then
-print the median of every number with its confidence interval, the difference to the first
-profile, and whether chance alone would show it. The host is not touched.
+print the median of every number, the ratio to the first profile with its interval, how far
+a profile differs from itself, and whether chance alone would show the difference. The host
+is not touched.
 
 A run is ` + quickRun + ` long unless --duration, --count or --hold says otherwise.`,
 		Example: `  tcpbench compare short --profile kernel-default --profile folklore
@@ -101,7 +102,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
-	f.IntVar(&o.rounds, "rounds", 10, "how often to run each side")
+	f.IntVar(&o.rounds, "rounds", 0, "how often to run each side (default 12, and more for more than two sides)")
 	f.Uint64Var(&o.order, "order", 0, "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
 	s.Preset(f)
@@ -124,8 +125,8 @@ func parseTableFormat(text string) (string, error) {
 
 // execute makes the comparison and prints its table.
 func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
-	if o.rounds < 1 || o.rounds > 10_000 {
-		return usage("--rounds %d: want 1 to 10000", o.rounds)
+	if c.Flags().Changed("rounds") && (o.rounds < 1 || o.rounds > mostRounds) {
+		return usage("--rounds %d: want 1 to %d", o.rounds, mostRounds)
 	}
 	if s.Experiment() || s.OwnLabs() {
 		return usage("compare: %s makes its own comparison, or none: tcpbench run %s shows it", s.Name, s.Name)
@@ -134,6 +135,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	if err != nil {
 		return err
 	}
+	o.plan(c, len(arms))
 	over := scenarios.Overrides(c.Flags())
 	if !c.Flags().Changed("duration") && !c.Flags().Changed("count") && !c.Flags().Changed("hold") && s.Name == scenarios.Short {
 		over = append(over, scenarios.Override{Name: "duration", Value: quickRun})
@@ -158,7 +160,11 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	defer onSignals(stop)()
+	var lastly func()
+	if o.machine.onHost {
+		lastly = o.machine.restore(c)
+	}
+	defer onSignals(stop, lastly)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // what each profile lets expect is what is to be found out
 	comparison := scenarios.Comparison{
@@ -169,7 +175,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		},
 	}
 	if o.machine.onHost {
-		comparison.Machine = lab.ThisMachine()
+		comparison.Machine = o.machine.machine(c)
 	}
 	if o.save != "" {
 		if err := os.MkdirAll(o.save, 0o755); err != nil {
@@ -198,6 +204,17 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	return nil
 }
 
+// plan chooses how many rounds to run, or says that those asked for cannot show anything.
+func (o *compareOptions) plan(c *cobra.Command, sides int) {
+	usual, fewest := compare.Rounds(sides)
+	switch {
+	case !c.Flags().Changed("rounds"):
+		o.rounds = usual
+	case o.rounds < fewest && !o.quiet:
+		fmt.Fprintf(c.ErrOrStderr(), "--rounds %d: too few to show any difference between %d sides, however large: it takes about %d\n", o.rounds, sides, fewest)
+	}
+}
+
 // ask makes sure that this machine may be changed as the arms want it.
 func (o *machineOptions) ask(c *cobra.Command, arms []scenarios.Arm) error {
 	if err := o.rooted(); err != nil || !o.onHost {
@@ -216,143 +233,6 @@ func (o *machineOptions) ask(c *cobra.Command, arms []scenarios.Arm) error {
 	}
 	slices.Sort(keys)
 	return o.allowed(c, slices.Compact(keys))
-}
-
-// arms are the sides of the comparison.
-func (o *compareOptions) arms() ([]scenarios.Arm, error) {
-	var arms []scenarios.Arm
-	var err error
-	switch {
-	case o.vary != "" && o.ablate:
-		return nil, usage("--vary and --ablate: give one of them")
-	case o.vary != "":
-		arms, err = o.varied()
-	default:
-		arms, err = o.named()
-		if err == nil && o.ablate {
-			arms, err = ablated(arms)
-		}
-	}
-	named := map[string]int{}
-	for i := range arms {
-		arms[i].Link = o.link.both()
-		// A profile may be compared with itself; what is saved must not be overwritten.
-		named[arms[i].Name]++
-		if n := named[arms[i].Name]; n > 1 {
-			arms[i].Name = fmt.Sprintf("%s (%d)", arms[i].Name, n)
-		}
-	}
-	switch {
-	case err != nil:
-		return nil, err
-	case len(arms) < 2:
-		return nil, usage("compare: with what? Give two --profile, or --vary KEY=V1,V2, or --ablate; tcpbench profiles lists those that come with the program")
-	case len(arms) > mostArms:
-		return nil, usage("compare: %d sides are too many: at most %d", len(arms), mostArms)
-	}
-	return arms, nil
-}
-
-// named are the arms of profiles.
-func (o *compareOptions) named() ([]scenarios.Arm, error) {
-	n := max(len(o.profiles), len(o.clients), len(o.servers))
-	pick := func(flag string, list []string, i int) (*lab.Profile, string, error) {
-		name := lab.KernelDefault
-		switch {
-		case len(list) > 1 && len(list) != n:
-			return nil, "", usage("--%s: %d of them for %d sides: give one for each, or one for all", flag, len(list), n)
-		case len(list) == 1:
-			name = list[0]
-		case i < len(list):
-			name = list[i]
-		}
-		p, err := lab.Load(name)
-		if err != nil {
-			return nil, "", usage("--%s: %w", flag, err)
-		}
-		return p, name, setOn(p, o.set)
-	}
-	var arms []scenarios.Arm
-	for i := range n {
-		client, server := o.clients, o.servers
-		clientFlag, serverFlag := "client-profile", "server-profile"
-		if len(client) == 0 {
-			client, clientFlag = o.profiles, "profile"
-		}
-		if len(server) == 0 {
-			server, serverFlag = o.profiles, "profile"
-		}
-		cp, clientName, err := pick(clientFlag, client, i)
-		if err != nil {
-			return nil, err
-		}
-		sp, serverName, err := pick(serverFlag, server, i)
-		if err != nil {
-			return nil, err
-		}
-		name := clientName
-		if clientName != serverName {
-			name = "client " + clientName + ", server " + serverName
-		}
-		arms = append(arms, scenarios.Arm{Name: name, Client: cp, Server: sp})
-	}
-	return arms, nil
-}
-
-// varied are the arms of one setting in several values.
-func (o *compareOptions) varied() ([]scenarios.Arm, error) {
-	if max(len(o.profiles), len(o.clients), len(o.servers)) > 1 {
-		return nil, usage("--vary takes one profile to start from")
-	}
-	key, list, ok := strings.Cut(o.vary, "=")
-	if !ok || !strings.Contains(list, ",") {
-		return nil, usage("--vary %q: want KEY=V1,V2,…, as in net.ipv4.tcp_timestamps=0,1", o.vary)
-	}
-	base := o.profiles
-	if len(base) == 0 && len(o.clients) == 0 && len(o.servers) == 0 {
-		base = []string{lab.KernelDefault}
-	}
-	var arms []scenarios.Arm
-	for value := range strings.SplitSeq(list, ",") {
-		start := *o
-		start.profiles = base
-		made, err := start.named()
-		if err != nil {
-			return nil, err
-		}
-		setting, err := lab.ParseSetting(key + "=" + value)
-		if err != nil {
-			return nil, usage("--vary %q: %w", o.vary, err)
-		}
-		if near := lab.NearKey(setting.Key); near != "" {
-			return nil, usage("--vary %q: this kernel has no %s: did you mean %s?", o.vary, setting.Key, near)
-		}
-		arm := made[0]
-		arm.Client.Set(setting)
-		arm.Server.Set(setting)
-		arm.Name = setting.Key + " = " + setting.Value
-		arms = append(arms, arm)
-	}
-	return arms, nil
-}
-
-// ablated are a profile, and the profile without each of its lines.
-func ablated(arms []scenarios.Arm) ([]scenarios.Arm, error) {
-	if len(arms) != 1 {
-		return nil, usage("--ablate takes one profile apart: give one --profile")
-	}
-	whole := arms[0]
-	seen := map[string]bool{}
-	for _, p := range []*lab.Profile{whole.Client, whole.Server} {
-		for _, s := range p.Settings {
-			if seen[s.Key] {
-				continue
-			}
-			seen[s.Key] = true
-			arms = append(arms, scenarios.Arm{Name: "without " + s.Key, Client: whole.Client.Without(s.Key), Server: whole.Server.Without(s.Key)})
-		}
-	}
-	return arms, nil
 }
 
 // keep writes a result into the directory of --save.
@@ -385,10 +265,7 @@ func writeTable(c *cobra.Command, sides []compare.Side, format string) error {
 	case "bench":
 		return compare.Bench(out, sides)
 	case "json":
-		return writeJSON(out, struct {
-			Differences []compare.Difference `json:"differences"`
-			*compare.Table
-		}{append([]compare.Difference{}, compare.Differences(sides)...), compare.Make(sides)})
+		return writeJSON(out, compare.Of(sides))
 	}
-	return report.Table(out, compare.Make(sides), compare.Differences(sides), report.Style{Color: colored(out), Width: columns(out)})
+	return report.Comparison(out, compare.Of(sides), report.Style{Color: colored(out), Width: columns(out)})
 }

@@ -236,8 +236,8 @@ func TestTerminatedTogether(t *testing.T) {
 	for _, pid := range []int{server, client, v.pid()} {
 		v.kill(pid, syscall.SIGTERM)
 	}
-	if code := v.end().ExitCode(); code != exitTerminated {
-		t.Errorf("exit code %d, want %d; stderr: %s", code, exitTerminated, &v.stderr)
+	if code := v.end().ExitCode(); code != exitSignal+int(syscall.SIGTERM) {
+		t.Errorf("exit code %d, want %d; stderr: %s", code, exitSignal+int(syscall.SIGTERM), &v.stderr)
 	}
 	r, err := metrics.Read(&v.stdout)
 	if err != nil {

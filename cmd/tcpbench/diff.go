@@ -20,11 +20,12 @@ func newDiff() *cobra.Command {
 		Short:   "Compare saved results",
 		GroupID: "main",
 		Long: `Compare saved results: two sides, each a result document, several of them, or a directory of
-some. What the runs did not have in common is told first, and what makes the comparison
-unfair before all; then the table of tcpbench compare.
+some. The output begins with what makes the comparison unfair and how the runs differed;
+the table of tcpbench compare follows.
 
-One result of each side shows numbers, and can show no difference: noise is told from
-difference by repetition.`,
+Only results of runs that were taken in turns can show a difference. A machine drifts: of
+ten runs and the next ten of the same thing half differ. For other results the table has the
+ratios, and the command that would tell.`,
 		Example: `  tcpbench diff before.json after.json
   tcpbench diff before/*.json -- after/*.json
   tcpbench diff monday tuesday --format bench | benchstat -col /side -`,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) error {
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Summary)
-	load := without(s.Load(), gone(stages))
+	load := lacking(s.Load(), gone(stages))
 	for _, o := range scenarios.Overrides(c.Flags()) {
 		load = slices.DeleteFunc(load, func(words string) bool { return strings.HasPrefix(words, "--"+o.Name+" ") })
 		load = append(load, "--"+o.Name+" "+o.Value)
@@ -28,14 +29,20 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		return nil
 	}
 	place := "in a lab of its own"
-	if p.Host {
+	switch {
+	case p.Host:
 		place = "on this host itself"
+	case p.OnLoopback():
+		place = "on this host's loopback"
 	}
 	fmt.Fprintf(w, "\nclaim\n%s\n\nwhat is done, in about %v, %s\n", indented("  ", p.Claim), p.Takes, place)
 	for i, step := range p.Steps {
 		fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
 	}
 	explainSetup(w, "  ", &p.Setup)
+	if p.OnLoopback() {
+		explainOptions(w, p.Loopback)
+	}
 	explainLoad(w, load, stages)
 	fmt.Fprintln(w, "\nwhat decides")
 	for _, e := range p.Verdict() {
@@ -45,24 +52,68 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 	if p.Scaled() {
 		fmt.Fprintln(w, "\nSome parameters save time; --realistic takes real ones.")
 	}
+	if p.Loopback != nil && !p.OnLoopback() {
+		return explainLoopback(c, p)
+	}
 	return nil
 }
 
 // gone is what the scenario sets that has given way to the command line, in any phase.
 func gone(stages []scenarios.Stage) (all []string) {
 	for _, s := range stages {
-		all = append(all, without(s.Gone, all)...)
+		all = append(all, lacking(s.Gone, all)...)
 	}
 	return all
 }
 
-func without(words, some []string) (rest []string) {
+func lacking(words, some []string) (rest []string) {
 	for _, w := range words {
 		if !slices.Contains(some, w) {
 			rest = append(rest, w)
 		}
 	}
 	return rest
+}
+
+// explainLoopback tells what would be done where no lab can be made, as far as that differs.
+func explainLoopback(c *cobra.Command, p *scenarios.Phenomenon) error {
+	w, s := c.OutOrStdout(), p.Loopback.Scenario()
+	own := s.Phenomenon
+	stages, err := s.Stages(c.Context(), scenarios.Overrides(c.Flags()))
+	if err != nil {
+		return exit{exitUsage, err}
+	}
+	fmt.Fprintf(w, "\nif no lab can be made, or with --where loopback: in about %v, on loopback\n", own.Takes)
+	if !slices.Equal(own.Steps, p.Steps) {
+		for i, step := range own.Steps {
+			fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
+		}
+	}
+	explainOptions(w, p.Loopback)
+	explainLoad(w, s.Load(), stages)
+	if slices.Equal(own.Verdict(), p.Verdict()) {
+		fmt.Fprintln(w, "\nThe same decides as in a lab.")
+		return nil
+	}
+	fmt.Fprintln(w, "\nwhat decides there")
+	for _, e := range own.Verdict() {
+		fmt.Fprintln(w, indented("  - ", e))
+	}
+	return nil
+}
+
+// explainOptions tells what stands in for a lab.
+func explainOptions(w io.Writer, l *scenarios.Loopback) {
+	fmt.Fprintln(w, indented("  evidence: ", l.Evidence))
+	r := l.Report("")
+	for _, end := range []struct {
+		name    string
+		options map[string]string
+	}{{"client", r.Client}, {"server", r.Server}} {
+		for _, name := range slices.Sorted(maps.Keys(end.options)) {
+			fmt.Fprintf(w, "  sockets of the %s: %s = %s\n", end.name, name, end.options[name])
+		}
+	}
 }
 
 // explainLoad tells of the runs, in the words of their flags.
@@ -76,10 +127,13 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 		}
 		fmt.Fprintf(w, "\n%s\n", indented("  "+s.Name+": ", s.Why))
 		if len(s.Load) > 0 {
-			fmt.Fprintln(w, indented("    ", strings.Join(without(s.Load, s.Gone), " ")))
+			fmt.Fprintln(w, indented("    ", strings.Join(lacking(s.Load, s.Gone), " ")))
 		}
 		if s.Own != nil {
 			explainSetup(w, "    ", s.Own)
+		}
+		if s.Plan.Freeze != nil {
+			fmt.Fprintln(w, indented("    ", s.Plan.Freeze.String()))
 		}
 	}
 }

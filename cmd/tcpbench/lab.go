@@ -29,7 +29,37 @@ type labOptions struct {
 }
 
 // machineOptions are the flags by which this machine itself may be changed.
-type machineOptions struct{ onHost, yes bool }
+type machineOptions struct {
+	onHost, yes bool
+	host        *lab.Machine // made by machine
+}
+
+// machine is this machine, for changes that say on stderr what they leave alone.
+func (o *machineOptions) machine(c *cobra.Command) *lab.Machine {
+	if o.host == nil {
+		o.host = lab.ThisMachine()
+		o.host.Kept = func(r lab.Restored) {
+			fmt.Fprintf(c.ErrOrStderr(), "%s\n", kept(r))
+		}
+	}
+	return o.host
+}
+
+// kept says why a setting was left alone.
+func kept(r lab.Restored) string {
+	return fmt.Sprintf("%s = %s stays: it was changed by somebody else after the run had set it to %s; it was %s before", r.Key, r.Now, r.Wanted, r.Before)
+}
+
+// restore returns a function that puts the machine back although the run has not ended, and
+// says how it went.
+func (o *machineOptions) restore(c *cobra.Command) func() {
+	m := o.machine(c)
+	return func() {
+		if _, err := m.Restore(); err != nil {
+			fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %v; tcpbench restore tries again\n", err)
+		}
+	}
+}
 
 func (o *machineOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.onHost, "on-host", false, "for the time of a run change on this machine itself what no namespace can have of its own; asks first, and is put back, by tcpbench restore if the run is killed")
@@ -92,6 +122,15 @@ func (o *labOptions) register(c *cobra.Command) {
 	}
 }
 
+// lastly is what a second signal does before it ends the run at once: nil, or to put this
+// machine back. It may be called on nil.
+func (o *labOptions) lastly(c *cobra.Command) func() {
+	if o == nil || !o.machine.onHost {
+		return nil
+	}
+	return o.machine.restore(c)
+}
+
 // profiles reads those of the two hosts.
 func (o *labOptions) profiles() (client, server *lab.Profile, err error) {
 	load := func(flag, name string) (*lab.Profile, error) {
@@ -149,7 +188,7 @@ func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenari
 		if err := o.machine.allowed(c, v.OfMachine()); err != nil {
 			return nil, errors.Join(err, v.Close())
 		}
-		if err := v.ChangeMachine(lab.ThisMachine()); err != nil {
+		if err := v.ChangeMachine(o.machine.machine(c)); err != nil {
 			return nil, exit{exitFailed, errors.Join(err, v.Close())}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,11 @@ is gone when the shell ends, whose exit code is this command's.`,
 			if err, done := inOwnUsers(c, nil); done {
 				return err
 			}
+			// From here on this machine may be changed. Ctrl-C is for what runs in the shell; an
+			// ignored signal would stay ignored there.
+			signals := make(chan os.Signal, 1)
+			signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
+			defer signal.Stop(signals)
 			v, err := l.venue(c, nil)
 			if err != nil {
 				return err
@@ -54,7 +60,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 			if args[0] == "server" {
 				host = v.Server
 			}
-			return openShell(c, v, host, args[1:])
+			return openShell(c, v, host, args[1:], signals)
 		},
 	}
 	l.register(c)
@@ -62,15 +68,19 @@ is gone when the shell ends, whose exit code is this command's.`,
 }
 
 // openShell runs a command, or the shell, on a host of the lab.
-func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []string) error {
+func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []string, signals <-chan os.Signal) error {
 	p, err := child.Spawn("server", v.Server.Enter)
 	if err != nil {
 		return exit{exitFailed, err}
 	}
 	defer p.Close()
 	address := netip.AddrPortFrom(v.Server.V4, shellPort)
+	addresses := []netip.AddrPort{address}
+	if v.Server.V6.IsValid() {
+		addresses = append(addresses, netip.AddrPortFrom(v.Server.V6, shellPort))
+	}
 	_, err = p.Ask(child.Message{Type: child.Prepare, Server: &server.Config{
-		Addrs: []netip.AddrPort{address, netip.AddrPortFrom(v.Server.V6, shellPort)}, Loops: runtime.NumCPU(),
+		Addrs: addresses, Loops: runtime.NumCPU(),
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
 	}}, child.Ready)
 	if err != nil {
@@ -84,20 +94,23 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, c.OutOrStdout(), c.ErrOrStderr()
 	cmd.Env = append(os.Environ(), "TCPBENCH_LAB="+host.Name, "TCPBENCH_SERVER="+address.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGHUP}
-	// Ctrl-C is for what runs in the shell.
-	ctrlC := make(chan os.Signal, 1) // an ignored signal would stay so in the shell
-	signal.Notify(ctrlC, syscall.SIGINT, syscall.SIGQUIT)
-	defer signal.Stop(ctrlC)
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and the thread ends with the goroutine, behind the shell
+	started, done := make(chan struct{}), make(chan error, 1)
+	lab.Go(func() {
 		err := host.Enter()
 		if err == nil {
-			err = cmd.Run()
+			err = cmd.Start()
+		}
+		close(started)
+		if err == nil {
+			err = cmd.Wait()
 		}
 		done <- err
-	}()
-	err = <-done
+	})
+	<-started
+	err, caught := awaitShell(cmd, signals, done)
+	if caught != nil {
+		return exit{signalled{caught}.code(), nil}
+	}
 	var ended *exec.ExitError
 	switch {
 	case err == nil:
@@ -106,4 +119,28 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 		return exit{max(1, ended.ExitCode()), nil}
 	}
 	return exit{exitFailed, fmt.Errorf("lab shell: %w", err)}
+}
+
+// shellPatience is how long a shell has to end after a signal, before it is killed.
+const shellPatience = 2 * time.Second
+
+// awaitShell waits for the end of the shell. SIGTERM and SIGHUP end it: it gets SIGHUP, which
+// interactive shells obey, and SIGKILL if that does not help. Then caught is the signal.
+func awaitShell(cmd *exec.Cmd, signals <-chan os.Signal, done <-chan error) (err error, caught os.Signal) {
+	var kill <-chan time.Time
+	for {
+		select {
+		case err := <-done:
+			return err, caught
+		case s := <-signals:
+			if caught != nil || cmd.Process == nil || s != syscall.SIGTERM && s != syscall.SIGHUP {
+				continue
+			}
+			caught = s
+			_ = cmd.Process.Signal(syscall.SIGHUP) // it may have ended just now
+			kill = time.After(shellPatience)
+		case <-kill:
+			_ = cmd.Process.Kill()
+		}
+	}
 }

@@ -24,11 +24,10 @@ const (
 	exitFine          = 0
 	exitFailed        = 1 // the run could not be made, or its result cannot be believed
 	exitUsage         = 2
-	exitNothing       = 3 // it was made, and no connection succeeded
-	exitUnmet         = 4 // it was made, and an expectation did not hold
-	exitNotReproduced = 5 // it was made, and did not show what its scenario claims
-	exitInterrupted   = 130
-	exitTerminated    = 143
+	exitNothing       = 3   // it was made, and no connection succeeded
+	exitUnmet         = 4   // it was made, and an expectation did not hold
+	exitNotReproduced = 5   // it was made, and did not show what its scenario claims
+	exitSignal        = 128 // and the signal's number: 129 SIGHUP, 130 SIGINT, 143 SIGTERM
 )
 
 // exit is an error that decides the exit code. A nil err says nothing on stderr.
@@ -109,7 +108,8 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 	root.SetVersionTemplate("tcpbench {{.Version}}\n")
 	root.SetUsageTemplate(root.UsageTemplate() + `
 Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded,
-4 an expectation did not hold, 5 not reproduced, 130 interrupted, 143 terminated.
+4 an expectation did not hold, 5 not reproduced, 130 interrupted, 143 terminated,
+129 the terminal went away.
 `)
 	return root
 }

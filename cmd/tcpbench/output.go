@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,9 +11,9 @@ import (
 	"tcpbench/metrics"
 )
 
-// output is where --out writes. Whether it can be written is tried before the run; the
-// file itself is made when the result is there, whole or not at all, so that a run that
-// is killed leaves nothing and an earlier result stays.
+// output is where --out and --pcap write. Whether it can be written is tried before the run;
+// the file has its name only when it is whole, so that an earlier one stays if the run is
+// killed.
 type output struct {
 	path    string      // of a regular file, symbolic links resolved
 	mode    fs.FileMode // for the file
@@ -80,25 +81,68 @@ func (o *output) temporary() (*os.File, error) {
 
 // commit writes the result.
 func (o *output) commit(r *metrics.Result) error {
-	switch {
-	case o.shared:
-		return r.Write(o.special)
-	case o.special != nil:
-		return errors.Join(r.Write(o.special), o.special.Close())
-	case o.path == "":
-		return nil
-	}
-	f, err := o.temporary()
+	d, err := o.begin()
 	if err != nil {
 		return fmt.Errorf("save result: %w", err)
 	}
-	err = errors.Join(r.Write(f), f.Chmod(o.mode), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), o.path)
+	if err := r.Write(d); err != nil {
+		return errors.Join(fmt.Errorf("save result: %w", err), d.discard())
 	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := d.keep(); err != nil {
 		return fmt.Errorf("save result: %w", err)
 	}
 	return nil
+}
+
+// draft is what is written of an output before it is whole. Either keep or discard ends it.
+type draft struct {
+	io.Writer
+	of        *output
+	temporary *os.File // beside the file that it becomes; nil of one that is special
+}
+
+// begin opens a draft. Without a path it goes nowhere.
+func (o *output) begin() (*draft, error) {
+	switch {
+	case o.special != nil:
+		return &draft{Writer: o.special, of: o}, nil
+	case o.path == "":
+		return &draft{Writer: io.Discard, of: o}, nil
+	}
+	f, err := o.temporary()
+	if err != nil {
+		return nil, err
+	}
+	return &draft{Writer: f, of: o, temporary: f}, nil
+}
+
+// keep gives a whole draft its name, in place of an earlier file.
+func (d *draft) keep() error {
+	if d.temporary == nil {
+		return d.of.close()
+	}
+	err := errors.Join(d.temporary.Chmod(d.of.mode), d.temporary.Close())
+	if err == nil {
+		err = os.Rename(d.temporary.Name(), d.of.path)
+	}
+	if err != nil {
+		_ = os.Remove(d.temporary.Name())
+	}
+	return err
+}
+
+// discard leaves an earlier file as it was.
+func (d *draft) discard() error {
+	if d.temporary == nil {
+		return d.of.close()
+	}
+	return errors.Join(d.temporary.Close(), os.Remove(d.temporary.Name()))
+}
+
+// close lets go of a special file that is ours.
+func (o *output) close() error {
+	if o.special == nil || o.shared {
+		return nil
+	}
+	return o.special.Close()
 }

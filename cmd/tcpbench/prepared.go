@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,12 +22,32 @@ type prepared struct {
 	expect   []*scenarios.Expectation
 	in       *labOptions // nil for a run on the host itself
 	judged   bool        // whether it has shown what it claims
+	unlabbed string      // why it is shown on loopback; empty if it is not
 	traced   bool        // by the kernel's tracepoints; of a load its plan says so
 }
 
 // prepare reads the flags of a run.
 func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared, error) {
-	r := &prepared{scenario: s, expect: s.Expectations(), in: o.in, traced: o.bpf}
+	why, err := o.where.settle(s)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case why != "" && o.bpf && s.Experiment():
+		return nil, usage("--bpf: an experiment on loopback is not traced: leave it out, or use --where lab (%s)", why)
+	case why != "" && o.realistic:
+		return nil, usage("--realistic: %s has no other parameters on loopback: leave it out, or use --where lab (%s)", s.Name, why)
+	case o.realistic:
+		if err := s.Realistic(); err != nil {
+			return nil, usage("--realistic: %w", err)
+		}
+	}
+	if s.Experiment() {
+		if err := chooseFamily(c, s, why); err != nil {
+			return nil, err
+		}
+	}
+	r := &prepared{unlabbed: why, scenario: s, expect: s.Expectations(), in: o.in, traced: o.bpf}
 	if s.Experiment() && len(o.expect) > 0 {
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
 	}
@@ -37,7 +58,6 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		}
 		r.expect = append(r.expect, e)
 	}
-	var err error
 	over := scenarios.Overrides(c.Flags())
 	if r.stages, err = s.Stages(c.Context(), over); err != nil {
 		return nil, exit{exitUsage, err}
@@ -45,12 +65,31 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 	for i := range r.stages {
 		r.stages[i].Plan.Tool, r.stages[i].Plan.Command = tool(), os.Args
 	}
+	if why != "" && slices.ContainsFunc(r.stages, func(s scenarios.Stage) bool { return s.Plan.Server == nil }) {
+		return nil, usage("--target: the claim is shown with the run's own server: leave it out")
+	}
 	p := s.Phenomenon
 	r.judged = p != nil && (!p.Host || len(over) == 0)
-	if r.in == nil && p != nil && !p.Host { // what it claims is to be seen in a lab of its own
+	if r.in == nil && p != nil && !p.Host && !p.OnLoopback() { // what it claims is to be seen in a lab of its own
 		r.in = &labOptions{profile: lab.KernelDefault}
 	}
 	return r, nil
+}
+
+// chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags. unlabbed is why
+// there is no lab, where there is none.
+func chooseFamily(c *cobra.Command, s *scenarios.Scenario, unlabbed string) error {
+	four, _ := c.Flags().GetBool("ipv4") // both are there
+	six, _ := c.Flags().GetBool("ipv6")
+	switch {
+	case four && six:
+		return usage("--ipv4 and --ipv6: an experiment is done on connections of one family: leave one of them out")
+	case six && unlabbed != "":
+		return usage("--ipv6: on loopback an experiment is done over IPv4: leave it out, or use --where lab (%s)", unlabbed)
+	case six:
+		s.OverIPv6()
+	}
+	return nil
 }
 
 // run runs it, in a lab if it is to be in one. A result may come with an error: of what had to
@@ -77,36 +116,67 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 		return nil, exit{exitFailed, err}
 	}
 	result.Tool, result.Command = tool(), os.Args
+	if r.unlabbed != "" {
+		result.Loopback = s.Phenomenon.Loopback.Report(r.unlabbed)
+	}
 	if r.judged && !result.Flagged("interrupted") { // half a run shows nothing
 		result.Verdict = s.Phenomenon.Judge(result)
 	}
 	return result, nil
 }
 
-// record begins the file of packets, if there is to be one. The function that it returns ends
-// it, and says what is in it.
-func (o *runOptions) record(r *prepared) (finish func(io.Writer) error, err error) {
+// recording is the file of packets of a run under way; nil is none.
+type recording struct {
+	path    string
+	draft   *draft
+	capture *lab.Capture
+}
+
+// record begins the file of packets, if one is asked for.
+func (o *runOptions) record(r *prepared) (*recording, error) {
 	if o.pcap == "" {
-		return func(io.Writer) error { return nil }, nil
+		return nil, nil
 	}
 	if r.in == nil {
 		return nil, usage("--pcap: only the packets of a lab are written: tcpbench lab %s --pcap %s, or use tcpdump", r.scenario.Name, o.pcap)
 	}
-	f, err := os.Create(o.pcap)
+	out, err := openOutput(o.pcap)
+	var d *draft
+	if err == nil {
+		d, err = out.begin()
+	}
 	if err != nil {
 		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, cause(err))
 	}
-	capture := lab.NewCapture(f)
-	r.in.capture = capture
-	return func(w io.Writer) error {
-		err := errors.Join(capture.Flush(), f.Close())
-		if err == nil && !o.quiet {
-			fmt.Fprintf(w, "%d packets in %s", capture.Packets, o.pcap)
-			if capture.Dropped > 0 {
-				fmt.Fprintf(w, "; %d more came too fast", capture.Dropped)
-			}
-			fmt.Fprintln(w)
-		}
-		return err
-	}, nil
+	r.in.capture = lab.NewCapture(d)
+	return &recording{path: o.pcap, draft: d, capture: r.in.capture}, nil
+}
+
+// finish keeps the file if the run gave a result, and says on w what is in it; w may be nil.
+// If the run failed, or a packet could not be written, there is no file.
+func (p *recording) finish(w io.Writer, ran bool) error {
+	if p == nil {
+		return nil
+	}
+	if !ran {
+		return p.draft.discard()
+	}
+	err := p.capture.Flush()
+	if err != nil {
+		err = errors.Join(err, p.draft.discard())
+	} else {
+		err = p.draft.keep()
+	}
+	if err != nil {
+		return fmt.Errorf("--pcap %s: %w", p.path, err)
+	}
+	if w == nil {
+		return nil
+	}
+	text := fmt.Sprintf("%d packets in %s", p.capture.Packets, p.path)
+	if p.capture.Dropped > 0 {
+		text += fmt.Sprintf("; %d more came too fast", p.capture.Dropped)
+	}
+	_, err = fmt.Fprintln(w, text)
+	return err
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
+	"io"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +27,7 @@ type runOptions struct {
 	pcap      string
 	bpf       bool        // of an experiment
 	in        *labOptions // nil for a run on the host itself
+	where     place       // of a claim that can be shown without a lab
 }
 
 func newRun() *cobra.Command {
@@ -129,6 +128,10 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	}
+	if o.in == nil {
+		o.where = anywhere
+		o.where.register(c, s, f)
+	}
 	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
 	f.BoolVar(&o.realistic, "realistic", false, "real parameters, where a scenario has some that save time")
 	f.StringVar(&o.pcap, "pcap", "", "write the packets of the lab to `FILE`, for Wireshark or tcpdump")
@@ -172,16 +175,6 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err := o.check(c); err != nil {
 		return err
 	}
-	if o.realistic {
-		if err := s.Realistic(); err != nil {
-			return usage("--realistic: %w", err)
-		}
-	}
-	if s.Experiment() {
-		if err := chooseFamily(c, s); err != nil {
-			return err
-		}
-	}
 	r, err := o.prepare(c, s)
 	if err != nil {
 		return err
@@ -201,18 +194,18 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 			return err
 		}
 	}
-	finish, err := o.record(r)
+	packets, err := o.record(r)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	// From here on a signal ends the run in order: this machine may be changed.
-	defer onSignals(stop)()
+	defer onSignals(stop, r.in.lastly(c))()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := r.run(ctx, c, view)
 	view.end()
-	err = errors.Join(err, finish(c.ErrOrStderr()))
+	err = errors.Join(err, packets.finish(told(c, o.quiet), result != nil))
 	if result == nil {
 		return err
 	}
@@ -230,17 +223,12 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	return verdict(ctx, result)
 }
 
-// chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags.
-func chooseFamily(c *cobra.Command, s *scenarios.Scenario) error {
-	four, _ := c.Flags().GetBool("ipv4") // both are there
-	six, _ := c.Flags().GetBool("ipv6")
-	switch {
-	case four && six:
-		return usage("--ipv4 and --ipv6: an experiment is done on connections of one family: leave one of them out")
-	case six:
-		s.OverIPv6()
+// told is where remarks go; nil if nobody wants them.
+func told(c *cobra.Command, quiet bool) io.Writer {
+	if quiet {
+		return nil
 	}
-	return nil
+	return c.ErrOrStderr()
 }
 
 // check finds flags that contradict each other.
@@ -287,42 +275,4 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 		return exit{exitUnmet, nil}
 	}
 	return nil
-}
-
-// signalled is why a context ended: a signal.
-type signalled struct{ os.Signal }
-
-func (s signalled) Error() string { return s.String() }
-
-func (s signalled) code() int {
-	if s.Signal == syscall.SIGTERM {
-		return exitTerminated
-	}
-	return exitInterrupted
-}
-
-func asSignalled(ctx context.Context, to *signalled) bool {
-	s, ok := context.Cause(ctx).(signalled)
-	*to = s
-	return ok
-}
-
-// onSignals ends the context at the first SIGINT or SIGTERM; the next one has its usual
-// effect. It returns a function that lets go of the signals.
-func onSignals(stop context.CancelCauseFunc) (release func()) {
-	ch := make(chan os.Signal, 1)
-	done := make(chan struct{})
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		select {
-		case s := <-ch:
-			signal.Stop(ch)
-			stop(signalled{s})
-		case <-done:
-		}
-	}()
-	return func() {
-		signal.Stop(ch)
-		close(done)
-	}
 }

@@ -114,6 +114,9 @@ func newList() *cobra.Command {
 				l := line{Name: s.Name, Summary: s.Summary}
 				if p := s.Phenomenon; p != nil {
 					l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
+					if p.Loopback != nil {
+						l.Needs += " or loopback"
+					}
 					l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
 				}
 				lines = append(lines, l)

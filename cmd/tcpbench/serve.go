@@ -19,6 +19,9 @@ import (
 	"tcpbench/server"
 )
 
+// drainPatience is how long connections under way may go on when serve is told to end.
+const drainPatience = 2 * time.Second
+
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	listen        string
@@ -32,10 +35,11 @@ type serveOptions struct {
 	maxResponse   uint32
 	quiet         bool
 	options       server.Options
+	bounds        server.Bounds
 }
 
 func newServe() *cobra.Command {
-	o := &serveOptions{maxRequest: values.MaxMessage, maxResponse: values.MaxMessage}
+	o := &serveOptions{maxRequest: values.MaxMessage, maxResponse: values.MaxMessage, bounds: defaultBounds()}
 	c := &cobra.Command{
 		Use:     "serve",
 		Short:   "Run the server alone, for tcpbench clients elsewhere",
@@ -44,11 +48,17 @@ func newServe() *cobra.Command {
 
 It plays the script that the header of each connection asks for (docs/protocol.md), so it
 needs no configuration to suit a workload. With --echo it sends back whatever arrives,
-for clients that know no header. It runs until Ctrl-C or SIGTERM, and then prints what it
-counted on stderr.`,
+for clients that know no header. It runs until Ctrl-C or SIGTERM; then it takes no new
+connections, gives those that are open 2 s to end, and prints what it counted on stderr.
+
+Whoever reaches the address may order bytes and hold connections, so what one source
+address and one connection may order is bounded; the --max- flags say how, and raise it.
+A source is an IPv4 address or an IPv6 /64. Who orders more is refused, told why, and
+counted.`,
 		Example: `  tcpbench serve --listen :9000
   tcpbench serve --listen 10.0.0.1:9000 --ports 9000-9063 --backlog 128
-  tcpbench serve --listen 127.0.0.1:7000 --echo`,
+  tcpbench serve --listen 127.0.0.1:7000 --echo
+  tcpbench serve --listen :9000 --max-rate 10G --max-life 24h`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return o.execute(c) },
 	}
@@ -64,10 +74,12 @@ counted on stderr.`,
 	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "bound of the wait for a whole request")
 	f.Var(values.New(&o.maxRequest, "16M", "BYTES", values.Size), "max-request", "largest payload of a request")
 	f.Var(values.New(&o.maxResponse, "16M", "BYTES", values.Size), "max-response", "largest payload of a response")
+	o.bound(f)
 	f.DurationVar(&o.options.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
 	f.DurationVar(&o.options.KeepInterval, "keepalive-interval", 0, "time between two probes")
 	f.IntVar(&o.options.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT")
-	f.DurationVar(&o.options.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
+	f.DurationVar(&o.options.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default 30s, none with --keepalive)")
+	f.Lookup("user-timeout").DefValue = "0" // it goes unsaid, for the text says it
 	f.DurationVar(&o.options.DeferAccept, "defer-accept", 0, "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time, in whole seconds")
 	f.BoolVar(&o.options.FastOpen, "fastopen", false, "TCP_FASTOPEN: take data in the SYN of clients that hold a cookie")
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
@@ -84,9 +96,16 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	cfg := server.Config{
 		Addrs: addrs, Loops: o.loops, Backlog: o.backlog, Echo: o.echo,
 		HeaderTimeout: o.headerTimeout, MaxRequest: o.maxRequest, MaxResponse: o.maxResponse,
-		Options: o.options,
+		Options: o.options, Bounds: o.bounds,
+	}
+	if !c.Flags().Changed("user-timeout") && o.options.KeepAlive == 0 {
+		cfg.UserTimeout = unreadPatience
 	}
 	switch {
+	case o.bounds.Connections < 1:
+		return usage("--max-connections %d: want 1 or more", o.bounds.Connections)
+	case o.bounds.Life <= 0:
+		return usage("--max-life %v: want more than 0, as in 1h", o.bounds.Life)
 	case o.loops < 1 || o.loops > 256:
 		return usage("--loops %d: want 1 to 256", o.loops)
 	case o.backlog < 0:
@@ -98,7 +117,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	case o.linger >= 0:
 		cfg.Linger = &o.linger
 	}
-	defer onSignals(stop)()
+	defer onSignals(stop, nil)()
 	if err := cfg.Options.Check(); err != nil {
 		return usage("--%w", err)
 	}
@@ -109,15 +128,22 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	for _, a := range s.Addrs() {
 		fmt.Fprintf(c.ErrOrStderr(), "listening on %s\n", a)
 	}
+	if slices.ContainsFunc(s.Addrs(), func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() }) {
+		fmt.Fprintln(c.ErrOrStderr(), o.allowance(cfg.UserTimeout))
+	}
 	select {
 	case <-s.Done():
 		return exit{exitFailed, fmt.Errorf("the server ended by itself: %w", s.Err())}
 	case <-ctx.Done():
 	}
-	// Two more seconds for connections under way; then they are reset.
-	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ending, cancel := context.WithTimeout(context.Background(), drainPatience)
 	defer cancel()
-	if err := s.Stop(ending); err != nil {
+	if open := s.Drain(ending); open > 0 && !o.quiet {
+		fmt.Fprintf(c.ErrOrStderr(), "%d connections were still open after %v, and are closed now\n", open, drainPatience)
+	}
+	closing, cancel := context.WithTimeout(context.Background(), drainPatience)
+	defer cancel()
+	if err := s.Stop(closing); err != nil {
 		return exit{exitFailed, err}
 	}
 	if !o.quiet {
@@ -130,6 +156,9 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 func summarize(w io.Writer, stats server.Stats) {
 	fmt.Fprintf(w, "accepted %d, exchanges %d, read %d B, written %d B\n",
 		stats.Accepted, stats.Exchanges, stats.BytesRead, stats.BytesWritten)
+	if n := stats.Unaccepted; n > 0 {
+		fmt.Fprintf(w, "accept() failed %d times: descriptors or memory had run out (ulimit -n, fs.file-max)\n", n)
+	}
 	for _, reason := range slices.Sorted(maps.Keys(stats.Closed)) {
 		if n := stats.Closed[reason]; n > 0 {
 			fmt.Fprintf(w, "  %-20s %d\n", reason, n)

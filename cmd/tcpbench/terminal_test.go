@@ -159,7 +159,7 @@ func TestTerminalShowsProgressAndColor(t *testing.T) {
 		// The first row has come when the line has numbers of it.
 		y.await(`measuring +0:\d\d/1:00:00 .*[1-9][0-9,]*/s`)
 		y.press("\x03")
-		screen := y.finish(cmd, exitInterrupted)
+		screen := y.finish(cmd, exitSignal+int(syscall.SIGINT))
 		if n := widestLine(screen); n > int(columns) {
 			t.Errorf("a line has %d columns on a terminal of %d:\n%s", n, columns, screen)
 		}
@@ -208,7 +208,7 @@ func TestTerminalOfOneOutput(t *testing.T) {
 	cmd := y.start(&stdout, nil, nil, "run", "short", "--duration", "1h", "--warmup", "0s", "--format", "json")
 	y.await(progressOf.String())
 	y.press("\x03")
-	y.finish(cmd, exitInterrupted)
+	y.finish(cmd, exitSignal+int(syscall.SIGINT))
 	if r, err := metrics.Read(&stdout); err != nil || !r.Flagged("interrupted") {
 		t.Errorf("%v in %s", err, stdout.String())
 	}

@@ -67,7 +67,7 @@ Nothing is sent and nothing changed. It needs no privilege. Ctrl-C ends it.`,
 func (o *watchOptions) watch(out io.Writer) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	defer onSignals(stop)()
+	defer onSignals(stop, nil)()
 	// Counters and sockets are those of the thread's namespace, and its processor time is
 	// what a look costs.
 	runtime.LockOSThread()

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -24,23 +25,54 @@ const inside = "TCPBENCH_TEST_INSIDE"
 // children of the same binary must not take it for one.
 func Inside() bool { return os.Getenv(inside) != "" }
 
-// Needed skips a test for want of something that CI must have.
+// Needed skips a test that needs something which this machine does not have, in one line.
+// In CI, which must have it, the test fails.
 func Needed(t testing.TB, what string) {
 	t.Helper()
+	what = strings.Join(strings.Fields(what), " ")
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("CI must have it: %s", what)
 	}
-	t.Skipf("NOT TESTED, for want of %s", what)
+	t.Skip(notTested + what)
 }
 
+// IPv6 tells whether ::1 can be used. If not, the part of the test that uses it is left out,
+// which the test says in one line; in CI it fails.
+func IPv6(t testing.TB) bool {
+	t.Helper()
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err == nil {
+		return l.Close() == nil
+	}
+	if os.Getenv("CI") == "true" {
+		t.Errorf("CI must have IPv6: %v", err)
+	}
+	t.Logf("%sIPv6: %v", notTested, err)
+	return false
+}
+
+// Loopbacks are addresses to listen at, of each family that this machine has.
+func Loopbacks(t testing.TB) []string {
+	t.Helper()
+	if IPv6(t) {
+		return []string{"127.0.0.1:0", "[::1]:0"}
+	}
+	return []string{"127.0.0.1:0"}
+}
+
+// notTested begins the line of each skip.
+const notTested = "NOT TESTED: needs "
+
 // Process runs the calling test again in a process of its own, and tells whether this is
-// that process: if not, the test has been run and is over.
+// that process: if not, the test has been run and is over. Such tests run in parallel, for
+// they have nothing in common.
 func Process(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
 		return true
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	t.Parallel()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = attr
 	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
@@ -53,17 +85,17 @@ func Process(t *testing.T, attr *syscall.SysProcAttr) bool {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL):
 		Needed(t, fmt.Sprintf("a process of its own: %v", err))
 	case err == nil && bytes.Contains(out, []byte("--- SKIP: "+t.Name())):
-		Needed(t, string(out))
+		_, what, _ := bytes.Cut(out, []byte(notTested))
+		what, _, _ = bytes.Cut(what, []byte("\n"))
+		Needed(t, string(what))
 	default:
 		t.Errorf("in a process of its own: %v\n%s", err, out)
 	}
 	return false
 }
 
-// Namespace is Process in a network namespace, with lo up. Settings are given as in
-// sysctl.conf(5).
-func Namespace(t *testing.T, settings ...string) bool {
-	t.Helper()
+// Network is what starts a process in a network namespace of its own.
+func Network() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	if os.Geteuid() != 0 {
 		// Root of a user namespace may do in it what this needs.
@@ -71,10 +103,17 @@ func Namespace(t *testing.T, settings ...string) bool {
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
-	if !Process(t, attr) {
+	return attr
+}
+
+// Namespace is Process in a network namespace, with lo up. Settings are given as in
+// sysctl.conf(5).
+func Namespace(t *testing.T, settings ...string) bool {
+	t.Helper()
+	if !Process(t, Network()) {
 		return false
 	}
-	loopbackUp(t)
+	LoopbackUp(t)
 	for _, s := range settings {
 		Sysctl(t, s)
 	}
@@ -91,20 +130,8 @@ func Sysctl(t *testing.T, setting string) {
 	}
 }
 
-// Tool runs a program that CI must have, and returns what it prints.
-func Tool(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		Needed(t, name)
-	}
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-func loopbackUp(t *testing.T) {
+// LoopbackUp sets lo of a new namespace up.
+func LoopbackUp(t testing.TB) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -47,7 +47,7 @@ func full() []Message {
 			Loops: 2, Warmup: 1, Duration: math.MaxInt64, Count: math.MaxUint64,
 			Options: loadgen.Options{
 				NoDelay: true, QuickAck: true, FastOpen: true, MPTCP: true, ReuseAddr: true, TakePort: true, PortRange: [2]int{1, 2},
-				FixedPorts: true, SYNCount: 3, TOS: 4, Congestion: "reno", KeepAlive: 5, KeepInterval: 6, KeepProbes: 7, UserTimeout: 8,
+				FixedPorts: true, SYNCount: 3, TOS: 4, Congestion: "reno", KeepAlive: 5, KeepInterval: 6, KeepProbes: 7, UserTimeout: 8, FinTimeout: 9,
 			},
 			Timeout: time.Second, OnExhausted: loadgen.WaitExhausted,
 			Lifecycle: loadgen.Lifecycle{

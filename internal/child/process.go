@@ -7,13 +7,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/lab"
 )
 
 // argument is what makes this binary a child, before its name; see Invoked.
@@ -57,15 +58,12 @@ func Spawn(name string, enter func() error) (*Process, error) {
 	p.cmd.Stderr = &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
-	go func() {
-		// The signal is sent when the thread dies that forked, not the process: so this
-		// one stays for as long as the child does.
-		runtime.LockOSThread()
+	// The signal is sent when the thread that forked ends, not when the process does: so that
+	// thread lives for as long as the child.
+	lab.Go(func() {
 		var err error
-		if enter == nil {
-			defer runtime.UnlockOSThread()
-		} else {
-			err = enter() // and the thread, which is elsewhere now, ends with this goroutine
+		if enter != nil {
+			err = enter()
 		}
 		if err == nil {
 			err = p.cmd.Start()
@@ -75,7 +73,7 @@ func Spawn(name string, enter func() error) (*Process, error) {
 			p.status = p.cmd.Wait()
 		}
 		close(p.exited)
-	}()
+	})
 	if err := <-started; err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -85,6 +83,26 @@ func Spawn(name string, enter func() error) (*Process, error) {
 
 // PID is the process id of the child.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Freeze stops the child: it does nothing until Thaw, while the kernel goes on to answer for
+// its sockets.
+func (p *Process) Freeze() error {
+	return p.signal(syscall.SIGSTOP)
+}
+
+// Thaw lets a child go on that Freeze has stopped.
+func (p *Process) Thaw() error {
+	return p.signal(syscall.SIGCONT)
+}
+
+// signal sends a signal to the child, if there still is one.
+func (p *Process) signal(s syscall.Signal) error {
+	err := p.cmd.Process.Signal(s)
+	if err == nil || errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return fmt.Errorf("send %v to %s (process %d): %w", s, p.name, p.PID(), err)
+}
 
 // Receive reads the next message. A child that failed or died is an error that says how.
 func (p *Process) Receive() (Message, error) {

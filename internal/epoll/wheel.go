@@ -5,14 +5,21 @@ import (
 	"math/bits"
 )
 
-// Tick is the resolution of a Wheel in nanoseconds, a little over one millisecond.
+// Tick is the resolution of a Wheel in nanoseconds for timers that are due within Near: 33 µs.
 const Tick = int64(1) << tickShift
 
+// CoarseTick is its resolution beyond Near, a little over one millisecond. Timers of seconds,
+// thousands of them, then share a turn of the loop.
+const CoarseTick = int64(1) << 20
+
+// Near is how far ahead a timer keeps the fine resolution, in nanoseconds.
+const Near = 16 * CoarseTick
+
 const (
-	tickShift  = 20
+	tickShift  = 15
 	levelBits  = 8
 	levelSlots = 1 << levelBits
-	levels     = 4 // 2^32 ticks: 52 days ahead
+	levels     = 4 // 2^32 ticks: 39 hours ahead
 	unlinked   = -1
 	dueList    = levels * levelSlots // the list of timers that Advance found due
 )
@@ -25,8 +32,8 @@ const Never = int64(math.MaxInt64)
 // hierarchical timing wheels): the lists are linked through arrays, so no operation
 // but Grow allocates.
 //
-// A timer is never early and at most one Tick late, beyond the lateness of the
-// caller. Times are nanoseconds since an instant of the caller's choice.
+// A timer is never early, and at most one Tick late if it is due within Near, else one
+// CoarseTick, beyond the lateness of the caller. Times are nanoseconds since an instant of the caller's choice.
 type Wheel struct {
 	tick   int64 // the last tick that Advance has dealt with
 	links  []link
@@ -60,8 +67,13 @@ func (w *Wheel) Grow(n int) {
 // Set makes the timer of id due at the time at, whatever it was before.
 func (w *Wheel) Set(id int32, at int64) {
 	w.Cancel(id)
+	resolution := Tick
+	if at-w.tick<<tickShift >= Near {
+		resolution = CoarseTick
+	}
 	// Rounded up, so that it is never early; the tick just dealt with is over.
-	w.links[id].tick = max((at+Tick-1)>>tickShift, w.tick+1)
+	at = (at + resolution - 1) &^ (resolution - 1)
+	w.links[id].tick = max(at>>tickShift, w.tick+1)
 	w.place(id)
 }
 

@@ -31,12 +31,11 @@ func NewCapture(w io.Writer) *Capture { return &Capture{w: bufio.NewWriterSize(w
 const (
 	magicPcap    = 0xa1b23c4d // in the order of this machine's bytes
 	linkEthernet = 1
-	linkRaw      = 101 // IP without a header of a link (TUN)
 	longestFrame = 1 << 18
 )
 
 // header writes what stands at the start of a file.
-func (c *Capture) header(link uint32) error {
+func (c *Capture) header() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.started {
@@ -48,7 +47,7 @@ func (c *Capture) header(link uint32) error {
 	b = binary.NativeEndian.AppendUint16(b, 4)
 	b = append(b, make([]byte, 8)...) // UTC
 	b = binary.NativeEndian.AppendUint32(b, longestFrame)
-	b = binary.NativeEndian.AppendUint32(b, link)
+	b = binary.NativeEndian.AppendUint32(b, linkEthernet)
 	_, err := c.w.Write(b)
 	return err
 }
@@ -84,11 +83,7 @@ func (c *Capture) Flush() error {
 // Record has all packets of the lab's link written from now on. The function that it returns
 // ends that, when those that have passed are written.
 func (l *Lab) Record(c *Capture) (end func() error, err error) {
-	link := uint32(linkEthernet)
-	if l.devices != nil {
-		link = linkRaw
-	}
-	if err := c.header(link); err != nil {
+	if err := c.header(); err != nil {
 		return nil, fmt.Errorf("write packets: %w", err)
 	}
 	fd := -1
@@ -117,7 +112,6 @@ func (l *Lab) Record(c *Capture) (end func() error, err error) {
 // openPacket opens a socket that sees all packets of a device.
 func openPacket(device string) (fd int, err error) {
 	const buffer = 32 << 20
-	protocol := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
 	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
@@ -126,28 +120,13 @@ func openPacket(device string) (fd int, err error) {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer) // as much as there may be
 	}
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
-	var index int
 	if err == nil {
-		index, err = indexOf(fd, device)
-	}
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index})
+		err = bindPacket(fd, device)
 	}
 	if err != nil {
 		return -1, errors.Join(fmt.Errorf("%s: %w", device, err), unix.Close(fd))
 	}
 	return fd, nil
-}
-
-func indexOf(fd int, device string) (int, error) {
-	request, err := unix.NewIfreq(device)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
-		return 0, os.NewSyscallError("ioctl", err)
-	}
-	return int(request.Uint32()), nil
 }
 
 // read writes packets until it is to end and none is left.

@@ -2,160 +2,233 @@ package lab
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tcpbench/metrics"
 )
 
-// Packets are delayed by carrying them by hand: each host has a TUN device in place of the
-// end of a link, and a goroutine for each direction takes packets from one and puts them into
-// the other when their time has come. That works where the kernel has no netem.
+// forwarder copies frames between the two hosts of a carried link. Every verb of the link but
+// rate is its: a direction asks its gate, then its losses, and then delays the frame or
+// sends it at once.
+type forwarder struct {
+	client, server     *port // nil until they are open
+	toServer, toClient *wire
 
-// wire carries packets in one direction.
-type wire struct {
-	from, to      *os.File
-	delay, jitter time.Duration
-	queue         chan packet
-	buffers       sync.Pool
-	overflows     atomic.Uint64
-	ended         <-chan struct{}
-	gate          *Gate // nil where nobody looks
-
-	mu   sync.Mutex
-	late *metrics.Recorder
+	running sync.WaitGroup
+	ended   chan struct{}
 }
 
-type packet struct {
-	buffer *[largestPacket]byte
-	length int
-	due    time.Time
-}
-
-func (p *packet) bytes() []byte { return p.buffer[:p.length] }
-
-// mostQueued is how many packets are under way at once in a direction; further ones are lost.
-const mostQueued = 1 << 16
-
-// largestPacket is more than the MTU of a TUN device.
-const largestPacket = 2048
-
-func newWire(from, to *os.File, i *Impairment, ended <-chan struct{}) *wire {
-	return &wire{
-		from: from, to: to, ended: ended, delay: i.Delay, jitter: i.Jitter, queue: make(chan packet, mostQueued), late: metrics.NewRecorder(),
-		buffers: sync.Pool{New: func() any { return new([largestPacket]byte) }},
+func newForwarder(link *Link) *forwarder {
+	return &forwarder{
+		toServer: newWire(&link.ToServer, link.Seed, 0), toClient: newWire(&link.ToClient, link.Seed, 1),
+		ended: make(chan struct{}),
 	}
 }
 
-// take reads packets until the device is gone.
+// gates puts a gate into each direction. It is called before start.
+func (f *forwarder) gates() (toServer, toClient *Gate) {
+	f.toServer.gate, f.toClient.gate = &Gate{wire: f.toServer}, &Gate{wire: f.toClient}
+	return f.toServer.gate, f.toClient.gate
+}
+
+// start begins to carry frames. The ports are open.
+func (f *forwarder) start() {
+	f.toServer.from, f.toServer.to = f.client, f.server
+	f.toClient.from, f.toClient.to = f.server, f.client
+	for _, w := range []*wire{f.toServer, f.toClient} {
+		f.running.Go(w.take)
+		if w.delay != nil {
+			f.running.Add(1)
+			Go(func() {
+				defer f.running.Done()
+				w.delay.give(f.ended, w.sendDelayed)
+			})
+		}
+	}
+}
+
+// close ends the carrying, whatever is still under way, and then gives the rings' memory back.
+func (f *forwarder) close() error {
+	close(f.ended)
+	var errs []error
+	for _, p := range []*port{f.client, f.server} {
+		if p != nil {
+			errs = append(errs, p.file.Close())
+		}
+	}
+	f.running.Wait()
+	for _, p := range []*port{f.client, f.server} {
+		if p != nil {
+			errs = append(errs, p.ring.unmap())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// wire carries frames in one direction.
+type wire struct {
+	from, to     *port
+	gate         *Gate // nil if nobody looks
+	delay        *delay
+	losses       atomic.Pointer[losses]
+	seed, stream uint64
+
+	// Each frame that came is sent, lost, held, under way, discarded, or counted as queueFull
+	// or refused.
+	came, sent, queueFull, refused atomic.Uint64
+	lost                           lossTally
+	delayed                        tally
+	gated                          gateTally
+}
+
+func newWire(how *Impairment, seed, direction uint64) *wire {
+	w := &wire{seed: seed, stream: 2 * direction, delay: newDelay(how, seed, 2*direction+1)}
+	w.impair(how)
+	return w
+}
+
+// impair replaces the rules by which packets are lost.
+func (w *wire) impair(how *Impairment) {
+	if how.Filters() {
+		w.losses.Store(newLosses(how, w.seed, w.stream, &w.lost))
+	} else {
+		w.losses.Store(nil)
+	}
+}
+
+// take reads frames until the port is closed. Without a delay the receiver's kernel has the
+// frame when it reads the next: on this thread, and out of the ring's memory.
 func (w *wire) take() {
-	var last time.Time
 	for {
-		buffer := w.buffers.Get().(*[largestPacket]byte)
-		n, err := w.from.Read(buffer[:])
-		if err != nil {
+		frame, err := w.from.ring.next()
+		if err != nil && !errors.Is(err, errCut) {
 			break
 		}
-		p := packet{buffer: buffer, length: n, due: time.Now().Add(w.delay)}
-		if w.jitter > 0 {
-			p.due = p.due.Add(rand.N(w.jitter))
-		}
-		if p.due.Before(last) { // packets do not overtake each other
-			p.due = last
-		}
-		last = p.due
-		if w.gate == nil {
-			w.send(p)
+		w.came.Add(1)
+		if err != nil {
+			w.refused.Add(1)
 		} else {
-			w.gate.arrive(p)
+			w.carry(frame)
 		}
+		w.from.ring.done()
 	}
 	if w.gate != nil {
-		w.gate.shut() // what is released from here on has nowhere to go
+		w.gate.shut() // what is released from now on has nowhere to go
 	}
-	close(w.queue)
+	if w.delay != nil {
+		close(w.delay.queue)
+	}
 }
 
-// send puts a packet on its way.
-func (w *wire) send(p packet) {
+// carry decides what becomes of a frame.
+func (w *wire) carry(frame []byte) {
+	var due time.Time
+	if w.delay != nil {
+		due = w.delay.due()
+	}
+	switch {
+	case w.gate != nil:
+		w.gate.arrive(frame, due)
+	case !w.loses(frame):
+		w.pass(frame, due)
+	}
+}
+
+// loses asks the rules of loss about a frame, if there are any. Frames that are not of IP
+// are never lost.
+func (w *wire) loses(frame []byte) bool {
+	l := w.losses.Load()
+	if l == nil {
+		return false
+	}
+	packet := packetIn(frame)
+	return packet != nil && l.loses(packet)
+}
+
+// pass lets a frame go on, when it is due.
+func (w *wire) pass(frame []byte, due time.Time) {
+	if w.delay == nil {
+		_ = w.send(frame) // counted
+		return
+	}
+	w.enqueue(copyOf(frame, due))
+}
+
+// enqueue puts a frame on its way.
+func (w *wire) enqueue(c copied) {
+	w.delayed.asked.Add(1)
 	select {
-	case w.queue <- p:
+	case w.delay.queue <- c:
 	default:
-		w.overflows.Add(1)
-		w.buffers.Put(p.buffer)
+		w.queueFull.Add(1)
+		c.free()
 	}
 }
 
-// roughly is the end of a wait that is slept to the microsecond; what comes before it can be
-// ended by the lab's end.
-const roughly = 5 * time.Millisecond
-
-// give writes packets when they are due. It sleeps on a thread of its own: the runtime's
-// timers are late by up to a millisecond where nothing else is to be done.
-func (w *wire) give() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	// The kernel may be 50 µs late otherwise. Where it refuses, it is.
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for p := range w.queue {
-		if wait := time.Until(p.due); wait > roughly {
-			timer.Reset(wait - roughly)
-			select {
-			case <-timer.C:
-			case <-w.ended:
-				return
-			}
-		}
-		for wait := time.Until(p.due); wait > 0; wait = time.Until(p.due) {
-			request := unix.NsecToTimespec(int64(wait))
-			_ = unix.Nanosleep(&request, nil) // a signal that ends it is no reason to be early
-		}
-		late := time.Since(p.due)
-		_, err := w.to.Write(p.bytes())
-		w.buffers.Put(p.buffer)
-		if errors.Is(err, os.ErrClosed) {
-			return // the lab has ended
-		}
-		w.mu.Lock()
-		w.late.Record(int64(late))
-		w.mu.Unlock()
+func (w *wire) sendDelayed(frame []byte) error {
+	err := w.send(frame)
+	if err == nil {
+		w.delayed.done.Add(1)
 	}
+	return err
 }
 
-// lateness is how far behind their time packets were.
-func (w *wire) lateness() (metrics.Histogram, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.late.Export()
+// send hands a frame to the receiver's kernel. A frame that it refuses is counted: one that
+// is longer than the device's MTU (EMSGSIZE), or while the host's device is down (ENOBUFS).
+func (w *wire) send(frame []byte) error {
+	err := w.to.send(frame)
+	switch {
+	case err == nil:
+		w.sent.Add(1)
+	case !errors.Is(err, os.ErrClosed):
+		w.refused.Add(1)
+	}
+	return err
 }
 
-// openTUN makes a TUN device in the host's namespace. It lives as long as the file is open.
-func (h *Host) openTUN(name string) (*os.File, error) {
-	var file *os.File
-	err := h.Do(func() error {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+// Carried is what became of the packets of one direction of a link.
+type Carried struct {
+	// Came is how many frames the sender has put on the link, and Sent how many the receiver
+	// was given. Both are zero if the kernel carries the packets.
+	Came, Sent uint64
+	// Verbs are what each verb of the link was asked and has done, by its name. A verb that
+	// was not asked about any packet is not there.
+	Verbs map[string]Tally
+	// Lost is how many packets loss, every and drop have lost.
+	Lost uint64
+	// RingOverflows is how many frames came faster than they were read, QueueOverflows how
+	// many were lost because mostQueued were under way or held.
+	RingOverflows, QueueOverflows uint64
+	// Refused is how many frames were too long for the link, or met a device that was down.
+	Refused uint64
+	// Late is by how much delayed packets were sent after they were due, in nanoseconds; nil
+	// if none is delayed.
+	Late *metrics.Histogram
+}
+
+func (w *wire) carried() (c Carried, err error) {
+	c = Carried{
+		Came: w.came.Load(), Sent: w.sent.Load(), Verbs: map[string]Tally{},
+		RingOverflows: w.from.ring.overflows(), QueueOverflows: w.queueFull.Load(), Refused: w.refused.Load(),
+	}
+	for name, t := range map[string]*tally{
+		"drop": &w.lost.drop, "every": &w.lost.every, "loss": &w.lost.loss, "delay": &w.delayed,
+		"hold": &w.gated.hold, "lose": &w.gated.lose, "step": &w.gated.step, "release": &w.gated.release, "discard": &w.gated.discard,
+	} {
+		if n := t.read(); n.Asked > 0 {
+			c.Verbs[name] = n
+		}
+	}
+	c.Lost = c.Verbs["drop"].Done + c.Verbs["every"].Done + c.Verbs["loss"].Done
+	if w.delay != nil {
+		late, err := w.delay.lateness()
 		if err != nil {
-			return fmt.Errorf("/dev/net/tun, by which packets are delayed: %w", err)
+			return c, err
 		}
-		request, err := unix.NewIfreq(name)
-		if err == nil {
-			request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
-		}
-		if err != nil {
-			return errors.Join(fmt.Errorf("make a TUN device: %w", os.NewSyscallError("ioctl", err)), unix.Close(fd))
-		}
-		file = os.NewFile(uintptr(fd), name) // nonblocking: the runtime waits for packets
-		return nil
-	})
-	return file, err
+		c.Late = &late
+	}
+	return c, nil
 }

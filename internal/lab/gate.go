@@ -3,6 +3,7 @@ package lab
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // Fate is what becomes of a packet at a gate.
@@ -18,25 +19,22 @@ const (
 func (f Fate) String() string { return [...]string{"passed", "held", "lost"}[f] }
 
 // Gate looks at the packets of one direction of the link, one by one, and decides what becomes
-// of each: with it a moment that is over in microseconds can be held for as long as one likes
-// to look.
+// of each: it can hold a moment that is over in microseconds for as long as one likes to look.
 type Gate struct {
 	mu    sync.Mutex
 	wire  *wire
 	rule  func(*Segment) Fate
 	watch func(*Segment, Fate)
-	held  []packet
+	held  []copied
 	gone  bool
 }
 
-func newGate(w *wire) *Gate {
-	g := &Gate{wire: w}
-	w.gate = g
-	return g
-}
+// gateTally counts what a gate was asked and has done. A frame that was held is stepped,
+// released or discarded later, or held still.
+type gateTally struct{ hold, lose, step, release, discard tally }
 
-// Watch has every TCP segment told from now on, in order, and what became of it. It is called
-// with the gate locked.
+// Watch calls f with every TCP segment from now on, in order, and with what became of it:
+// that the link's rules of loss took it, too. The gate is locked meanwhile.
 func (g *Gate) Watch(f func(*Segment, Fate)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -44,7 +42,7 @@ func (g *Gate) Watch(f func(*Segment, Fate)) {
 }
 
 // Rule decides about every TCP segment from now on; nil lets all pass. Packets of other kinds
-// pass always.
+// always pass.
 func (g *Gate) Rule(f func(*Segment) Fate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,9 +61,16 @@ func (g *Gate) Release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.rule = nil
-	for _, p := range g.held {
-		if !g.gone {
-			g.wire.send(p)
+	for _, c := range g.held {
+		switch {
+		case g.gone:
+			c.free()
+		case g.wire.delay != nil:
+			g.wire.gated.release.count(true)
+			g.wire.enqueue(c)
+		default:
+			g.wire.gated.release.count(g.wire.send(c.frame()) == nil)
+			c.free()
 		}
 	}
 	g.held = nil
@@ -88,16 +93,17 @@ func (g *Gate) Step(match func(*Segment) bool) (s Segment, ok bool, err error) {
 	if !ok || g.gone {
 		return s, false, nil
 	}
-	p := g.held[i]
+	c := g.held[i]
 	g.held = slices.Delete(g.held, i, i+1)
-	_, err = g.wire.to.Write(p.bytes())
-	g.wire.buffers.Put(p.buffer)
+	err = g.wire.send(c.frame())
+	g.wire.gated.step.count(err == nil)
+	c.free()
 	return s, true, err
 }
 
 func (g *Gate) find(match func(*Segment) bool) (s Segment, index int, ok bool) {
-	for i, p := range g.held {
-		if s, ok := ParseSegment(p.bytes()); ok && match(&s) {
+	for i, c := range g.held {
+		if s, ok := ParseSegment(packetIn(c.frame())); ok && match(&s) {
 			return s, i, true
 		}
 	}
@@ -108,28 +114,40 @@ func (g *Gate) find(match func(*Segment) bool) (s Segment, index int, ok bool) {
 func (g *Gate) Discard() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, c := range g.held {
+		g.wire.gated.discard.count(true)
+		c.free()
+	}
 	g.held = nil
 }
 
-func (g *Gate) arrive(p packet) {
+// arrive decides about a frame. What the gate would pass or hold, the link's rules of loss may
+// still take: a packet is decided about once, in the order in which packets come.
+func (g *Gate) arrive(frame []byte, due time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fate := Pass
-	if s, ok := ParseSegment(p.bytes()); ok {
-		if g.rule != nil {
-			fate = g.rule(&s)
-		}
-		if g.watch != nil {
-			g.watch(&s, fate)
-		}
+	s, tcp := ParseSegment(packetIn(frame))
+	if tcp && g.rule != nil {
+		fate = g.rule(&s)
 	}
 	switch {
-	case fate == Hold && len(g.held) < mostQueued:
-		g.held = append(g.held, p)
-	case fate == Pass:
-		g.wire.send(p)
-	default:
-		g.wire.buffers.Put(p.buffer)
+	case fate == Lose:
+		g.wire.gated.lose.count(true)
+	case g.wire.loses(frame):
+		fate = Lose
+	case fate == Hold && !g.wire.gated.hold.count(len(g.held) < mostQueued):
+		fate = Lose
+		g.wire.queueFull.Add(1)
+	}
+	if tcp && g.watch != nil {
+		g.watch(&s, fate)
+	}
+	switch fate {
+	case Pass:
+		g.wire.pass(frame, due)
+	case Hold:
+		g.held = append(g.held, copyOf(frame, due))
 	}
 }
 

@@ -25,6 +25,8 @@ type Impairment struct {
 	// Delay is how long a packet is under way, and Jitter by how much longer it may be.
 	// Packets never overtake each other.
 	Delay, Jitter time.Duration
+	// Seed decides which packets are lost at random, and how the delays differ.
+	Seed uint64
 }
 
 // Flags are those of a TCP segment, in the order of RFC 9293, section 3.1.
@@ -79,7 +81,7 @@ const (
 	mostRate     = 1e12
 )
 
-var impairmentKeys = []string{"loss", "every", "drop", "rate", "delay", "jitter"}
+var impairmentKeys = []string{"loss", "every", "drop", "rate", "delay", "jitter", "seed"}
 
 // ParseImpairment reads a list as loss=1%,every=100,drop=syn+ack,rate=100mbit,delay=10ms,jitter=2ms.
 func ParseImpairment(text string) (Impairment, error) {
@@ -95,6 +97,9 @@ func ParseImpairment(text string) (Impairment, error) {
 	}
 	if i.Jitter > 0 && i.Delay == 0 {
 		return i, errors.New("jitter without a delay: add delay=, as in delay=10ms")
+	}
+	if i.Seed > 0 && i.Loss == 0 && i.Jitter == 0 {
+		return i, errors.New("seed without anything at random: add loss=, as in loss=1%, or jitter=")
 	}
 	return i, nil
 }
@@ -133,6 +138,10 @@ func (i *Impairment) set(key, value string) (err error) {
 			i.Delay = d
 		} else {
 			i.Jitter = d
+		}
+	case "seed":
+		if i.Seed, err = strconv.ParseUint(value, 10, 64); err != nil {
+			return fmt.Errorf("seed=%s: want a whole number, as in seed=7", value)
 		}
 	default:
 		if near := values.Nearest(key, impairmentKeys); near != "" {
@@ -184,8 +193,11 @@ func (i Impairment) String() string {
 	if i.Jitter > 0 {
 		add("jitter=%v", i.Jitter)
 	}
+	if i.Seed > 0 {
+		add("seed=%d", i.Seed)
+	}
 	return strings.Join(parts, ",")
 }
 
-// Filters tells whether packets are lost on purpose, which takes nftables.
+// Filters tells whether packets are lost on purpose.
 func (i *Impairment) Filters() bool { return i.Loss > 0 || i.Every > 0 || len(i.Drop) > 0 }

@@ -15,7 +15,7 @@ import (
 // machine is one of files, with these settings.
 func machine(t *testing.T, dir string, settings map[string]string) *Machine {
 	t.Helper()
-	m := &Machine{Journal: filepath.Join(dir, "var", "journal.json"), root: filepath.Join(dir, "sys"), boot: func() string { return "first" }}
+	m := &Machine{Journal: filepath.Join(dir, "var", "journal.json"), root: filepath.Join(dir, "sys"), boot: func() string { return "first" }, put: replace}
 	for key, value := range settings {
 		name := m.file(key)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -26,6 +26,19 @@ func machine(t *testing.T, dir string, settings map[string]string) *Machine {
 		}
 	}
 	return m
+}
+
+// replace writes a file whole or not at all, whenever the process is killed. One that does not
+// exist is an error, as in /proc/sys.
+func replace(file, value string) error {
+	if _, err := os.Stat(file); err != nil {
+		return err
+	}
+	next := file + ".next"
+	if err := os.WriteFile(next, []byte(value+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(next, file)
 }
 
 func (m *Machine) values(t *testing.T, keys map[string]string) map[string]string {
@@ -143,6 +156,85 @@ func TestRestoreFails(t *testing.T) {
 	}
 	if _, err := os.Stat(m.Journal); err != nil {
 		t.Error("the journal is gone")
+	}
+}
+
+// set writes a setting as somebody else would.
+func (m *Machine) set(t *testing.T, key, value string) {
+	t.Helper()
+	if err := os.WriteFile(m.file(key), []byte(value+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A value that somebody else has set since is theirs: it stays, and Restore says so.
+func TestRestoreKeepsWhatOthersHaveSet(t *testing.T) {
+	m := machine(t, t.TempDir(), were)
+	var left []Restored
+	m.Kept = func(r Restored) { left = append(left, r) }
+	if _, err := m.Change(wanted); err != nil {
+		t.Fatal(err)
+	}
+	m.set(t, "vm.swappiness", "33")
+	m.set(t, "fs.file-max", "1000") // as it was: nothing to do and nothing to say
+	restored, err := m.Restore()
+	if err != nil || len(restored) != 1 || restored[0].Key != "net.ipv4.tcp_mem" {
+		t.Errorf("put back %+v, %v", restored, err)
+	}
+	if want := (Restored{"vm.swappiness", "33", "60", "10"}); len(left) != 1 || left[0] != want {
+		t.Errorf("left %+v, want %+v", left, want)
+	}
+	want := maps.Clone(were)
+	want["vm.swappiness"] = "33"
+	if got := m.values(t, were); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A run that was killed between writing a setting and noting what the kernel made of it leaves a
+// journal that cannot tell whose the value is. The value before the run is the safe one.
+func TestRestoreAfterHalfAChange(t *testing.T) {
+	m := machine(t, t.TempDir(), were)
+	m.Kept = func(r Restored) { t.Errorf("left %+v", r) }
+	half := &journal{Version: journalVersion, Boot: "first", Settings: []entry{{Key: "vm.swappiness", Before: "60", Wanted: "0x0a"}}}
+	if err := m.write(half, os.Link); err != nil {
+		t.Fatal(err)
+	}
+	m.set(t, "vm.swappiness", "10") // what the kernel made of 0x0a
+	if _, err := m.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.values(t, were); !maps.Equal(got, were) {
+		t.Errorf("%v, want %v", got, were)
+	}
+}
+
+// The id of a process that was killed may be another's by now: its time of birth tells.
+func TestReusedProcessID(t *testing.T) {
+	other := exec.Command("sleep", "60")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = other.Process.Kill()
+		_ = other.Wait() // killed
+	}()
+	now := born(other.Process.Pid)
+	if now == 0 {
+		t.Fatal("a process that runs has no time of birth")
+	}
+	for _, tt := range []struct {
+		born uint64
+		runs bool
+	}{{now, true}, {now + 1, false}, {0, true}} { // earlier versions wrote no time of birth
+		m := machine(t, t.TempDir(), were)
+		left := &journal{Version: journalVersion, Boot: "first", PID: other.Process.Pid, Born: tt.born, Settings: []entry{{Key: "vm.swappiness", Before: "60", Wanted: "10"}}}
+		if err := m.write(left, os.Link); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Restore(); errors.Is(err, ErrJournal) != tt.runs || !tt.runs && err != nil {
+			t.Errorf("born %d, the process %d: %v", tt.born, now, err)
+		}
 	}
 }
 

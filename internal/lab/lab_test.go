@@ -14,24 +14,6 @@ import (
 	"tcpbench/internal/alone"
 )
 
-// newLab is a lab with a link, in a process that may make one.
-func newLab(t testing.TB, link Link) *Lab {
-	t.Helper()
-	l, err := New(link)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) {
-		alone.Needed(t, err.Error())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
 func listenIn(t *testing.T, h *Host, address string) net.Listener {
 	t.Helper()
 	var l net.Listener

@@ -177,6 +177,26 @@ func (h *Host) Apply(p *Profile) (reports []Report, err error) {
 	return reports, err
 }
 
+// Read returns the values that the host has of the keys: its own, or the machine's if no
+// namespace has its own. Empty means that this kernel has no such setting.
+func (h *Host) Read(keys []string) (map[string]string, error) {
+	values := make(map[string]string, len(keys))
+	read := func() {
+		for _, key := range keys {
+			if values[key] != "" {
+				continue
+			}
+			values[key] = ""
+			if text, err := os.ReadFile(file(key)); err == nil {
+				values[key] = normal(string(text))
+			}
+		}
+	}
+	err := h.Do(func() error { read(); return nil })
+	read() // outside of the namespace: what the machine has
+	return values, err
+}
+
 // apply writes one setting of the thread's namespace, and reads it back.
 func apply(s Setting) Report {
 	r := Report{Setting: s, Outcome: Applied}
@@ -190,7 +210,7 @@ func apply(s Setting) Report {
 		r.Outcome = Unknown // a write may fail with ENOENT for other reasons
 		return r
 	}
-	err := os.WriteFile(name, []byte(s.Value), 0)
+	err := write(name, s.Value)
 	text, readErr := os.ReadFile(name)
 	if readErr == nil {
 		r.Now = normal(string(text))
@@ -198,6 +218,9 @@ func apply(s Setting) Report {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
 		r.Outcome = ReadOnly
+		if errors.Is(err, unix.EROFS) {
+			r.Why = mountedReadOnly
+		}
 		if r.Now == s.Value {
 			r.Outcome, r.Why = Applied, "it has that value, and may only be read"
 		}
@@ -207,6 +230,39 @@ func apply(s Setting) Report {
 		r.Outcome = Changed
 	}
 	return r
+}
+
+// mountedReadOnly is why a setting that a namespace has of its own is read-only.
+const mountedReadOnly = "/proc/sys is mounted read-only, as in a container"
+
+// Unwritable tells that the setting is the host's own, and that nothing but how this machine
+// has mounted /proc/sys keeps it from being changed.
+func (r *Report) Unwritable() bool { return r.Outcome == ReadOnly && r.Why == mountedReadOnly }
+
+// Write changes a setting of the host.
+func (h *Host) Write(key, value string) error {
+	return h.Do(func() error { return write(file(key), value) })
+}
+
+// write writes a setting of the thread's namespace, which it may leave with mounts of its own.
+func write(name, value string) error {
+	err := os.WriteFile(name, []byte(value), 0)
+	if errors.Is(err, unix.EROFS) && writable() == nil {
+		err = os.WriteFile(name, []byte(value), 0)
+	}
+	return err
+}
+
+// writable mounts /proc/sys anew for the calling thread alone, so that it can be written. Root
+// of a user namespace may not do that if it was mounted read-only outside (mount_namespaces(7)).
+func writable() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	return os.NewSyscallError("mount", unix.Mount("", "/proc/sys", "", unix.MS_REMOUNT|unix.MS_BIND, ""))
 }
 
 func cause(err error) error {

@@ -7,6 +7,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +109,20 @@ func Size(text string) (uint32, error) {
 		return 0, fmt.Errorf("want 0 to 16M bytes, as in 100, 4k or 1M")
 	}
 	return uint32(n << shift), nil
+}
+
+// Amount reads a number of bytes of any size: 100, 4k, 1M, 128G. k, M, G and T are powers
+// of 1024.
+func Amount(text string) (uint64, error) {
+	number, shift := text, 0
+	if i := strings.IndexAny(text, "kMGT"); i >= 0 && i == len(text)-1 {
+		number, shift = text[:i], 10*(1+strings.IndexByte("kMGT", text[i]))
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || n == 0 || n > math.MaxInt64>>shift {
+		return 0, fmt.Errorf("want 1 byte or more, as in 64k, 128M or 1G")
+	}
+	return n << shift, nil
 }
 
 // MaxMessage is the largest payload of one request or response.

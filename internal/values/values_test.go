@@ -23,6 +23,19 @@ func TestSize(t *testing.T) {
 	}
 }
 
+func TestAmount(t *testing.T) {
+	for text, want := range map[string]uint64{"1": 1, "4k": 4096, "16M": 16 << 20, "128G": 128 << 30, "2T": 2 << 40, "9223372036854775807": 1<<63 - 1} {
+		if n, err := Amount(text); err != nil || n != want {
+			t.Errorf("Amount(%q) = %d, %v, want %d", text, n, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "0k", "k", "kk", "-1", "1.5k", "1K", "1Mk", "9223372036854775808", "8388608T", "0x10"} {
+		if n, err := Amount(text); err == nil {
+			t.Errorf("Amount(%q) = %d, want an error", text, n)
+		}
+	}
+}
+
 func TestPortRange(t *testing.T) {
 	if r, err := PortRange("20000-29999"); err != nil || r != [2]int{20000, 29999} {
 		t.Errorf("%v, %v", r, err)

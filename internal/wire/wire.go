@@ -35,8 +35,9 @@ const (
 	MaxBeat  = math.MaxUint16 * BeatUnit
 )
 
-// Version is the only version of the header that this package speaks.
-const Version = 1
+// Version is the highest version of the header that this package speaks. Version 2 is
+// version 1 of a client that understands Refused.
+const Version = 2
 
 const magic0, magic1 = 't', 'b'
 
@@ -50,7 +51,8 @@ const (
 	// HelloReply and leaves the close to the client.
 	Hello
 	// HelloReply is the answer to Hello: RequestSize and ResponseSize hold the
-	// largest payloads that the server accepts, Exchanges its Room.
+	// largest payloads that the server accepts, Exchanges the highest version that it
+	// speaks, or zero if that is 1.
 	HelloReply
 	// Listen is a life of pings by the client, of RequestSize bytes each, which the
 	// server never answers. It reaps who is silent for Exchanges beats.
@@ -60,6 +62,9 @@ const (
 	// then one each beat. The server reaps who leaves Exchanges of them unanswered
 	// in a row.
 	Ping
+	// Refused is what a server says in place of a response that it will not send, before
+	// it closes, to a client with Script.Refusals: see Refusal.
+	Refused
 
 	kinds
 )
@@ -114,6 +119,9 @@ type Script struct {
 	Exchanges uint16
 	// Beat is the interval of pings in Listen and Ping, zero in all other kinds.
 	Beat time.Duration
+	// Refusals means that the client understands Refused: version 2 of the header. A
+	// Hello, which servers of version 1 must understand, says it by its Exchanges.
+	Refusals bool
 }
 
 // What Parse may find wrong. A server counts them apart: a foreign protocol is
@@ -127,7 +135,11 @@ var (
 // Append appends the header of s to b. A Beat between two units is rounded up, so
 // that nobody is reaped sooner than was asked for; beyond MaxBeat it is MaxBeat.
 func (s Script) Append(b []byte) []byte {
-	b = append(b, magic0, magic1, Version, byte(s.Kind)<<4|byte(s.CloseBy)<<2|byte(s.CloseHow))
+	version := byte(1)
+	if s.Refusals {
+		version = 2
+	}
+	b = append(b, magic0, magic1, version, byte(s.Kind)<<4|byte(s.CloseBy)<<2|byte(s.CloseHow))
 	b = binary.BigEndian.AppendUint32(b, s.RequestSize)
 	b = binary.BigEndian.AppendUint32(b, s.ResponseSize)
 	b = binary.BigEndian.AppendUint16(b, s.Exchanges)
@@ -141,7 +153,7 @@ func Parse(b []byte) (Script, error) {
 	if len(b) < HeaderSize || b[0] != magic0 || b[1] != magic1 {
 		return Script{}, ErrMagic
 	}
-	if b[2] != Version {
+	if b[2] < 1 || b[2] > Version {
 		return Script{}, fmt.Errorf("%w %d, this is version %d", ErrVersion, b[2], Version)
 	}
 	s := Script{
@@ -152,6 +164,7 @@ func Parse(b []byte) (Script, error) {
 		ResponseSize: binary.BigEndian.Uint32(b[8:]),
 		Exchanges:    binary.BigEndian.Uint16(b[12:]),
 		Beat:         time.Duration(binary.BigEndian.Uint16(b[14:])) * BeatUnit,
+		Refusals:     b[2] >= 2,
 	}
 	if err := s.check(); err != nil {
 		return Script{}, err
@@ -165,6 +178,8 @@ func (s *Script) check() error {
 	switch {
 	case s.Kind >= kinds:
 		return fmt.Errorf("%w: kind %d", ErrScript, s.Kind)
+	case s.Kind == Refused && !s.Refusals:
+		return fmt.Errorf("%w: a refusal of version 1", ErrScript)
 	case s.CloseHow >= hows:
 		return fmt.Errorf("%w: close %d", ErrScript, s.CloseHow)
 	case beats && (s.Beat == 0 || s.Exchanges == 0):

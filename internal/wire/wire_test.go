@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ func TestParseReturnsWhatAppendWrote(t *testing.T) {
 			RequestSize:  rapid.Uint32().Draw(t, "request"),
 			ResponseSize: rapid.Uint32().Draw(t, "response"),
 			Exchanges:    rapid.Uint16Min(1).Draw(t, "exchanges"),
+			Refusals:     rapid.Bool().Draw(t, "refusals"),
 		}
 		if want.Kind == Listen || want.Kind == Ping {
 			want.Beat = time.Duration(rapid.Uint16Min(1).Draw(t, "beat")) * BeatUnit
@@ -55,7 +57,9 @@ func TestParseRejects(t *testing.T) {
 		{"empty", nil, ErrMagic},
 		{"half a header", sound[:HeaderSize-1], ErrMagic},
 		{"http", []byte("GET / HTTP/1.1\r\n"), ErrMagic},
-		{"next version", with(2, 2), ErrVersion},
+		{"next version", with(2, Version+1), ErrVersion},
+		{"version 0", with(2, 0), ErrVersion},
+		{"refusal of version 1", with(3, byte(Refused)<<4), ErrScript},
 		{"unknown kind", with(3, 0xf0), ErrScript},
 		{"unknown close", with(3, 0x03), ErrScript},
 		{"beat without pings", with(15, 1), ErrScript},
@@ -120,5 +124,41 @@ func TestAppendRoundsTheBeatUp(t *testing.T) {
 		if err != nil || s.Beat != want {
 			t.Errorf("%v became %v, %v; want %v", in, s.Beat, err, want)
 		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Refusal(rapid.Uint16Min(1).Draw(t, "refusal"))
+		before := make([]byte, rapid.IntRange(0, 100).Draw(t, "before")) // responses
+		b := want.Append(before)
+		if len(b) != len(before)+HeaderSize {
+			t.Fatalf("%d bytes", len(b)-len(before))
+		}
+		if got := ParseRefusal(b); got != want {
+			t.Fatalf("%d became %d", want, got)
+		}
+		if got := ParseRefusal(append(b, 0)); got != 0 {
+			t.Fatalf("a byte after it, and it is %d", got)
+		}
+		b[rapid.SampledFrom([]int{0, 1, 2, 3, 4, 11, 14, 15}).Draw(t, "byte")+len(before)] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		if got := ParseRefusal(b); got != 0 {
+			t.Fatalf("a bit is wrong, and it is %d", got)
+		}
+		if got := ParseRefusal(b[:rapid.IntRange(0, HeaderSize-1).Draw(t, "part")]); got != 0 {
+			t.Fatalf("a part is %d", got)
+		}
+	})
+}
+
+// What a client of version 1 sends has not changed, and it reads what it gets.
+func TestVersion1(t *testing.T) {
+	script := Script{RequestSize: 64, ResponseSize: 64, Exchanges: 1}
+	if got := fmt.Sprintf("% x", script.Append(nil)); got != "74 62 01 00 00 00 00 40 00 00 00 40 00 01 00 00" {
+		t.Errorf("version 1 is now % s", got)
+	}
+	script.Refusals = true
+	if got := fmt.Sprintf("% x", script.Append(nil)); got != "74 62 02 00 00 00 00 40 00 00 00 40 00 01 00 00" {
+		t.Errorf("version 2 is now % s", got)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // unitNames are the units of Go's benchmark format, which benchstat knows.
-var unitNames = map[string]string{"ns": "ns", "1/s": "conn/s", "us": "µs/conn", "": "count"}
+var unitNames = map[string]string{"ns": "ns", "1/s": "conn/s", "us": "µs/conn", PerConnection: "count/conn"}
 
 // Bench writes every result of every side as a line of Go's benchmark format, for
 // benchstat: benchstat -col /side FILE.

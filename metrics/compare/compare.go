@@ -1,11 +1,11 @@
-// Package compare tells whether results differ: of each number that they measured, the
-// median of every side with its confidence interval, the difference, and whether noise
-// alone would show such a one.
+// Package compare tells whether results differ: the median of each number on every side, the
+// ratio of a side to the first with its interval, and whether noise alone would show such a one.
 //
-// Two opinions. Nothing is assumed of how numbers are distributed: medians have intervals
-// from order statistics, and sides are compared by ranks (Mann and Whitney's U). And who
-// looks at twenty numbers finds one in twenty that differs by chance, so that what a table
-// calls different is held to a level for all of it (Holm's method).
+// Three opinions. Nothing is assumed of how numbers are distributed: tests and intervals come
+// from ranks. Runs can be compared only if they were taken in turns, for a machine drifts: of
+// runs taken one after the other no difference is called significant. And who looks at twenty
+// numbers finds one in twenty that differs by chance, so a table is held to one level for all
+// of it (Holm's method).
 package compare
 
 import (
@@ -13,13 +13,10 @@ import (
 	"math"
 	"slices"
 
-	"golang.org/x/perf/benchmath"
-
 	"tcpbench/metrics"
 )
 
-// Confidence is that of the intervals, and of a table not to call anything different that
-// is not.
+// Confidence is the chance that a table of equal sides calls nothing different.
 const Confidence = 0.95
 
 // Side is one of those compared: its name, and a result of each round.
@@ -28,12 +25,36 @@ type Side struct {
 	Results []*metrics.Result
 }
 
+// Report is a comparison with all that bounds what it says.
+type Report struct {
+	Cautions    []Caution    `json:"cautions"`
+	Unapplied   []Unapplied  `json:"unapplied"`
+	Differences []Difference `json:"differences"`
+	*Table
+}
+
+// Of compares sides, of which there must be two or more, with results in each.
+func Of(sides []Side) *Report {
+	return &Report{
+		Cautions:    append([]Caution{}, cautions(sides)...),
+		Unapplied:   append([]Unapplied{}, unapplied(sides)...),
+		Differences: append([]Difference{}, Differences(sides)...),
+		Table:       Make(sides),
+	}
+}
+
 // Table compares sides. The first is what all others are compared with.
 type Table struct {
 	Sides []string `json:"sides"`
 	// Rounds is the number of results of each side.
 	Rounds []int `json:"rounds"`
-	Rows   []Row `json:"rows"`
+	// Paired is the number of rounds in which every side ran once. The tests use only these.
+	Paired int `json:"paired_rounds"`
+	// Untested says why no difference can be called significant, and Command how to find out.
+	// Both are empty if the sides ran in turns.
+	Untested string `json:"untested,omitempty"`
+	Command  string `json:"command,omitempty"`
+	Rows     []Row  `json:"rows"`
 	// Enough is the number of rounds from which a table of so many rows can show any
 	// difference at all.
 	Enough int `json:"enough_rounds"`
@@ -42,7 +63,7 @@ type Table struct {
 // Row is one number that results have.
 type Row struct {
 	Metric string `json:"metric"`
-	Unit   string `json:"unit,omitempty"` // ns, 1/s, us, share, or none for a count
+	Unit   string `json:"unit,omitempty"` // ns, 1/s, us, or 1/conn
 	// Cells are of the sides, in their order; Deltas of all but the first.
 	Cells  []Cell  `json:"cells"`
 	Deltas []Delta `json:"deltas"`
@@ -50,168 +71,165 @@ type Row struct {
 
 // Cell is one number of one side.
 type Cell struct {
-	// N is how many results have it.
-	N      int     `json:"n"`
+	// N is how many results have it, and Why says why others do not.
+	N   int    `json:"n"`
+	Why string `json:"why,omitempty"`
+	// Median, Min and Max are over the results.
 	Median float64 `json:"median"`
-	// Low and High bound the median at 95 %. Both are absent where there are too few
-	// results to tell.
-	Low  *float64 `json:"low,omitempty"`
-	High *float64 `json:"high,omitempty"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
 }
 
 // Delta is the difference of a side to the first.
 type Delta struct {
-	// Ratio is the side's median over the first one's; absent where that is zero.
+	// Ratio is the side's number over the first one's: the middle of the ratios of rounds if
+	// the row was tested, else that of the medians. It is absent if the first one's is zero.
 	Ratio *float64 `json:"ratio,omitempty"`
-	// P is how often chance alone would make two sides differ so much, 0 to 1.
-	P float64 `json:"p"`
-	// Different tells that the difference is none of chance, at 95 % for the whole table.
+	// Low and High bound the ratio, at the level at which the table decides the row: 1 lies
+	// outside of them exactly if the row differs. They are absent if there are too few rounds,
+	// or if a value is zero.
+	Low  *float64 `json:"low,omitempty"`
+	High *float64 `json:"high,omitempty"`
+	// Noise is how far the ratio of a side to itself would lie from 1, in 19 of 20
+	// comparisons with so many rounds: measured on successive rounds of the same side.
+	Noise *float64 `json:"noise,omitempty"`
+	// P is how often chance alone would make two sides differ so much; absent if not tested.
+	P *float64 `json:"p,omitempty"`
+	// Different tells that the difference is significant after Holm's correction.
 	Different bool `json:"different"`
-	// More is about how many rounds would show a difference of this size, where these do
-	// not; zero where there is none to show, or too many are needed.
+	// More is about how many rounds would show a difference of the size seen, if these do
+	// not; zero if there is none to show, or if too many are needed.
 	More int `json:"rounds_needed,omitempty"`
+
+	test  *test
+	level float64 // at which the table decides the row
 }
 
-// mostRounds is more than anybody will wait for.
-const mostRounds = 200
-
-// Make compares the sides, of which there must be two or more, with results in each.
+// Make compares the sides.
 func Make(sides []Side) *Table {
-	t := &Table{}
+	t := &Table{Rows: []Row{}}
 	for _, s := range sides {
 		t.Sides = append(t.Sides, s.Name)
 		t.Rounds = append(t.Rounds, len(s.Results))
 	}
+	rounds, untested := inTurns(sides)
+	t.Untested, t.Paired = untested, len(rounds)
 	for _, m := range metricsOf(sides) {
-		samples := make([][]float64, len(sides))
-		for i, s := range sides {
-			for _, r := range s.Results {
-				if v, ok := m.of(r); ok {
-					samples[i] = append(samples[i], v)
-				}
-			}
-		}
-		t.Rows = append(t.Rows, rowOf(m, samples))
+		t.Rows = append(t.Rows, rowOf(m, sides, rounds))
 	}
-	t.holm()
-	tests := 0
-	for _, r := range t.Rows {
-		tests += len(r.Deltas)
+	t.decide()
+	// A table that tests nothing yet would test all of its rows.
+	t.Enough = enough(max(len(t.tests()), len(t.Rows)*(len(sides)-1)))
+	if untested != "" {
+		usual, _ := Rounds(len(sides))
+		t.Command = again(sides, usual)
 	}
-	t.Enough = enough(tests)
 	return t
 }
 
-func rowOf(m metric, samples [][]float64) Row {
+func rowOf(m metric, sides []Side, rounds [][]*metrics.Result) Row {
 	row := Row{Metric: m.name, Unit: m.unit}
-	for _, values := range samples {
-		row.Cells = append(row.Cells, cellOf(values))
+	for _, s := range sides {
+		row.Cells = append(row.Cells, m.cell(s.Results))
 	}
-	for i, values := range samples[1:] {
-		row.Deltas = append(row.Deltas, deltaOf(samples[0], values, row.Cells[0], row.Cells[i+1]))
+	for side := 1; side < len(sides); side++ {
+		row.Deltas = append(row.Deltas, m.delta(row.Cells[0], row.Cells[side], rounds, side))
 	}
 	return row
 }
 
-func cellOf(values []float64) Cell {
-	c := Cell{N: len(values)}
-	if c.N == 0 {
-		return c
+// cell sums up a side.
+func (m *metric) cell(results []*metrics.Result) Cell {
+	var values []float64
+	few := 0
+	for _, r := range results {
+		if v, ok := m.of(r); ok {
+			values = append(values, v)
+		} else if m.few != nil && m.few(r) {
+			few++
+		}
 	}
-	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds), Confidence)
-	c.Median = s.Center
-	if !math.IsInf(s.Lo, 0) && !math.IsInf(s.Hi, 0) {
-		c.Low, c.High = &s.Lo, &s.Hi
+	c := Cell{N: len(values)}
+	if few > 0 {
+		c.Why = m.tooFew(few, len(results))
+	}
+	if c.N > 0 {
+		slices.Sort(values)
+		c.Median, c.Min, c.Max = middle(values), values[0], values[c.N-1]
 	}
 	return c
 }
 
-func deltaOf(first, other []float64, before, after Cell) Delta {
-	d := Delta{P: 1}
-	if len(first) == 0 || len(other) == 0 {
-		return d
-	}
-	if before.Median != 0 {
+// delta compares a side with the first, by the rounds in which both have the number.
+func (m *metric) delta(before, after Cell, rounds [][]*metrics.Result, side int) Delta {
+	d := Delta{}
+	if before.N > 0 && after.N > 0 && before.Median != 0 {
 		ratio := after.Median / before.Median
 		d.Ratio = &ratio
 	}
-	d.P = compareRanks(first, other)
-	d.More = needed(first, other)
+	var a, b []float64
+	for _, round := range rounds {
+		x, ok := m.of(round[0])
+		y, also := m.of(round[side])
+		if ok && also {
+			a, b = append(a, x), append(b, y)
+		}
+	}
+	if len(a) < 2 {
+		return d
+	}
+	d.test = newTest(a, b)
+	p := d.test.p()
+	d.P = &p
+	if d.test.logs {
+		ratio := math.Exp(middle(d.test.averages))
+		d.Ratio = &ratio
+		d.Noise = noise(d.test.a, d.test.b)
+	}
 	return d
 }
 
-// compareRanks is the probability that two samples of one distribution differ so much.
-func compareRanks(a, b []float64) float64 {
-	c := benchmath.AssumeNothing.Compare(
-		benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds),
-		benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds))
-	if math.IsNaN(c.P) {
-		return 1
-	}
-	return c.P
-}
-
-// holm decides which differences a table shows: the smallest p is held to the level over
-// the number of tests, the next one to that over one test less, until one fails (Holm 1979).
-func (t *Table) holm() {
-	var all []*Delta
+func (t *Table) tests() (all []*Delta) {
 	for i := range t.Rows {
 		for k := range t.Rows[i].Deltas {
-			all = append(all, &t.Rows[i].Deltas[k])
+			if d := &t.Rows[i].Deltas[k]; d.test != nil {
+				all = append(all, d)
+			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *Delta) int { return cmp.Compare(a.P, b.P) })
+	return all
+}
+
+// decide tells which differences a table shows: the smallest p is held to the level over the
+// number of tests, the next one to that over one test less, until one fails (Holm 1979). The
+// level at which one failed is that of all after it. Each interval has the level of its row,
+// so that interval and decision never contradict each other.
+func (t *Table) decide() {
+	all := t.tests()
+	slices.SortStableFunc(all, func(a, b *Delta) int { return cmp.Compare(*a.P, *b.P) })
+	failed := false
+	level := 0.0
 	for i, d := range all {
-		if d.P > (1-Confidence)/float64(len(all)-i) {
-			break
+		if !failed {
+			level = (1 - Confidence) / float64(len(all)-i)
+			failed = *d.P > level
 		}
-		d.Different, d.More = true, 0
-	}
-}
-
-// enough is the number of rounds with which the ranks of two sides that do not overlap
-// pass the strictest of so many tests.
-func enough(tests int) int {
-	if tests == 0 {
-		return 0
-	}
-	for n := 2; ; n++ {
-		// 2 of all the ways to choose n ranks of 2n.
-		ways := 1.0
-		for k := 1; k <= n; k++ {
-			ways *= float64(n+k) / float64(k)
+		d.level, d.Different = level, !failed
+		if failed {
+			d.More = d.test.needed(level)
 		}
-		if 2/ways <= (1-Confidence)/float64(tests) {
-			return n
+		if low, high, ok := d.test.interval(level); ok && d.test.logs {
+			low, high = math.Exp(low), math.Exp(high)
+			d.Low, d.High = &low, &high
 		}
 	}
 }
 
-// needed is about how many rounds a rank test needs for the difference that two samples
-// show, to find it four times of five (at 5 %): 2 (z1+z2)² σ²/δ², over the efficiency of ranks.
-func needed(a, b []float64) int {
-	const z = 1.96 + 0.84
-	mean := func(v []float64) (sum float64) {
-		for _, x := range v {
-			sum += x / float64(len(v))
-		}
-		return sum
+// middle is the median of sorted values.
+func middle(sorted []float64) float64 {
+	n := len(sorted)
+	if n == 0 {
+		return math.NaN()
 	}
-	ma, mb := mean(a), mean(b)
-	squares := 0.0
-	for _, x := range a {
-		squares += (x - ma) * (x - ma)
-	}
-	for _, x := range b {
-		squares += (x - mb) * (x - mb)
-	}
-	degrees := len(a) + len(b) - 2
-	if degrees < 1 || ma == mb || squares == 0 {
-		return 0
-	}
-	n := 2 * z * z * squares / float64(degrees) / ((ma - mb) * (ma - mb)) * math.Pi / 3
-	if n > mostRounds {
-		return 0
-	}
-	return max(int(math.Ceil(n)), 4)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

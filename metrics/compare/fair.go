@@ -59,10 +59,7 @@ func Differences(sides []Side) []Difference {
 			look("--"+key, "", func(r *metrics.Result) string { return r.Scenario.Settings[key] })
 		}
 	}
-	for _, key := range keys(sides, sysctls) {
-		look(key, "", func(r *metrics.Result) string { return sysctls(r)[key] })
-	}
-	return all
+	return append(all, settingsThatDiffer(sides)...)
 }
 
 // link is what a lab's link did to packets.
@@ -75,28 +72,6 @@ func link(l *metrics.Lab) string {
 		parts = append(parts, "to the client "+l.ToClient.Impairment)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// sysctls are those of the client's namespace, and what a lab's server had of its own.
-func sysctls(r *metrics.Result) map[string]string {
-	all := maps.Clone(r.Host.Sysctls)
-	delete(all, "net.netfilter.nf_conntrack_count") // no setting
-	if r.Lab == nil {
-		return all
-	}
-	if all == nil {
-		all = map[string]string{}
-	}
-	for side, h := range map[string]*metrics.LabHost{"client ": &r.Lab.Client, "server ": &r.Lab.Server} {
-		for _, s := range h.Settings {
-			// What a lab could not have of its own was the same for all.
-			own := s.Outcome == metrics.Applied || s.Outcome == metrics.Changed
-			if own && all[s.Key] != s.Now {
-				all[side+s.Key] = s.Now
-			}
-		}
-	}
-	return all
 }
 
 func keys(sides []Side, of func(*metrics.Result) map[string]string) []string {

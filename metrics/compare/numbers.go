@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -11,23 +12,43 @@ import (
 type metric struct {
 	name, unit string
 	of         func(*metrics.Result) (value float64, ok bool)
+	// few tells that a result measured it, with too few samples; nil if any number will do.
+	few     func(*metrics.Result) bool
+	samples int64 // that it takes
 }
 
+// A quantile has ten samples beyond it, or says more of chance than of the run.
+const (
+	samplesP99  = 1_000
+	samplesP999 = 10_000
+)
+
 // quantile is a metric of a histogram.
-func quantile(histogram, name string, of func(metrics.Histogram) int64) metric {
-	return metric{histogram + "." + name, metrics.Nanoseconds, func(r *metrics.Result) (float64, bool) {
-		h, ok := r.Histograms[histogram]
-		return float64(of(h)), ok && h.Count > 0
-	}}
+func quantile(histogram, name string, samples int64, of func(metrics.Histogram) int64) metric {
+	return metric{
+		name: histogram + "." + name, unit: metrics.Nanoseconds, samples: samples,
+		of: func(r *metrics.Result) (float64, bool) {
+			h := r.Histograms[histogram]
+			return float64(of(h)), h.Count >= samples
+		},
+		few: func(r *metrics.Result) bool {
+			h := r.Histograms[histogram]
+			return h.Count > 0 && h.Count < samples
+		},
+	}
+}
+
+func (m *metric) tooFew(n, of int) string {
+	return fmt.Sprintf("%d of %d results have fewer than the %d samples that it takes", n, of, m.samples)
 }
 
 func p50(h metrics.Histogram) int64  { return h.P50 }
 func p99(h metrics.Histogram) int64  { return h.P99 }
 func p999(h metrics.Histogram) int64 { return h.P999 }
 
-// perConnection is processor time of a side.
-func perConnection(name string, side func(*metrics.Result) *metrics.Usage) metric {
-	return metric{"cpu." + name, "us", func(r *metrics.Result) (float64, bool) {
+// cpu is processor time of a side, of each connection.
+func cpu(name string, side func(*metrics.Result) *metrics.Usage) metric {
+	return metric{name: "cpu." + name, unit: "us", of: func(r *metrics.Result) (float64, bool) {
 		u := side(r)
 		if u == nil || u.PerConnection == 0 {
 			return 0, false
@@ -36,16 +57,32 @@ func perConnection(name string, side func(*metrics.Result) *metrics.Usage) metri
 	}}
 }
 
+// PerConnection is the unit of counts: a faster side would have more of everything.
+const PerConnection = "1/conn"
+
+// count is a number of something for each attempt.
+func count(name string, of func(*metrics.Result) (float64, bool)) metric {
+	return metric{name: name + "/conn", unit: PerConnection, of: func(r *metrics.Result) (float64, bool) {
+		n, ok := of(r)
+		if !ok || r.Attempted == 0 {
+			return 0, false
+		}
+		return n / float64(r.Attempted), true
+	}}
+}
+
 // always are the numbers that every table has, where results have them.
 var always = []metric{
-	{"rate", "1/s", func(r *metrics.Result) (float64, bool) { return r.Rate, r.Population == nil }},
-	quantile(metrics.Connect, "p50", p50), quantile(metrics.Connect, "p99", p99), quantile(metrics.Connect, "p999", p999),
-	quantile(metrics.ConnectCall, "p50", p50), quantile(metrics.ConnectCall, "p99", p99),
-	quantile(metrics.Lifetime, "p50", p50), quantile(metrics.Lifetime, "p99", p99),
-	quantile(metrics.Heartbeat, "p50", p50), quantile(metrics.Heartbeat, "p99", p99),
-	perConnection("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
-	perConnection("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
-	{"time_wait.max", "", timeWaitPeak},
+	{name: "rate", unit: "1/s", of: func(r *metrics.Result) (float64, bool) { return r.Rate, r.Population == nil }},
+	quantile(metrics.Connect, "p50", 1, p50),
+	quantile(metrics.Connect, "p99", samplesP99, p99),
+	quantile(metrics.Connect, "p999", samplesP999, p999),
+	quantile(metrics.ConnectCall, "p50", 1, p50), quantile(metrics.ConnectCall, "p99", samplesP99, p99),
+	quantile(metrics.Lifetime, "p50", 1, p50), quantile(metrics.Lifetime, "p99", samplesP99, p99),
+	quantile(metrics.Heartbeat, "p50", 1, p50), quantile(metrics.Heartbeat, "p99", samplesP99, p99),
+	cpu("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
+	cpu("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
+	count("time_wait.max", timeWaitPeak),
 }
 
 // telling are counters of the kernel that say why numbers differ.
@@ -76,17 +113,17 @@ func metricsOf(sides []Side) []metric {
 	}
 	all := slices.Clone(always)
 	for _, name := range slices.Sorted(maps.Keys(failures)) {
-		all = append(all, metric{"failed." + name, "", func(r *metrics.Result) (float64, bool) { return float64(r.Failed[name]), true }})
+		all = append(all, count("failed."+name, func(r *metrics.Result) (float64, bool) { return float64(r.Failed[name]), true }))
 	}
 	for _, name := range telling {
-		all = append(all, metric{"TcpExt " + name, "", func(r *metrics.Result) (float64, bool) {
+		all = append(all, count(name, func(r *metrics.Result) (float64, bool) {
 			return float64(r.Counter("TcpExt", name)), len(r.Kernel) > 0
-		}})
+		}))
 	}
 	return slices.DeleteFunc(all, func(m metric) bool {
 		for _, s := range sides {
 			for _, r := range s.Results {
-				if v, ok := m.of(r); ok && v != 0 {
+				if v, ok := m.of(r); ok && v != 0 || m.few != nil && m.few(r) {
 					return false
 				}
 			}

@@ -84,7 +84,7 @@ func resets(r *metrics.Result) *metrics.Finding {
 	switch {
 	case r.Flagged(metrics.ServerDescriptors):
 		f.What += ": by the server, which had no descriptors for them (RLIMIT_NOFILE)."
-		f.Mechanism = "A tcpbench server keeps some descriptors for itself, and resets the connections that it accepts beyond."
+		f.Mechanism = "A tcpbench server keeps some descriptors for itself, and refuses the connections that it accepts beyond."
 		f.Remedies = descriptorRemedies()
 	case r.Host.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" && r.Counter("TcpExt", "ListenOverflows") > 0:
 		f.What += ": by its kernel, whose accept queue was full (net.ipv4.tcp_abort_on_overflow=1)."

@@ -73,13 +73,20 @@ type Listener struct {
 	Addr  netip.AddrPort
 	Queue int // connections that wait for accept()
 	Limit int // of the accept queue: one more fit in
+	// Drops counts the SYNs and last ACKs that this socket dropped, most of them because its
+	// queue was full. TcpExt ListenDrops is the sum over all listeners of a namespace.
+	Drops uint32
 }
 
 const (
 	sockDiagByFamily = 20
 	inetDiagBytecode = 1
-	requestSize      = 56 // struct inet_diag_req_v2
-	messageSize      = 72 // struct inet_diag_msg
+	inetDiagMemInfo  = 7      // INET_DIAG_SKMEMINFO: an array of 32-bit numbers
+	memInfoDrops     = 8      // SK_MEMINFO_DROPS: where the drops stand in it
+	withMemInfo      = 1 << 6 // asks for it, in a request
+	extensionsAt     = 16 + 2 // struct inet_diag_req_v2: idiag_ext
+	requestSize      = 56     // struct inet_diag_req_v2
+	messageSize      = 72     // struct inet_diag_msg
 	allStates        = 1<<States - 2
 	bufferSize       = 256 << 10
 )
@@ -166,6 +173,9 @@ func (c *Census) families() []uint8 {
 func (c *Census) dump(family uint8, states uint32, filter []byte, t *tally) error {
 	c.seq++
 	c.request = appendRequest(c.request[:0], c.seq, family, states, filter)
+	if t.listeners != nil {
+		c.request[extensionsAt] = withMemInfo
+	}
 	err := c.ask(t)
 	if errors.Is(err, unix.ENOENT) && family == unix.AF_INET6 {
 		return nil // a kernel without IPv6
@@ -279,6 +289,7 @@ func (t *tally) add(b []byte) {
 		t.listeners = append(t.listeners, Listener{
 			Addr:  netip.AddrPortFrom(addressOf(b[0], b[8:]), local),
 			Queue: int(binary.NativeEndian.Uint32(b[56:])), Limit: int(binary.NativeEndian.Uint32(b[60:])),
+			Drops: dropsOf(b[messageSize:]),
 		})
 		return
 	}
@@ -306,6 +317,22 @@ func (t *tally) add(b []byte) {
 	default:
 		u.Other++
 	}
+}
+
+// dropsOf reads the drops of a socket from the attributes of its message (struct nlattr).
+func dropsOf(attributes []byte) uint32 {
+	for b := attributes; len(b) >= unix.SizeofNlAttr; {
+		length := int(binary.NativeEndian.Uint16(b))
+		if length < unix.SizeofNlAttr || length > len(b) {
+			return 0
+		}
+		value := b[unix.SizeofNlAttr:length]
+		if binary.NativeEndian.Uint16(b[2:]) == inetDiagMemInfo && len(value) >= 4*(memInfoDrops+1) {
+			return binary.NativeEndian.Uint32(value[4*memInfoDrops:])
+		}
+		b = b[min((length+3)&^3, len(b)):]
+	}
+	return 0
 }
 
 // addressOf reads one of the addresses of a socket. An IPv4 address may stand in an IPv6

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"tcpbench/internal/alone"
 )
 
@@ -12,13 +14,15 @@ func TestInterfaces(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	alone.Tool(t, "ip", "link", "add", "v0", "numtxqueues", "3", "numrxqueues", "2", "mtu", "1400", "type", "veth", "peer", "name", "v1")
-	alone.Tool(t, "ip", "addr", "add", "10.9.0.1/24", "dev", "v0")
-	alone.Tool(t, "ip", "addr", "add", "2001:db8::1/64", "dev", "v0", "nodad")
-	alone.Tool(t, "ip", "link", "set", "v0", "up")
-	alone.Tool(t, "ip", "link", "set", "v1", "up")
+	attrs := netlink.NewLinkAttrs()
+	attrs.NumTxQueues, attrs.NumRxQueues, attrs.MTU = 3, 2, 1400
+	targets, addresses := []string{"10.9.0.2:80"}, []string{"10.9.0.1/24"}
+	if alone.IPv6(t) {
+		targets, addresses = append(targets, "[2001:db8::2]:80"), append(addresses, "2001:db8::1/64")
+	}
+	alone.Veth(t, attrs, addresses...)
 	at := func(target string) netip.AddrPort { return netip.MustParseAddrPort(target) }
-	for _, target := range []string{"10.9.0.2:80", "[2001:db8::2]:80"} {
+	for _, target := range targets {
 		all := Interfaces([]netip.AddrPort{at(target), at(target)})
 		if len(all) != 1 {
 			t.Fatalf("%s: %+v", target, all)

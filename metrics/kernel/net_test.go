@@ -7,37 +7,15 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/witness"
 )
-
-// nstat returns all counters as nstat(8) sees them: absolute ones (-a), zeros too
-// (-z), without keeping a history (-s).
-func nstat(t *testing.T) map[string]string {
-	t.Helper()
-	cmd := exec.Command("nstat", "-asz")
-	if cmd.Err != nil {
-		alone.Needed(t, fmt.Sprintf("nstat of iproute2: %v", cmd.Err))
-	}
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("nstat: %v", err)
-	}
-	values := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		if fields := strings.Fields(line); len(fields) == 3 {
-			values[fields[0]] = fields[1]
-		}
-	}
-	return values
-}
 
 // pair is a connection to itself: both ends in one process.
 type pair struct{ client, server net.Conn }
@@ -64,8 +42,8 @@ func dialPairs(t *testing.T, network, address string, n int) (listener net.Liste
 	return listener, pairs
 }
 
-// TestCountersOfLiveConnections opens connections and holds every counter against
-// nstat, and those of connections against what was done.
+// TestCountersOfLiveConnections opens connections and holds every counter against what the
+// witnesses read, and those of connections against what was done.
 func TestCountersOfLiveConnections(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
@@ -75,14 +53,14 @@ func TestCountersOfLiveConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nstatBefore := nstat(t)
+	othersBefore := witness.Counters(t)
 	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", n)
 	defer listener.Close()
 	after, err := ReadCounters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	nstatAfter := nstat(t)
+	othersAfter := witness.Counters(t)
 
 	moved := after.Sub(before)
 	for _, name := range []string{"ActiveOpens", "PassiveOpens", "CurrEstab"} {
@@ -94,31 +72,27 @@ func TestCountersOfLiveConnections(t *testing.T) {
 			t.Errorf("Tcp %s moved by %d, want %d", name, got, want)
 		}
 	}
-	var opens [2]int64
-	for i, values := range []map[string]string{nstatBefore, nstatAfter} {
-		if _, err := fmt.Sscan(values["TcpActiveOpens"], &opens[i]); err != nil {
-			t.Fatalf("TcpActiveOpens of nstat: %v", err)
+	for by, others := range othersAfter {
+		if got, want := moved["Tcp"]["ActiveOpens"], others["TcpActiveOpens"]-othersBefore[by]["TcpActiveOpens"]; got != want {
+			t.Errorf("Tcp ActiveOpens moved by %d, and by %d as %s has it", got, want, by)
 		}
-	}
-	if got, want := moved["Tcp"]["ActiveOpens"], opens[1]-opens[0]; got != want {
-		t.Errorf("Tcp ActiveOpens moved by %d, and TcpActiveOpens of nstat by %d", got, want)
-	}
-	compared := 0
-	for _, g := range after.layout.groups {
-		for _, name := range g.names {
-			got, _ := after.Value(g.name, name)
-			want, ok := nstatAfter[g.name+name]
-			if !ok { // nstat leaves out what is a setting: RtoMin, MaxConn …
-				continue
-			}
-			compared++
-			if fmt.Sprint(got) != want {
-				t.Errorf("%s %s: got %d, nstat has %s", g.name, name, got, want)
+		compared := 0
+		for _, g := range after.layout.groups {
+			for _, name := range g.names {
+				got, _ := after.Value(g.name, name)
+				want, ok := others[g.name+name]
+				if !ok { // nstat leaves out what is a setting: RtoMin, MaxConn …
+					continue
+				}
+				compared++
+				if got != want {
+					t.Errorf("%s %s: got %d, %s has %d", g.name, name, got, by, want)
+				}
 			}
 		}
-	}
-	if compared < 100 {
-		t.Errorf("nstat knows only %d of %d counters", compared, len(after.values))
+		if compared < 100 {
+			t.Errorf("%s knows only %d of %d counters", by, compared, len(after.values))
+		}
 	}
 	for _, p := range pairs {
 		p.client.Close()
@@ -145,7 +119,7 @@ func TestSockstatOfLiveConnections(t *testing.T) {
 	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", 20)
 	defer listener.Close()
 	want6 := int64(0)
-	if _, err := os.Stat("/proc/net/if_inet6"); err == nil {
+	if alone.IPv6(t) {
 		listener6, pairs6 := dialPairs(t, "tcp6", "[::1]:0", 10)
 		defer listener6.Close()
 		pairs, want6 = append(pairs, pairs6...), 2*10+1
@@ -170,7 +144,7 @@ func TestSockstatOfLiveConnections(t *testing.T) {
 	// The last ACKs may be left to ksoftirqd, so close may return before TIME_WAIT.
 	want := int64(len(pairs))
 	var closed Sockets
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if closed, err = n.Sockstat(); err != nil {
 			t.Fatal(err)
 		}

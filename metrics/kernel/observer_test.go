@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/witness"
 	"tcpbench/metrics"
 )
 
@@ -105,8 +106,8 @@ func TestHalfFull(t *testing.T) {
 	}
 }
 
-// A watcher sees what a census and ss see.
-func TestWatcherAgreesWithSS(t *testing.T) {
+// A watcher sees what others see.
+func TestWatcherAgreesWithOthers(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20099") {
 		return
 	}
@@ -127,9 +128,11 @@ func TestWatcherAgreesWithSS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, n := range bySS(t) {
-		if m.States[name] != n {
-			t.Errorf("%s: %d, and ss has %d", name, m.States[name], n)
+	for by, states := range witness.States(t) {
+		for name, n := range states {
+			if m.States[name] != n {
+				t.Errorf("%s: %d, and %s has %d", name, m.States[name], by, n)
+			}
 		}
 	}
 	want := []metrics.Listening{{Addr: "127.0.0.1:9000", Sockets: 1, Limit: m.Listeners[0].Limit}, {Addr: "127.0.0.1:9001", Sockets: 1, Waiting: 2, Fullest: 2, Limit: 5}}

@@ -17,9 +17,17 @@ type Socket struct {
 	Receive, Send uint32
 	// Expires is when its timer ends: of TIME_WAIT the time that it has left. Zero is no timer.
 	Expires time.Duration
+	// Timer is what that timer is for.
+	Timer Timer
 	// Retransmits counts the timeouts since the last answer.
 	Retransmits uint8
 }
+
+// Timer is what the timer of a socket is for (sock_diag, idiag_timer).
+type Timer uint8
+
+// ProbeTimer runs while a closed window is asked for room.
+const ProbeTimer Timer = 4
 
 // Find looks one socket up, which takes no longer however many there are. It is not ok where
 // there is none. Both addresses are of one family.
@@ -58,6 +66,7 @@ func socketOf(b []byte, state State) Socket {
 		Local:       netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:])),
 		Remote:      netip.AddrPortFrom(addressOf(b[0], b[24:]), binary.BigEndian.Uint16(b[6:])),
 		State:       state,
+		Timer:       Timer(b[2]),
 		Retransmits: b[3],
 		Receive:     binary.NativeEndian.Uint32(b[56:]), Send: binary.NativeEndian.Uint32(b[60:]),
 	}

@@ -3,36 +3,62 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	"tcpbench/metrics/compare"
 )
 
-// Table writes a comparison: in what the runs differed, and what became of it.
-func Table(w io.Writer, t *compare.Table, differences []compare.Difference, style Style) error {
+// Comparison writes what bounds a comparison, how the sides differed, and what became of it.
+func Comparison(w io.Writer, c *compare.Report, style Style) error {
 	p := style.page()
-	p.differences(t.Sides, differences)
-	for i := range t.Sides {
-		p.entry(letter(i), label, strings.Fields(fmt.Sprintf("%s, %s", clean(t.Sides[i]), plural(t.Rounds[i], "result"))))
+	p.cautions(c.Cautions)
+	p.unapplied(c)
+	p.differences(c.Sides, c.Differences)
+	for i := range c.Sides {
+		p.entry(compare.Letter(i), label, strings.Fields(fmt.Sprintf("%s, %s", clean(c.Sides[i]), plural(c.Rounds[i], "result"))))
 	}
-	for i := range t.Sides[1:] {
+	for i := range c.Sides[1:] {
 		p.line("")
-		p.pair(t, i+1)
+		p.pair(c.Table, i+1)
 	}
 	p.line("")
-	fewest := slices.Min(t.Rounds)
-	if fewest < t.Enough {
-		p.hang("", plain, strings.Fields(fmt.Sprintf("With %s no difference can be shown, however large: it takes %d of each side.", plural(fewest, "result"), t.Enough)), warning)
-	}
-	p.hang("", plain, strings.Fields("Medians, ± the wider half of their 95 % interval. A difference is shown where chance alone would show one in this table less than once in twenty (ranks, Holm)."), label)
+	p.decided(c.Table)
 	return p.flush(w)
 }
 
-// letter names a side in the heading of a table.
-func letter(i int) string { return string(rune('A' + i%26)) }
+// cautions stand at the head.
+func (p *page) cautions(all []compare.Caution) {
+	for _, c := range all {
+		head, i := "caution", warning
+		if c.Alarm {
+			head, i = "INVALID", alarm
+		}
+		p.entry(head, i, strings.Fields(clean(c.Text)))
+	}
+	if len(all) > 0 {
+		p.line("")
+	}
+}
 
-// differences tells in what the runs were not alike.
+// unapplied names the lines of profiles that the kernel did not take.
+func (p *page) unapplied(c *compare.Report) {
+	for _, u := range c.Unapplied {
+		host := ""
+		if u.Host != "both" {
+			host = u.Host + " "
+		}
+		side := compare.Letter(max(0, slices.Index(c.Sides, u.Side)))
+		p.entry("not set", warning, strings.Fields(clean(fmt.Sprintf("%s %s%s = %s: %s", side, host, u.Key, u.Value, u.Reason))))
+	}
+	if len(c.Unapplied) > 0 {
+		p.line("")
+	}
+}
+
+// differences tells how the runs were not alike.
 func (p *page) differences(sides []string, all []compare.Difference) {
 	for _, d := range all {
 		i, head := label, "differs"
@@ -48,7 +74,7 @@ func (p *page) differences(sides []string, all []compare.Difference) {
 			if v == "" {
 				v = "none"
 			}
-			values[k] = letter(k) + " " + v
+			values[k] = compare.Letter(k) + " " + v
 		}
 		text := clean(d.What) + ": " + strings.Join(values, ", ")
 		if d.Unfair != "" {
@@ -63,34 +89,76 @@ func (p *page) differences(sides []string, all []compare.Difference) {
 
 // pair compares a side with the first.
 func (p *page) pair(t *compare.Table, side int) {
-	out := table{{"", letter(0), "±", letter(side), "±", "difference", "p"}}
+	a, b := compare.Letter(0), compare.Letter(side)
+	out := table{{"", a, b, b + "/" + a, "interval", a + "/" + a, "p", ""}}
 	var needed []string
+	empty := map[string][]string{} // numbers by the reason why cells are empty
 	for _, r := range t.Rows {
-		a, b, d := r.Cells[0], r.Cells[side], r.Deltas[side-1]
-		out = append(out, []string{clean(r.Metric), amount(a, r.Unit), spread(a), amount(b, r.Unit), spread(b), difference(a, b, d), probability(d)})
-		if d.More > t.Rounds[side] {
+		before, after, d := r.Cells[0], r.Cells[side], r.Deltas[side-1]
+		out = append(out, []string{
+			clean(r.Metric), amount(before, r.Unit), amount(after, r.Unit), effect(before, after, d), interval(d), noise(d), probability(d), decision(d),
+		})
+		if d.More > t.Paired {
 			needed = append(needed, fmt.Sprintf("%s %d", clean(r.Metric), d.More))
 		}
+		switch {
+		case before.Why == after.Why:
+			empty[before.Why] = append(empty[before.Why], clean(r.Metric))
+		default:
+			empty[before.Why] = append(empty[before.Why], clean(r.Metric)+" of "+a)
+			empty[after.Why] = append(empty[after.Why], clean(r.Metric)+" of "+b)
+		}
 	}
-	// What a narrow terminal has no room for is in the JSON.
-	for _, columns := range [][]int{{0, 1, 2, 3, 4, 5, 6}, {0, 1, 2, 3, 4, 5}, {0, 1, 3, 5}} {
-		fewer := table{}
-		for _, row := range out {
+	p.table(p.fitting(out, t.Untested == ""))
+	for _, why := range slices.Sorted(maps.Keys(empty)) {
+		if why != "" {
+			p.hang("  ", plain, strings.Fields(strings.Join(empty[why], ", ")+": "+why+"."), label)
+		}
+	}
+	if len(needed) > 0 {
+		p.hang("  ", plain, strings.Fields("About so many rounds would show a difference of the size seen: "+strings.Join(needed, ", ")+"."), label)
+	}
+}
+
+// fitting leaves out the columns for which a terminal has no room, or that nothing was tested
+// for. They are in the JSON.
+func (p *page) fitting(whole table, tested bool) table {
+	choices := [][]int{{0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 7}, {0, 1, 2, 3, 4, 7}, {0, 1, 2, 3, 7}}
+	if !tested {
+		choices = [][]int{{0, 1, 2, 3}}
+	}
+	for n, columns := range choices {
+		some := table{}
+		for _, row := range whole {
 			var cells []string
 			for _, c := range columns {
 				cells = append(cells, row[c])
 			}
-			fewer = append(fewer, cells)
+			some = append(some, cells)
 		}
-		if fewer.fits(p.width) || len(columns) == 4 {
-			out = fewer
-			break
+		if _, fits := some.lines(p.width, 1, false); fits || n == len(choices)-1 {
+			return some
 		}
 	}
-	p.table(out)
-	if len(needed) > 0 {
-		p.hang("  ", plain, strings.Fields("About so many rounds would show a difference of the size seen: "+strings.Join(needed, ", ")+"."), label)
+	return whole
+}
+
+// decided says how to read the table: what decides, or why nothing can be.
+func (p *page) decided(t *compare.Table) {
+	if t.Untested != "" {
+		p.hang("", plain, strings.Fields("No difference can be called significant: "+clean(t.Untested)+". This would tell:"), warning)
+		p.line("  " + clean(t.Command))
+		return
 	}
+	if t.Paired < t.Enough {
+		p.hang("", plain, strings.Fields(fmt.Sprintf("With %s no difference can be shown, however large: it takes %d.", plural(t.Paired, "round"), t.Enough)), warning)
+	}
+	if fewest := slices.Min(t.Rounds); fewest > t.Paired {
+		p.hang("", plain, strings.Fields(fmt.Sprintf("Only the %s in which every side ran are tested.", plural(t.Paired, "round"))), warning)
+	}
+	p.hang("", plain, strings.Fields("Medians, and the ratio within rounds with its interval. A/A, if there is room, is how far a side differs from itself, 19 times of 20. A row differs "+
+		"if its interval excludes 0 %: chance alone makes any row of this table differ less than once in twenty (signed ranks, Holm). "+
+		"Else it is unclear: a difference within the interval may be there."), label)
 }
 
 func amount(c compare.Cell, unit string) string {
@@ -103,33 +171,70 @@ func amount(c compare.Cell, unit string) string {
 		return duration(c.Median * 1e3)
 	case unit == "1/s":
 		return Rate(c.Median)
+	case c.Median == 0:
+		return "0"
 	}
-	return Count(int64(c.Median))
+	text, rounded := threeDigits(c.Median)
+	if math.Abs(rounded) < 0.01 {
+		return fmt.Sprintf("%.2g", c.Median)
+	}
+	return text
 }
 
-// spread is the wider half of the interval, as a share of the median.
-func spread(c compare.Cell) string {
-	if c.Low == nil || c.High == nil || c.Median == 0 {
-		return absent
-	}
-	return Percent(max(*c.High-c.Median, c.Median-*c.Low)/c.Median, 0)
-}
-
-func difference(a, b compare.Cell, d compare.Delta) string {
+// effect is the ratio, as a change.
+func effect(a, b compare.Cell, d compare.Delta) string {
 	switch {
 	case a.N == 0 || b.N == 0:
 		return absent
-	case !d.Different:
-		return "none shown"
-	case d.Ratio == nil:
+	case d.Ratio != nil:
+		return change(*d.Ratio)
+	case b.Median != 0:
 		return "was 0"
 	}
-	return fmt.Sprintf("%+.1f %%", 100*(*d.Ratio-1))
+	return absent
+}
+
+// change writes a ratio as a change, with a decimal below a tenth.
+func change(ratio float64) string {
+	switch c := 100 * (ratio - 1); {
+	case math.Abs(c) < 9.95:
+		return fmt.Sprintf("%+.1f %%", c)
+	case c < 1000:
+		return fmt.Sprintf("%+.0f %%", c)
+	}
+	return fmt.Sprintf("×%.3g", ratio)
+}
+
+func interval(d compare.Delta) string {
+	if d.Low == nil || d.High == nil {
+		return absent
+	}
+	return strings.TrimSuffix(change(*d.Low), " %") + "…" + change(*d.High)
+}
+
+func noise(d compare.Delta) string {
+	if d.Noise == nil {
+		return absent
+	}
+	return "±" + strings.TrimPrefix(change(1+*d.Noise), "+")
 }
 
 func probability(d compare.Delta) string {
-	if d.P < 0.0001 {
+	switch {
+	case d.P == nil:
+		return absent
+	case *d.P < 0.0001:
 		return "<0.0001"
 	}
-	return fmt.Sprintf("%.4f", d.P)
+	return fmt.Sprintf("%.4f", *d.P)
+}
+
+func decision(d compare.Delta) string {
+	switch {
+	case d.P == nil:
+		return ""
+	case d.Different:
+		return "differs"
+	}
+	return "unclear"
 }

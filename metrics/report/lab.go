@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -43,16 +42,40 @@ func (p *page) lab(l *metrics.Lab) {
 		if d.link == nil {
 			continue
 		}
-		text := fmt.Sprintf("%s: %s", d.name, cmp.Or(clean(d.link.Impairment), "what its timeline says"))
-		if d.link.Lost > 0 {
-			text += ", " + Count(d.link.Lost) + " packets lost by that"
+		if text := link(d.link, len(l.Timeline) > 0); text != "" {
+			p.entry("", label, strings.Fields(d.name+": "+text))
 		}
-		if d.link.Netem {
-			text += ", delayed by the kernel's netem"
-		}
-		if d.link.LateP99 > 0 {
-			text += ", 99 % at most " + Duration(d.link.LateP99) + " late"
-		}
-		p.entry("", label, strings.Fields(text))
 	}
+}
+
+// link says what a direction of the link was asked to do to packets, and has done. It is empty
+// if that was decided segment by segment, which the ladder shows.
+func link(l *metrics.LabLink, changed bool) string {
+	var parts []string
+	if l.Impairment != "" {
+		parts = append(parts, clean(l.Impairment))
+	} else if changed {
+		parts = append(parts, "what its timeline says")
+	}
+	for _, verb := range []string{"drop", "every", "loss"} {
+		if v, ok := l.Verbs[verb]; ok {
+			parts = append(parts, fmt.Sprintf("%s lost %s of %s packets", verb, Count(v.Done), Count(v.Asked)))
+		}
+	}
+	if len(l.Verbs) == 0 && l.Lost > 0 { // of a document that has no counts of verbs
+		parts = append(parts, Count(l.Lost)+" packets lost by that")
+	}
+	if v, ok := l.Verbs["delay"]; ok {
+		parts = append(parts, fmt.Sprintf("delayed %s of %s", Count(v.Done), Count(v.Asked)))
+	}
+	if l.LateP99 > 0 {
+		parts = append(parts, "99 % at most "+Duration(l.LateP99)+" late")
+	}
+	if l.Overflows > 0 {
+		parts = append(parts, Count(l.Overflows)+" lost because too many came at once")
+	}
+	if l.Refused > 0 {
+		parts = append(parts, Count(l.Refused)+" refused: too long, or the device was down")
+	}
+	return strings.Join(parts, ", ")
 }

@@ -12,7 +12,11 @@ import (
 // the right, and the link between them, from top to bottom.
 func (p *page) experiment(r *metrics.Result) {
 	e := r.Experiment
-	p.line(p.paint(label, ladderHead(p.width)))
+	between := "link"
+	if r.Loopback != nil {
+		between = "loopback"
+	}
+	p.line(p.paint(label, ladderHead(between, p.width)))
 	for i := range e.Events {
 		p.rung(&e.Events[i])
 	}
@@ -24,9 +28,9 @@ const (
 	sideColumn = 13 // of the longest state, and a space
 )
 
-func ladderHead(width int) string {
+func ladderHead(between string, width int) string {
 	head := pad(pad("", timeColumn)+"client", timeColumn+sideColumn+2)
-	return pad(head+"link", width-len("server")) + "server"
+	return pad(head+between, width-len("server")) + "server"
 }
 
 // rung draws an event.

@@ -76,6 +76,7 @@ func (p *page) shown(r *metrics.Result) {
 	p.claim(r.Verdict)
 	p.headline(r)
 	p.lab(r.Lab)
+	p.loopback(r.Loopback)
 	p.line("")
 	if r.Experiment != nil {
 		p.experiment(r)
@@ -97,6 +98,7 @@ func (p *page) whole(r *metrics.Result) {
 	p.claim(r.Verdict)
 	p.headline(r)
 	p.lab(r.Lab)
+	p.loopback(r.Loopback)
 	if r.Experiment != nil { // one that was interrupted: it has no verdict
 		p.line("")
 		p.experiment(r)

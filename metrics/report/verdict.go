@@ -60,12 +60,20 @@ func Line(w io.Writer, r *metrics.Result, took time.Duration, style Style) error
 	case !r.Verdict.Reproduced:
 		word, i = "NOT REPRODUCED", failure
 	}
-	p.line(p.paint(i, pad(word, 16)) + pad(clean(r.Scenario.Name), 26) + p.paint(label, padLeft(Duration(int64(took)), 8)))
+	p.line(p.paint(i, pad(word, 16)) + pad(clean(r.Scenario.Name), 26) + p.paint(label, padLeft(Duration(int64(took)), 8)) + where(r))
 	if r.Verdict != nil && !r.Verdict.Reproduced {
 		p.expectations(r.Verdict.Evidence)
 		p.line("")
 	}
 	return p.flush(w)
+}
+
+// where is the end of a line about a result that was shown without a lab.
+func where(r *metrics.Result) string {
+	if r.Loopback == nil {
+		return ""
+	}
+	return "   on loopback"
 }
 
 // timelines draws how many sockets there were in each state, on either end.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/lab"
 )
 
 // Where the queue is full already, a SYN is dropped. Where it fills while handshakes are under
@@ -16,6 +18,7 @@ var acceptOverflow = &Experiment{
 		{"limit", Number, "of that queue: one more fits in"},
 		{"stuck_state", Text, "the state of the client's socket whose SYN was dropped"},
 		{"stuck_for", Time, "how long its connect() took, though the server accepted at once then"},
+		{"stuck_again", Number, "how often its SYN was sent again"},
 		{"ghosts", Number, "connections that are ESTABLISHED for the client and SYN_RECV for the server"},
 		{"beyond", Number, "handshakes under way for which there was no room"},
 		{"aborted", Number, "such connections that the client saw reset, with net.ipv4.tcp_abort_on_overflow = 1"},
@@ -44,6 +47,8 @@ var acceptOverflow = &Experiment{
 		}
 		stuck.awaitConnection()
 		b.took("stuck_for", time.Since(began))
+		at := stuck.local().Port()
+		b.fact("stuck_again", float64(b.count(client, func(s *lab.Segment) bool { return s.Is(lab.SYN) && s.Source.Port() == at })-1))
 		b.act(client, "connect() has returned after %.1f s", time.Since(began).Seconds())
 
 		limit := int(queue.Limit)
@@ -96,6 +101,8 @@ func (b *bench) crowd(p uint16, limit int) (all sockets) {
 	b.silent = true
 	b.listen(p, 4096)
 	b.fill(p, limit)
+	// A client is connected before its last ACK has come, which must not be held.
+	b.await("the last ACKs", func() bool { return int(b.queue(server, p).Queue) >= limit })
 	b.hold(client, pureACK)
 	for range limit {
 		c := b.socket(client)

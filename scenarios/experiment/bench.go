@@ -31,7 +31,9 @@ func (s side) other() side    { return 1 - s }
 type bench struct {
 	ctx        context.Context
 	experiment *Experiment
-	lab        *lab.Lab
+	lab        *lab.Lab   // nil on loopback, which has no gates
+	options    [2]Options // of every socket of a side
+	promised   []Fact     // what the story finds out
 	tell       func(metrics.Event)
 	began      time.Time
 
@@ -67,18 +69,22 @@ func (b *bench) check(err error, doing string) {
 
 func (b *bench) open() {
 	for _, s := range []side{client, server} {
-		b.check(b.host(s).Do(func() (err error) {
+		b.check(b.on(s, func() (err error) {
 			b.census[s], err = kernel.OpenCensus()
 			return err
 		}), "look at the "+s.String())
-		b.gate(s).Watch(b.notice(s))
+		if b.lab != nil {
+			b.gate(s).Watch(b.notice(s))
+		}
 	}
 }
 
 func (b *bench) close() {
 	for _, s := range []side{client, server} {
-		b.gate(s).Watch(nil)
-		b.gate(s).Release()
+		if b.lab != nil {
+			b.gate(s).Watch(nil)
+			b.gate(s).Release()
+		}
 		if c := b.census[s]; c != nil {
 			_ = c.Close() // it was read only
 		}
@@ -140,11 +146,11 @@ func (b *bench) truth(name string, is bool) {
 }
 
 func (b *bench) found(v metrics.Value) {
-	i := slices.IndexFunc(b.experiment.Facts, func(f Fact) bool { return f.Name == v.Name })
+	i := slices.IndexFunc(b.promised, func(f Fact) bool { return f.Name == v.Name })
 	if i < 0 {
 		panic("the experiment " + b.experiment.Name + " finds out something that it has not promised: " + v.Name)
 	}
-	v.Unit = b.experiment.Facts[i].Unit
+	v.Unit = b.promised[i].Unit
 	b.facts = append(b.facts, v)
 }
 
@@ -189,15 +195,13 @@ func (b *bench) happens(most time.Duration, is func() bool) bool {
 // sysctl writes a setting of a host.
 func (b *bench) sysctl(of side, key, value string) {
 	b.act(of, "%s = %s", key, value)
-	b.check(b.host(of).Do(func() error {
-		return os.WriteFile(settingFile(key), []byte(value), 0)
-	}), "set "+key)
+	b.check(b.host(of).Write(key, value), "set "+key)
 }
 
 // setting reads a setting of a host.
 func (b *bench) setting(of side, key string) string {
 	var text []byte
-	b.check(b.host(of).Do(func() (err error) {
+	b.check(b.on(of, func() (err error) {
 		text, err = os.ReadFile(settingFile(key))
 		return err
 	}), "read "+key)
@@ -210,7 +214,7 @@ func settingFile(key string) string {
 
 // counter reads a counter of a host.
 func (b *bench) counter(of side, group, name string) (value int64) {
-	b.check(b.host(of).Do(func() error {
+	b.check(b.on(of, func() error {
 		c, err := kernel.ReadCounters()
 		value, _ = c.Value(group, name)
 		return err

@@ -6,16 +6,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var ephemeralPortTheftFacts = []Fact{
+	{"bound", Number, "sockets that got a port by bind() to an address, and were connected to one server"},
+	{"others_after_bound", Number, "connections to another server that found a port then"},
+	{"late", Number, "sockets that got their port at connect() to one server (IP_BIND_ADDRESS_NO_PORT)"},
+	{"others_after_late", Number, "connections to another server that found a port then"},
+}
+
 // Two destinations, and a small range of ports: what connections to the one leave for the
 // other depends on when the port was chosen.
 var ephemeralPortTheft = &Experiment{
-	Name: "ephemeral-port-theft",
-	Facts: []Fact{
-		{"bound", Number, "sockets that got a port by bind() to an address, and were connected to one server"},
-		{"others_after_bound", Number, "connections to another server that found a port then"},
-		{"late", Number, "sockets that got their port at connect() to one server (IP_BIND_ADDRESS_NO_PORT)"},
-		{"others_after_late", Number, "connections to another server that found a port then"},
-	},
+	Name:       "ephemeral-port-theft",
+	onLoopback: ephemeralPortTheftOnLoopback,
+	Facts:      ephemeralPortTheftFacts,
+
 	do: func(b *bench) {
 		const another = port + 1
 		b.listen(port, 1000)

@@ -24,6 +24,8 @@ type Experiment struct {
 	Facts []Fact
 	do    func(*bench)
 	ipv6  bool // on connections of IPv6, not of IPv4
+	// onLoopback is what is done where there is no lab; nil where only a lab will do.
+	onLoopback *story
 }
 
 // Fact is something that an experiment finds out.
@@ -69,8 +71,9 @@ func Names() (names []string) {
 // FindFact returns the fact of that name, which means the same in all experiments that have it.
 func FindFact(name string) (Fact, bool) {
 	for _, e := range all {
-		if i := slices.IndexFunc(e.Facts, func(f Fact) bool { return f.Name == name }); i >= 0 {
-			return e.Facts[i], true
+		facts := slices.Concat(e.Facts, e.LoopbackFacts())
+		if i := slices.IndexFunc(facts, func(f Fact) bool { return f.Name == name }); i >= 0 {
+			return facts[i], true
 		}
 	}
 	return Fact{}, false
@@ -79,7 +82,7 @@ func FindFact(name string) (Fact, bool) {
 // FactNames lists the facts of all experiments.
 func FactNames() (names []string) {
 	for _, e := range all {
-		for _, f := range e.Facts {
+		for _, f := range slices.Concat(e.Facts, e.LoopbackFacts()) {
 			if !slices.Contains(names, f.Name) {
 				names = append(names, f.Name)
 			}
@@ -97,11 +100,15 @@ var errVain = errors.New("waited in vain")
 
 // Run does the experiment in a lab whose link is gated. It ends early, with what there is,
 // when ctx does; tell hears of every event, and may be nil.
-func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (result *metrics.Experiment, err error) {
-	b := &bench{
-		ctx: ctx, experiment: e, lab: l, tell: tell, began: time.Now(),
-		known: map[endpoint]*life{}, names: map[uint16]string{}, first: map[flow]uint32{}, arrived: make(chan struct{}, 1),
-	}
+func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (*metrics.Experiment, error) {
+	return e.perform(&bench{ctx: ctx, lab: l, tell: tell, promised: e.Facts}, e.do)
+}
+
+// perform does one of the experiment's two stories.
+func (e *Experiment) perform(b *bench, do func(*bench)) (result *metrics.Experiment, err error) {
+	b.experiment, b.began = e, time.Now()
+	b.known, b.names = map[endpoint]*life{}, map[uint16]string{}
+	b.first, b.arrived = map[flow]uint32{}, make(chan struct{}, 1)
 	defer b.close()
 	defer func() {
 		r := recover()
@@ -110,7 +117,7 @@ func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Even
 		case r == nil:
 		case !ours:
 			panic(r)
-		case errors.Is(f.error, errVain), ctx.Err() != nil:
+		case errors.Is(f.error, errVain), b.ctx.Err() != nil:
 			b.remark("%v", f.error)
 		default:
 			result, err = nil, fmt.Errorf("experiment %s: %w", e.Name, f.error)
@@ -120,6 +127,6 @@ func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Even
 	}()
 	b.open()
 	b.checkFamily()
-	e.do(b)
+	do(b)
 	return nil, nil // the deferred function knows
 }

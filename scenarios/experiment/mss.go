@@ -8,7 +8,8 @@ import (
 
 // The server announces a small segment size, and both send more than fits into one.
 var mss = &Experiment{
-	Name: "mss",
+	Name:       "mss",
+	onLoopback: mssOnLoopback,
 	Facts: []Fact{
 		{"client_mss", Number, "the MSS that the client's SYN announces, in bytes"},
 		{"server_mss", Number, "the MSS that the server's SYN+ACK announces, in bytes"},

@@ -4,7 +4,8 @@ import "tcpbench/internal/lab"
 
 // The client gives up a connection with unsent data.
 var rstClose = &Experiment{
-	Name: "rst-close",
+	Name:       "rst-close",
+	onLoopback: rstCloseOnLoopback,
 	Facts: []Fact{
 		{"client_states", Text, "the states that the client's socket went through, in order"},
 		{"server_states", Text, "the states that the server's socket went through, in order"},

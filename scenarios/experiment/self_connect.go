@@ -10,7 +10,8 @@ import (
 // Nobody listens, and yet a connect() succeeds in the end: the kernel has chosen the very port
 // that is called.
 var selfConnect = &Experiment{
-	Name: "self-connect",
+	Name:       "self-connect",
+	onLoopback: selfConnectOnLoopback,
 	Facts: []Fact{
 		{"attempts", Number, "calls of connect() until one succeeded"},
 		{"refused", Number, "calls of connect() that were refused"},

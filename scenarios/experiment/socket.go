@@ -21,11 +21,12 @@ type socket struct {
 // socket makes one.
 func (b *bench) socket(of side) *socket {
 	s := &socket{bench: b, side: of}
-	b.check(b.host(of).Do(func() (err error) {
+	b.check(b.on(of, func() (err error) {
 		s.fd, err = unix.Socket(b.domain(), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		return os.NewSyscallError("socket", err)
 	}), "make a socket")
 	b.fds = append(b.fds, s.fd)
+	b.options[of].apply(s)
 	return s
 }
 
@@ -36,10 +37,16 @@ func (b *bench) closeSockets() {
 }
 
 func (b *bench) address(of side, p uint16) netip.AddrPort {
+	if b.lab == nil {
+		return netip.AddrPortFrom(Loopback[of], p)
+	}
 	return netip.AddrPortFrom(b.addrOf(b.host(of)), p)
 }
 
 func (s *socket) set(level, option, value int, name string) {
+	if chosen, ok := s.bench.options[s.side][name]; ok {
+		value = chosen
+	}
 	s.bench.check(unix.SetsockoptInt(s.fd, level, option, value), "set "+name)
 }
 
@@ -73,7 +80,7 @@ func (s *socket) connectTo(to netip.AddrPort) error {
 	if err := unix.Connect(s.fd, sockaddr(to)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
-	if !to.Addr().IsLoopback() {
+	if to.Addr() == s.bench.address(s.side.other(), 0).Addr() {
 		s.bench.watch(s.side, s.local(), to)
 	}
 	return nil

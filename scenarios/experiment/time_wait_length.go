@@ -15,7 +15,8 @@ func (b *bench) closeInOrder(c, s *socket) endpoint {
 // Two connections end under different values of tcp_fin_timeout, which many take for the
 // length of TIME_WAIT.
 var timeWaitLength = &Experiment{
-	Name: "time-wait-length",
+	Name:       "time-wait-length",
+	onLoopback: timeWaitLengthOnLoopback,
 	Facts: []Fact{
 		{"life_at_60", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 60"},
 		{"life_at_5", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 5"},

@@ -7,7 +7,8 @@ import (
 // The server's application does not read until the client's kernel has asked twice whether
 // there is room.
 var zeroWindow = &Experiment{
-	Name: "zero-window",
+	Name:       "zero-window",
+	onLoopback: zeroWindowOnLoopback,
 	Facts: []Fact{
 		{"windows_closed", Number, "segments in which the server announces a window of zero"},
 		{"probes", Number, "window probes of the client (TcpExt TCPWinProbe)"},

@@ -9,12 +9,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/experiment"
 )
 
 func main() {
@@ -105,8 +108,58 @@ func page(s *scenarios.Scenario, output string) []byte {
 			fmt.Fprintf(&b, "| `seen.%s` | %s |\n", f.Name, f.Means)
 		}
 	}
+	if p.Loopback != nil {
+		withoutLab(&b, s)
+	}
 	fmt.Fprintf(&b, "\n## In production\n\n%s\n", p.Production)
 	return b.Bytes()
+}
+
+// withoutLab is the part of a page about what is done on loopback, as far as that differs.
+func withoutLab(b *bytes.Buffer, s *scenarios.Scenario) {
+	p, own := s.Phenomenon, s.Phenomenon.Loopback.Scenario().Phenomenon
+	fmt.Fprintf(b, "\n## Without a lab\n\nWhere no network namespace can be had, and with `tcpbench run %s --where loopback`, it is shown on this host's loopback, in about %v. "+
+		"Evidence: %s\n", s.Name, own.Takes, p.Loopback.Evidence)
+	if !slices.Equal(own.Steps, p.Steps) {
+		fmt.Fprintln(b)
+		for i, step := range own.Steps {
+			fmt.Fprintf(b, "%d. %s\n", i+1, step)
+		}
+	}
+	r := p.Loopback.Report("")
+	for _, end := range []struct {
+		name    string
+		options map[string]string
+	}{{"client", r.Client}, {"server", r.Server}} {
+		for _, name := range slices.Sorted(maps.Keys(end.options)) {
+			fmt.Fprintf(b, "\nSockets of the %s have %s = %s.\n", end.name, name, end.options[name])
+		}
+	}
+	if slices.Equal(own.Verdict(), p.Verdict()) {
+		fmt.Fprintln(b, "\nThe same decides.")
+	} else {
+		fmt.Fprintln(b, "\nThis decides:")
+		fmt.Fprintln(b)
+		for _, e := range own.Verdict() {
+			fmt.Fprintf(b, "- `%s`\n", e)
+		}
+	}
+	if p.Experiment == nil {
+		return
+	}
+	var more []experiment.Fact
+	for _, f := range p.Experiment.LoopbackFacts() {
+		if !slices.ContainsFunc(p.Experiment.Facts, func(known experiment.Fact) bool { return known.Name == f.Name }) {
+			more = append(more, f)
+		}
+	}
+	if len(more) == 0 {
+		return
+	}
+	fmt.Fprint(b, "\n| name | meaning |\n|---|---|\n")
+	for _, f := range more {
+		fmt.Fprintf(b, "| `seen.%s` | %s |\n", f.Name, f.Means)
+	}
 }
 
 // introduction is the comment at the start of a scenario's file.

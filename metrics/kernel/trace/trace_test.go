@@ -100,7 +100,7 @@ func read(t *testing.T, tracer *Tracer, last func(metrics.Trace) bool) (metrics.
 		if err != nil {
 			t.Fatal(err)
 		}
-		if last(trace) || time.Since(began) > 10*time.Second {
+		if last(trace) || time.Since(began) > time.Minute {
 			return trace, histograms
 		}
 	}
@@ -108,7 +108,7 @@ func read(t *testing.T, tracer *Tracer, last func(metrics.Trace) bool) (metrics.
 
 // Every connection goes through the states of its side, and others' are not counted.
 func TestTransitionsAndHandshakes(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+	for _, address := range alone.Loopbacks(t) {
 		l, port := listen(t, address)
 		other, _ := listen(t, address)
 		tracer := begin(t, port)
@@ -134,7 +134,7 @@ func TestTransitionsAndHandshakes(t *testing.T) {
 			}
 		}
 		for _, name := range []string{metrics.HandshakeClient, metrics.HandshakeServer} {
-			if h := histograms[name]; h.Count != n || h.Min <= 0 || h.Max > int64(10e9) {
+			if h := histograms[name]; h.Count != n || h.Min <= 0 {
 				t.Errorf("%s: %s: %d samples, %d to %d ns", address, name, h.Count, h.Min, h.Max)
 			}
 		}
@@ -228,26 +228,67 @@ func TestNamespacesAreToldApart(t *testing.T) {
 	}
 }
 
-// A SYN that is lost is sent again, and the handshake takes a second.
+// A SYN for which a full accept queue has no room is sent again, and the handshake takes a
+// second.
 func TestRetransmits(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
 	l, port := listen(t, "127.0.0.1:9000")
-	alone.Tool(t, "nft", "add table t; add set t seen { type inet_service ; flags dynamic ; };"+
-		"add chain t o { type filter hook output priority 0 ; };"+
-		"add rule t o tcp dport 9000 tcp flags & ( syn | ack ) == syn tcp sport != @seen add @seen { tcp sport } drop")
 	tracer := begin(t, port)
-	client, server := pair(t, l)
-	client.Close()
-	server.Close()
-	trace, histograms := read(t, tracer, func(r metrics.Trace) bool { return r.Transitions["server SYN_RECV ESTABLISHED"] == 1 })
-	if n := trace.Retransmits["client SYN_SENT"]; n != 1 || len(trace.Retransmits) != 1 {
+	backlog(t, l, 0) // room for one
+	first, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	read(t, tracer, func(r metrics.Trace) bool { return r.Transitions["server SYN_RECV ESTABLISHED"] == 1 })
+	second := make(chan error)
+	go func() {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err == nil {
+			err = c.Close()
+		}
+		second <- err
+	}()
+	for overflows(t) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	backlog(t, l, 10)
+	if err := <-second; err != nil {
+		t.Fatal(err)
+	}
+	trace, histograms := read(t, tracer, func(r metrics.Trace) bool { return r.Transitions["server SYN_RECV ESTABLISHED"] == 2 })
+	// A machine that stands still may let it be sent twice.
+	if n := trace.Retransmits["client SYN_SENT"]; n < 1 || len(trace.Retransmits) != 1 {
 		t.Errorf("%v", trace.Retransmits)
 	}
-	if h := histograms[metrics.HandshakeClient]; h.Count != 1 || h.Min < 1e9 || h.Min > 5e9 {
+	if h := histograms[metrics.HandshakeClient]; h.Count != 2 || h.Max < 1e9 {
 		t.Errorf("%+v", h)
 	}
+}
+
+func backlog(t *testing.T, l *net.TCPListener, n int) {
+	t.Helper()
+	raw, err := l.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), n) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// overflows counts the SYNs of this namespace that found an accept queue full.
+func overflows(t *testing.T) int64 {
+	t.Helper()
+	c, err := kernel.ReadCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _ := c.Value("TcpExt", "ListenOverflows")
+	return n
 }
 
 // Where the kernel refuses, it is said what and why, and nothing stays behind.

@@ -1,0 +1,126 @@
+package alone
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Veth makes a pair of interfaces, v0 and v1, in the namespace that the test is in, with
+// the given properties and addresses of v0. Both are up.
+func Veth(t testing.TB, attrs netlink.LinkAttrs, addresses ...string) {
+	t.Helper()
+	attrs.Name = "v0"
+	must(t, "add v0 and v1", netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "v1"}))
+	v0, v1 := link(t, "v0"), link(t, "v1")
+	for _, a := range addresses {
+		address(t, v0, a)
+	}
+	must(t, "set v0 up", netlink.LinkSetUp(v0))
+	must(t, "set v1 up", netlink.LinkSetUp(v1))
+}
+
+// Address adds an address, such as 10.9.0.1/24, to an interface of this namespace. The
+// function that it returns deletes the address.
+func Address(t testing.TB, of, prefix string) (remove func()) {
+	t.Helper()
+	l := link(t, of)
+	a := address(t, l, prefix)
+	return func() {
+		t.Helper()
+		must(t, "delete "+prefix+" of "+of, netlink.AddrDel(l, a))
+	}
+}
+
+// Silence makes all segments to an address on the network of v0 disappear without an
+// answer: its neighbour entry is a hardware address that no interface has.
+func Silence(t testing.TB, a string) {
+	t.Helper()
+	nobody := net.HardwareAddr{2, 0, 0, 0, 0, 99}
+	must(t, "add a neighbour "+a, netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: link(t, "v0").Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(a), HardwareAddr: nobody,
+	}))
+}
+
+// Route adds a route without a gateway, of a type such as unix.RTN_BLACKHOLE.
+func Route(t testing.TB, to string, kind int) {
+	t.Helper()
+	_, network, err := net.ParseCIDR(to)
+	must(t, "parse a route", err)
+	must(t, "add the route "+to, netlink.RouteAdd(&netlink.Route{Dst: network, Type: kind}))
+}
+
+// Beyond moves v1 to another namespace, with an address: a second host, on which nobody
+// listens and which refuses connections itself.
+func Beyond(t testing.TB, prefix string) {
+	t.Helper()
+	v1 := link(t, "v1")
+	space := make(chan *os.File)
+	moved, up := make(chan struct{}), make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		f, err := (*os.File)(nil), os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
+		if err == nil {
+			f, err = os.Open("/proc/thread-self/ns/net")
+		}
+		space <- f
+		<-moved
+		if err == nil {
+			err = bringUp(v1.Attrs().Name, prefix)
+		}
+		up <- err
+	}()
+	f := <-space
+	if f != nil {
+		t.Cleanup(func() { f.Close() })
+		must(t, "move v1", netlink.LinkSetNsFd(v1, int(f.Fd())))
+	}
+	close(moved)
+	must(t, "make a second host", <-up)
+}
+
+// bringUp gives an interface of the thread's namespace an address.
+func bringUp(name, prefix string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	a, err := netlink.ParseAddr(prefix)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(l, a); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(l)
+}
+
+func link(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	l, err := netlink.LinkByName(name)
+	must(t, "find the interface "+name, err)
+	return l
+}
+
+func address(t testing.TB, l netlink.Link, prefix string) *netlink.Addr {
+	t.Helper()
+	a, err := netlink.ParseAddr(prefix)
+	must(t, "parse an address", err)
+	if netip.MustParsePrefix(prefix).Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD // usable at once
+	}
+	must(t, "add "+prefix+" to "+l.Attrs().Name, netlink.AddrAdd(l, a))
+	return a
+}
+
+func must(t testing.TB, doing string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", doing, err)
+	}
+}

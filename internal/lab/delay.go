@@ -1,0 +1,115 @@
+package lab
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
+)
+
+// copied is a frame that outlives its slot in the ring: one that is delayed or held.
+type copied struct {
+	buffer *[slotSize]byte
+	length int
+	due    time.Time
+}
+
+func (c *copied) frame() []byte { return c.buffer[:c.length] }
+
+var buffers = sync.Pool{New: func() any { return new([slotSize]byte) }}
+
+func copyOf(frame []byte, due time.Time) copied {
+	c := copied{buffer: buffers.Get().(*[slotSize]byte), due: due}
+	c.length = copy(c.buffer[:], frame)
+	return c
+}
+
+func (c *copied) free() { buffers.Put(c.buffer) }
+
+// mostQueued is how many packets are under way or held at once in a direction; further ones
+// are lost.
+const mostQueued = 1 << 16
+
+// delay keeps the frames of one direction until they are due.
+type delay struct {
+	delay, jitter time.Duration
+	random        *rand.Rand
+	last          time.Time // when the frame before is due
+	queue         chan copied
+
+	mu   sync.Mutex
+	late *metrics.Recorder
+}
+
+// newDelay returns nil if packets are not delayed.
+func newDelay(how *Impairment, seed, stream uint64) *delay {
+	if how.Delay == 0 {
+		return nil
+	}
+	return &delay{
+		delay: how.Delay, jitter: how.Jitter, random: rand.New(rand.NewPCG(seed+how.Seed, stream)),
+		queue: make(chan copied, mostQueued), late: metrics.NewRecorder(),
+	}
+}
+
+// due is when a frame that comes now goes on. Frames do not overtake each other.
+func (d *delay) due() time.Time {
+	due := time.Now().Add(d.delay)
+	if d.jitter > 0 {
+		due = due.Add(time.Duration(d.random.Int64N(int64(d.jitter))))
+	}
+	if due.Before(d.last) {
+		due = d.last
+	}
+	d.last = due
+	return due
+}
+
+// roughly is the end of a wait that is slept to the microsecond; what comes before it can be
+// ended by the lab's end.
+const roughly = 5 * time.Millisecond
+
+// give sends frames when they are due, until the queue is closed or ended is. The calling
+// thread is its own, for it sleeps on it: the runtime's timers are late by up to a
+// millisecond on an idle machine.
+func (d *delay) give(ended <-chan struct{}, send func([]byte) error) {
+	// Without this the kernel may be 50 µs late, which is accepted if it refuses.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for c := range d.queue {
+		if wait := time.Until(c.due); wait > roughly {
+			timer.Reset(wait - roughly)
+			select {
+			case <-timer.C:
+			case <-ended:
+				return
+			}
+		}
+		for wait := time.Until(c.due); wait > 0; wait = time.Until(c.due) {
+			request := unix.NsecToTimespec(int64(wait))
+			_ = unix.Nanosleep(&request, nil) // a signal may end it early: the loop sleeps again
+		}
+		late := time.Since(c.due)
+		err := send(c.frame())
+		c.free()
+		if errors.Is(err, os.ErrClosed) {
+			return // the lab has ended
+		}
+		d.mu.Lock()
+		d.late.Record(int64(late))
+		d.mu.Unlock()
+	}
+}
+
+// lateness is by how much frames were sent after they were due.
+func (d *delay) lateness() (metrics.Histogram, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.late.Export()
+}

@@ -1,0 +1,61 @@
+package lab
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+)
+
+// Tally is how many packets a verb of the link was asked about, and to how many it was done.
+type Tally struct{ Asked, Done uint64 }
+
+// tally is a Tally that one goroutine counts and others read.
+type tally struct{ asked, done atomic.Uint64 }
+
+func (t *tally) count(done bool) bool {
+	t.asked.Add(1)
+	if done {
+		t.done.Add(1)
+	}
+	return done
+}
+
+func (t *tally) read() Tally { return Tally{Asked: t.asked.Load(), Done: t.done.Load()} }
+
+// lossTally counts what the three verbs that lose packets were asked and have done. A packet
+// that one of them loses is not asked about by the next.
+type lossTally struct{ drop, every, loss tally }
+
+// losses decides which packets of one direction are lost. The same seed and the same packets
+// give the same decisions. One goroutine uses it.
+type losses struct {
+	how    Impairment
+	random *rand.Rand
+	passed uint32 // packets since the last that Every has lost
+	tally  *lossTally
+}
+
+// newLosses begins decisions. The stream keeps directions with the same seed apart.
+func newLosses(how *Impairment, seed, stream uint64, t *lossTally) *losses {
+	return &losses{how: *how, random: rand.New(rand.NewPCG(seed+how.Seed, stream)), tally: t}
+}
+
+// loses decides about the next IP packet.
+func (l *losses) loses(packet []byte) bool {
+	if len(l.how.Drop) > 0 {
+		if s, ok := ParseSegment(packet); ok && l.tally.drop.count(slices.Contains(l.how.Drop, s.Flags)) {
+			return true
+		}
+	}
+	if l.how.Every > 0 {
+		l.passed++
+		due := l.passed == l.how.Every
+		if due {
+			l.passed = 0
+		}
+		if l.tally.every.count(due) {
+			return true
+		}
+	}
+	return l.how.Loss > 0 && l.tally.loss.count(l.random.Float64() < l.how.Loss)
+}

@@ -1,0 +1,107 @@
+package lab
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ring is memory into which the kernel puts the frames that a packet socket receives
+// (TPACKET_V2, Documentation/networking/packet_mmap.rst). A socket's buffer would be bounded
+// by net.core.rmem_max, often 208 KiB, which root of a user namespace may not exceed.
+type ring struct {
+	conn   syscall.RawConn
+	memory []byte
+	at     int // the slot of the next frame
+
+	dropped atomic.Uint64 // frames that found no free slot
+}
+
+// The ring's 8192 slots hold a frame of up to 1982 bytes each, after the kernel's header.
+const (
+	slotSize   = 2048
+	slotCount  = 1 << 13
+	blockSize  = 1 << 16
+	offsetLen  = 4  // tpacket2_hdr.tp_len
+	offsetSnap = 8  // tpacket2_hdr.tp_snaplen
+	offsetMAC  = 12 // tpacket2_hdr.tp_mac
+)
+
+// errCut means that a frame was longer than a slot.
+var errCut = errors.New("frame is longer than a slot of the packet ring")
+
+func newRing(f *os.File) (*ring, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &ring{conn: conn}
+	var inner error
+	err = conn.Control(func(fd uintptr) { r.memory, inner = mapRing(int(fd)) })
+	if err := errors.Join(err, inner); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func mapRing(fd int) ([]byte, error) {
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
+		return nil, os.NewSyscallError("setsockopt(PACKET_VERSION)", err)
+	}
+	size := slotSize * slotCount
+	err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq{
+		Block_size: blockSize, Block_nr: uint32(size / blockSize), Frame_size: slotSize, Frame_nr: slotCount,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%d MiB: %w", size>>20, os.NewSyscallError("setsockopt(PACKET_RX_RING)", err))
+	}
+	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	return memory, os.NewSyscallError("mmap", err)
+}
+
+// next waits for a frame. It is valid until done, which the same goroutine must call before
+// the next call. errCut comes with the part of the frame that is there.
+func (r *ring) next() (frame []byte, err error) {
+	slot := r.memory[r.at*slotSize:][:slotSize]
+	if status := r.status(); atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
+		err := r.conn.Read(func(uintptr) bool { return atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0 })
+		if err != nil {
+			return nil, err
+		}
+	}
+	length, kept := binary.NativeEndian.Uint32(slot[offsetLen:]), binary.NativeEndian.Uint32(slot[offsetSnap:])
+	frame = slot[binary.NativeEndian.Uint16(slot[offsetMAC:]):][:kept]
+	if kept < length {
+		return frame, errCut
+	}
+	return frame, nil
+}
+
+// done gives the frame's slot back to the kernel.
+func (r *ring) done() {
+	atomic.StoreUint32(r.status(), unix.TP_STATUS_KERNEL)
+	r.at = (r.at + 1) % slotCount
+}
+
+// status is the word by which the kernel and the reader hand the next slot to each other.
+func (r *ring) status() *uint32 { return (*uint32)(unsafe.Pointer(&r.memory[r.at*slotSize])) }
+
+// overflows is how many frames the kernel has dropped because all slots were taken. After
+// the socket is closed it is what the last call has seen.
+func (r *ring) overflows() uint64 {
+	_ = r.conn.Control(func(fd uintptr) { // fails only if the socket is closed
+		if s, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			r.dropped.Add(uint64(s.Drops)) // reading sets the kernel's count to zero
+		}
+	})
+	return r.dropped.Load()
+}
+
+// unmap gives the memory back. The reader must have ended.
+func (r *ring) unmap() error { return os.NewSyscallError("munmap", unix.Munmap(r.memory)) }

@@ -1,0 +1,89 @@
+package loadgen
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"tcpbench/internal/wire"
+)
+
+// Whatever rotates, the sample does not follow it: each residue is picked about equally often. One
+// of each group is picked, so that the number of picks is known.
+func TestSampleDoesNotFollowARotation(t *testing.T) {
+	const groups = 64_000
+	for _, sources := range []int{2, 8, 32, 64, 128, 254} {
+		s := newSampler(generator(1, 0, establishedStream))
+		picked := make([]int, sources)
+		for i := range groups * infoSample {
+			if s.take() {
+				picked[i%sources]++
+			}
+		}
+		total := 0
+		// Six standard deviations of a binomial count.
+		mean := float64(groups) / float64(sources)
+		for source, n := range picked {
+			total += n
+			if math.Abs(float64(n)-mean) > 6*math.Sqrt(mean) {
+				t.Errorf("%d sources: number %d is picked %d times, want about %.0f", sources, source, n, mean)
+			}
+		}
+		if total != groups {
+			t.Errorf("%d picked of %d groups", total, groups)
+		}
+	}
+}
+
+// The streams of one seed differ, and each is the same again for the same seed.
+func TestStreamsAreSeparate(t *testing.T) {
+	draw := func(seed uint64, place int, s stream) []uint64 {
+		g := generator(seed, place, s)
+		return []uint64{g.Uint64(), g.Uint64(), g.Uint64()}
+	}
+	seen := [][]uint64{}
+	for place := range 3 {
+		for s := arrivalStream; s <= closingStream; s++ {
+			numbers := draw(7, place, s)
+			if !slices.Equal(numbers, draw(7, place, s)) {
+				t.Errorf("place %d, stream %d is another the second time", place, s)
+			}
+			for _, other := range seen {
+				if slices.ContainsFunc(numbers, func(n uint64) bool { return slices.Contains(other, n) }) {
+					t.Errorf("place %d, stream %d: %x overlaps %x", place, s, numbers, other)
+				}
+			}
+			seen = append(seen, numbers)
+		}
+	}
+}
+
+// Jitter does not change when connections are due, and Poisson arrivals do not change the gaps.
+func TestJitterAndArrivalsAreIndependent(t *testing.T) {
+	plan := func(process Process, jitter float64) (due, gaps []int64) {
+		life := echo(2, wire.Client, wire.FIN)
+		life.Gap, life.Jitter = time.Millisecond, jitter
+		cfg := Config{
+			Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Process: process, Profile: Profile{{From: 1000 * rateUnit, To: 1000 * rateUnit}}, Connections: 8, Loops: 1, Seed: 11,
+			Duration: time.Second, Timeout: patience, Lifecycle: life, OnExhausted: CountExhausted,
+		}
+		l, _ := manualLoop(t, cfg)
+		for range 5 {
+			due = append(due, l.arrivals.due)
+			l.arrivals.advance()
+			gaps = append(gaps, l.gap())
+		}
+		return due, gaps
+	}
+	plain, _ := plan(Poisson, 0)
+	jittered, gaps := plan(Poisson, 0.5)
+	_, constant := plan(Constant, 0.5)
+	if !slices.Equal(plain, jittered) {
+		t.Errorf("arrivals %v with jitter, %v without", jittered, plain)
+	}
+	if !slices.Equal(gaps, constant) {
+		t.Errorf("gaps %v of Poisson arrivals, %v of constant ones", gaps, constant)
+	}
+}

@@ -1,0 +1,28 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tcpbench/metrics"
+)
+
+// loopback tells that there was no lab, why, and what decided instead.
+func (p *page) loopback(l *metrics.Loopback) {
+	if l == nil {
+		return
+	}
+	p.line("")
+	p.entry("where", label, strings.Fields(clean("on this host's loopback, because "+l.Why)))
+	p.entry("", label, strings.Fields(clean("evidence: "+l.Evidence)))
+	for _, end := range []struct {
+		name    string
+		options map[string]string
+	}{{"client", l.Client}, {"server", l.Server}} {
+		for _, name := range slices.Sorted(maps.Keys(end.options)) {
+			p.entry("", label, strings.Fields(clean(fmt.Sprintf("sockets of the %s: %s = %s", end.name, name, end.options[name]))))
+		}
+	}
+}

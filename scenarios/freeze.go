@@ -1,0 +1,59 @@
+package scenarios
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"tcpbench/internal/child"
+)
+
+// follow begins what happens while the load runs, from now on: the link of a lab changes, or
+// processes are stopped for a time. A change of the link that fails is sent to failed at once. end
+// ends the changes, and returns the error of one that failed.
+func (s *stage) follow() (failed <-chan error, end func() error) {
+	f := s.plan.Freeze
+	if f == nil {
+		return s.plan.Lab.follow()
+	}
+	all := s.servers
+	if f.Side == clientSide {
+		all = s.clients
+	}
+	over := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		began := time.Now()
+		if !waits(began.Add(f.At), over) {
+			done <- nil
+			return
+		}
+		err := each(all, (*child.Process).Freeze)
+		waits(began.Add(f.At+f.For), over)
+		done <- errors.Join(err, each(all, (*child.Process).Thaw))
+	}()
+	return nil, sync.OnceValue(func() error {
+		close(over)
+		return <-done
+	})
+}
+
+// waits returns true at a time, or false when there is nothing to wait for any more.
+func waits(until time.Time, over <-chan struct{}) bool {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-over:
+		return false
+	}
+}
+
+func each(all []*child.Process, do func(*child.Process) error) error {
+	var errs []error
+	for _, p := range all {
+		errs = append(errs, do(p))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,212 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tcpbench/metrics"
+	"tcpbench/scenarios/experiment"
+)
+
+// Loopback is how a scenario that is made for a lab is shown on this host's loopback, where
+// no lab can be had: with other evidence, because nothing is seen of segments there and no
+// setting of the host is changed.
+type Loopback struct {
+	// Evidence is what decides in place of a lab's segments and counters.
+	Evidence string
+	// Client and Server are options of all sockets of a side, in an experiment.
+	Client, Server experiment.Options
+
+	whole *Scenario // as it is run there
+}
+
+// Scenario is the scenario as it is run on loopback.
+func (l *Loopback) Scenario() *Scenario { return l.whole }
+
+// OnLoopback makes the scenario the one that is shown on this host's loopback, and tells
+// whether there is one.
+func (s *Scenario) OnLoopback() bool {
+	if s.Phenomenon == nil || s.Phenomenon.Loopback == nil {
+		return false
+	}
+	*s = *s.Phenomenon.Loopback.whole
+	return true
+}
+
+// OnLoopback tells whether this is the form that is shown on this host's loopback.
+func (p *Phenomenon) OnLoopback() bool { return p != nil && p.onLoopback }
+
+// Report is how a result tells of it; why is why there is no lab.
+func (l *Loopback) Report(why string) *metrics.Loopback {
+	return &metrics.Loopback{Why: why, Evidence: l.Evidence, Client: l.Client.Texts(), Server: l.Server.Texts()}
+}
+
+// readLoopback takes the key loopback of a scenario whose other keys have been read.
+func (s *Scenario) readLoopback(root mapping) error {
+	n, ok := root.find("loopback")
+	if !ok {
+		return nil
+	}
+	p := s.Phenomenon
+	m, err := n.mapping("how the claim is shown on loopback: evidence, and what differs from a lab")
+	if err != nil {
+		return err
+	}
+	keys := []string{"evidence", "steps", "takes", "verdict", "run", "phases"}
+	if p.Experiment != nil {
+		keys = []string{"evidence", "steps", "takes", "verdict", "client", "server"}
+	}
+	switch {
+	case p.Host:
+		return m.errorf("the scenario loads this host in any case: leave loopback or host out")
+	case p.Experiment != nil && !p.Experiment.OnLoopback():
+		return m.errorf("the experiment %s needs a lab: leave loopback out", p.Experiment.Name)
+	}
+	if err := m.only(keys...); err != nil {
+		return err
+	}
+	l := &Loopback{}
+	text, err := m.text("evidence")
+	if err != nil {
+		return err
+	}
+	if l.Evidence = strings.Join(strings.Fields(text), " "); l.Evidence == "" {
+		return m.errorf("say what decides in place of a lab's segments and counters: add evidence")
+	}
+	for key, to := range map[string]*experiment.Options{"client": &l.Client, "server": &l.Server} {
+		if *to, err = socketOptions(m, key); err != nil {
+			return err
+		}
+	}
+	p.Loopback = l
+	l.whole, err = s.readOnLoopback(m)
+	return err
+}
+
+// readOnLoopback is the scenario with what differs on loopback. There is no lab whose settings
+// and link could be as the scenario wants them, and so no real parameters of these either.
+func (s *Scenario) readOnLoopback(m mapping) (*Scenario, error) {
+	own, p := *s, *s.Phenomenon
+	own.Phenomenon = &p
+	p.onLoopback, p.Setup, p.realistic = true, Setup{}, nil
+	more, err := settings(m, "run")
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range s.run {
+		if !slices.ContainsFunc(more, func(m setting) bool { return m.name == set.name }) {
+			more = append(more, set)
+		}
+	}
+	own.run = more
+	items, err := m.list("phases")
+	if err != nil {
+		return nil, err
+	}
+	own.phases = nil
+	for _, item := range items {
+		ph, err := own.readPhase(item)
+		if err != nil {
+			return nil, err
+		}
+		if ph.setup != nil {
+			return nil, item.errorf("a phase on loopback has no lab: leave lab out")
+		}
+		own.phases = append(own.phases, ph)
+	}
+	if len(items) == 0 {
+		for _, ph := range s.phases {
+			ph.setup = nil
+			own.phases = append(own.phases, ph)
+		}
+	}
+	if steps, err := m.texts("steps"); err != nil {
+		return nil, err
+	} else if len(steps) > 0 {
+		p.Steps = steps
+	}
+	if _, ok := m.find("takes"); ok {
+		if p.Takes, err = takes(m); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := m.find("verdict"); ok {
+		if p.verdict, err = expectationsOf(m, "verdict", own.phaseNames()); err != nil {
+			return nil, err
+		}
+	}
+	return &own, own.checkLoads()
+}
+
+// socketOptions reads a mapping of socket options.
+func socketOptions(m mapping, key string) (experiment.Options, error) {
+	n, ok := m.find(key)
+	if !ok {
+		return nil, nil
+	}
+	inner, err := n.mapping("socket options, as in SO_RCVBUF: 4096")
+	if err != nil {
+		return nil, err
+	}
+	all := experiment.Options{}
+	for _, name := range inner.keys {
+		text, err := inner.text(name)
+		if err != nil {
+			return nil, err
+		}
+		if all[name], err = experiment.ParseOption(name, text); err != nil {
+			return nil, inner.errorAt(name, "%v", err)
+		}
+	}
+	return all, nil
+}
+
+// Freeze stops a side's processes for a time: a peer that is there and does nothing. It stands
+// in for a link that is cut, but the kernel of a stopped process acknowledges still.
+type Freeze struct {
+	Side side
+	At   time.Duration // since the measured time began, or the population was there
+	For  time.Duration
+}
+
+func (f *Freeze) String() string {
+	return fmt.Sprintf("the %s is stopped after %v, for %v", f.Side, f.At, f.For)
+}
+
+// readFreeze reads the key freeze of a phase; nil is one without.
+func (s *Scenario) readFreeze(m mapping) (*Freeze, error) {
+	n, ok := m.find("freeze")
+	if !ok {
+		return nil, nil
+	}
+	if !s.Phenomenon.OnLoopback() {
+		return nil, m.errorAtKey("freeze", "only a phase of loopback stops processes: in a lab the link can be cut, by lab and timeline")
+	}
+	inner, err := n.mapping("a side and a time, as in {side: server, at: 500ms, for: 1s}")
+	if err != nil {
+		return nil, err
+	}
+	if err := inner.only("side", "at", "for"); err != nil {
+		return nil, err
+	}
+	f := &Freeze{}
+	text, err := inner.text("side")
+	if err != nil {
+		return nil, err
+	}
+	if f.Side = side(text); f.Side != clientSide && f.Side != serverSide {
+		return nil, inner.errorf("%q: want side: client or side: server", text)
+	}
+	for key, to := range map[string]*time.Duration{"at": &f.At, "for": &f.For} {
+		text, err := inner.text(key)
+		if err != nil {
+			return nil, err
+		}
+		if *to, err = time.ParseDuration(text); err != nil || *to <= 0 {
+			return nil, inner.errorf("%q: want %s with a time of more than 0, as in 500ms", text, key)
+		}
+	}
+	return f, nil
+}

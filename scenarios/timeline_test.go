@@ -1,0 +1,71 @@
+package scenarios
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"tcpbench/internal/alone"
+	"tcpbench/internal/lab"
+)
+
+// fixed is a venue whose link cannot change, and a timeline that wants it to.
+func fixed(t *testing.T, at time.Duration) *Venue {
+	t.Helper()
+	v, err := NewVenue(lab.Link{}, profile(t, "test"), profile(t, "test"))
+	if err != nil {
+		alone.Needed(t, err.Error())
+	}
+	t.Cleanup(func() { v.Close() })
+	v.Timeline = []Moment{{At: at, ToServer: &lab.Impairment{Loss: 1}}}
+	return v
+}
+
+// A change of the link that fails ends the run when it fails, with its error: of a load, and of
+// a population that is held.
+func TestALinkThatCannotChangeEndsTheRun(t *testing.T) {
+	for name, args := range map[string]string{
+		Short: "--duration 10m --warmup 0s --connections 2",
+		Long:  "--connections 4 --hold 10m --heartbeat 1s",
+	} {
+		plan, err := planned(t, name, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.Lab = fixed(t, 50*time.Millisecond)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := Run(t.Context(), plan, Observer{})
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, lab.ErrFixed) || !strings.Contains(err.Error(), "change the link after 50ms") {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: the run goes on", name)
+		}
+	}
+}
+
+// The end of the changes may be asked for again, before the first of them and after one failed.
+func TestTheEndOfChangesIsKnownAgain(t *testing.T) {
+	for _, tt := range []struct {
+		at   time.Duration
+		want error
+	}{{time.Hour, nil}, {0, lab.ErrFixed}} {
+		failed, end := fixed(t, tt.at).follow()
+		if tt.want != nil {
+			if err := <-failed; !errors.Is(err, tt.want) {
+				t.Error(err)
+			}
+		}
+		for range 3 {
+			if err := end(); !errors.Is(err, tt.want) {
+				t.Errorf("at %v: %v", tt.at, err)
+			}
+		}
+	}
+}
