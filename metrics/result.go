@@ -222,9 +222,6 @@ type Flag struct {
 	Why  string `json:"why"`
 }
 
-// ServerDescriptors is the flag of a server of the run's own that had no descriptors for connections.
-const ServerDescriptors = "server-descriptors"
-
 // Flagged tells whether the result carries the flag.
 func (r *Result) Flagged(name string) bool {
 	for _, f := range r.Flags {

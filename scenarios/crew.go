@@ -29,7 +29,7 @@ func (p *Plan) crewSize() int {
 // mostServed is how many connections a server of the run's own has descriptors for; there may
 // be too few for its own sockets.
 func (p *Plan) mostServed(loops int) int {
-	return min(MostConnections(), server.Room(MostConnections()+spareDescriptors, loops, len(p.Server.Addrs)))
+	return min(MostConnections(), server.Most(MostConnections()+spareDescriptors, loops, len(p.Server.Addrs)))
 }
 
 func (s *stage) close() {

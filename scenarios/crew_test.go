@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"tcpbench/loadgen"
-	"tcpbench/metrics"
 	"tcpbench/server"
 )
 
 // As many processes are started as the descriptors of one server take, which needs some itself.
 func TestCrewSize(t *testing.T) {
 	most := MostConnections()
-	served := server.Room(most+spareDescriptors, 1, 1)
+	served := server.Most(most+spareDescriptors, 1, 1)
 	ports := func(n int) []netip.AddrPort { return make([]netip.AddrPort, n) }
 	for _, c := range []struct {
 		name        string
@@ -31,24 +30,6 @@ func TestCrewSize(t *testing.T) {
 		p := &Plan{Server: c.own, Client: loadgen.Config{Connections: c.connections}}
 		if got := p.crewSize(); got != c.want {
 			t.Errorf("%s: %d processes, want %d", c.name, got, c.want)
-		}
-	}
-}
-
-func TestFlagRoom(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		result metrics.Result
-		want   bool
-	}{
-		{"own, refused", metrics.Result{Server: &metrics.ServerReport{Closed: map[string]uint64{"descriptors": 3}}}, true},
-		{"foreign", metrics.Result{}, false},
-		{"own, fine", metrics.Result{Server: &metrics.ServerReport{Closed: map[string]uint64{"completed": 3}}}, false},
-	} {
-		flagged := ""
-		flagRoom(&c.result, func(name, _ string, _ ...any) { flagged = name })
-		if (flagged == metrics.ServerDescriptors) != c.want {
-			t.Errorf("%s: %q", c.name, flagged)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
 	"tcpbench/metrics/kernel"
-	"tcpbench/server"
 )
 
 // Where a number stops being a matter of course. They decide only which sentences a
@@ -57,7 +56,6 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
 	s.flagLimits(r, report, flag)
-	flagRoom(r, flag)
 	s.flagPace(r, flag)
 	s.flagNoise(r, report, moved, flag)
 	r.Findings = diagnose.Findings(r)
@@ -95,18 +93,6 @@ func (s *stage) flagLink(r *metrics.Result, flag flagger) {
 	}
 }
 
-// flagRoom says whether the run's own server refused connections because it had no descriptors
-// for them.
-func flagRoom(r *metrics.Result, flag flagger) {
-	if r.Server == nil {
-		return
-	}
-	if n := r.Server.Closed[server.Descriptors.String()]; n > 0 {
-		flag(metrics.ServerDescriptors, "The server refused %d connections, warm-up included, because it had no descriptors left for them. "+
-			"Raise the limit of open files (ulimit -n), or make --connections smaller.", n)
-	}
-}
-
 type flagger func(name, format string, args ...any)
 
 // remedies says what to look at when nothing succeeds, by the outcome of most attempts.
@@ -119,6 +105,12 @@ var remedies = map[metrics.Outcome]string{
 	metrics.TimedOut:            "does the server answer at all? --timeout bounds each stage.",
 	metrics.ClosedEarly:         "does the server understand the request? See --payload and --until.",
 	metrics.Reset:               "does the server understand the request? See --payload and --until.",
+	metrics.ServerDescriptors:   "raise the limit of descriptors where the server starts (ulimit -n), or start several servers.",
+	metrics.ServerConnections:   "start the server with a higher --max-connections, or give more --sources.",
+	metrics.ServerRate:          "start the server with a higher --max-rate, or give more --sources.",
+	metrics.ServerBytes:         "start the server with a higher --max-bytes.",
+	metrics.ServerLife:          "start the server with a longer --max-life.",
+	metrics.ServerSize:          "start the server with a higher --max-request or --max-response.",
 	metrics.Unexpected:          "is it a tcpbench server? Drive others with --payload and --until.",
 }
 

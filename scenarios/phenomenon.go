@@ -126,7 +126,7 @@ func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, 
 	}
 	for _, r := range v.unwritable {
 		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s lab.Setting) bool { return s.Key == r.Key }) {
-			err := fmt.Errorf("the scenario needs %s = %s, and it is %s: %s; make /proc/sys writable (docker run --privileged), or run it on the host", r.Key, r.Value, r.Now, r.Why)
+			err := &lab.StepError{Step: lab.StepSysctls, Err: fmt.Errorf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
 			return nil, errors.Join(err, v.Close())
 		}
 	}

@@ -3,18 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 )
 
-// executeAll shows every phenomenon, one after the other: a line for each, and at length those
-// that were not seen.
+// executeAll shows every phenomenon, one after the other: a line for each, at length those that
+// were not seen, and at the end a sum. A scenario that cannot be run does not stop the others.
 func (o *runOptions) executeAll(c *cobra.Command) error {
 	if err := o.check(c); err != nil {
 		return err
@@ -29,58 +29,95 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	case o.explain || o.realistic:
 		return usage("--all: --explain and --realistic are for one scenario")
 	}
-	if err, done := inOwnUsers(c, nil); done {
-		return err
+	m := thisMachine()
+	if m.means.Users && m.refuses(lab.CanLab) == nil {
+		if err, done := ownUsers(c, nil); done {
+			return err
+		}
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	defer onSignals(stop, nil)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
-	view.warnings = nil // what they warn of is what is to be seen
-	results, err := o.showAll(ctx, c, view)
+	view.warnings = nil // the warnings describe the phenomenon itself
+	sum, err := o.showAll(ctx, c, m, view)
 	view.end()
 	if o.format == "json" {
-		err = errors.Join(err, writeJSON(c.OutOrStdout(), results))
+		err = errors.Join(err, writeJSON(c.OutOrStdout(), sum))
+	} else {
+		err = errors.Join(err, report.Sum(c.OutOrStdout(), sum, report.Style{Color: colored(c.OutOrStdout()), Width: columns(c.OutOrStdout())}))
 	}
 	if err != nil {
 		return exit{exitFailed, err}
 	}
-	for _, r := range results {
-		if err := verdict(ctx, r); err != nil {
-			return err
-		}
+	return verdictOfAll(ctx, sum)
+}
+
+// verdictOfAll chooses the exit code: what was seen and should not be counts more than what
+// could not be looked at.
+func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
+	var caught signalled
+	switch {
+	case asSignalled(ctx, &caught):
+		return exit{caught.code(), nil}
+	case sum.Counts[metrics.NotReproduced] > 0:
+		return exit{exitNotReproduced, nil}
+	case sum.Counts[metrics.Undecided] > 0:
+		return exit{exitFailed, nil}
+	case sum.Counts[metrics.CannotRun] > 0:
+		return exit{exitCannot, nil}
 	}
 	return nil
 }
 
-func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, view *progress) (results []*metrics.Result, err error) {
-	results = []*metrics.Result{}
+// showAll runs the catalogue. An error means that the output cannot be written.
+func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *machine, view *progress) (*metrics.Shown, error) {
+	sum := metrics.NewShown()
 	style := report.Style{Color: colored(c.OutOrStdout()), Width: columns(c.OutOrStdout())}
 	for _, s := range scenarios.Builtins() {
 		if s.Phenomenon == nil {
 			continue
 		}
-		if ctx.Err() != nil {
-			break
+		one := metrics.ShownScenario{Name: s.Name, Standing: metrics.NotBegun}
+		if ctx.Err() == nil {
+			view.round(s.Name)
+			one = o.showOne(ctx, c, s, m, view)
 		}
-		view.round(s.Name)
-		began := time.Now()
-		r, err := (&runOptions{where: o.where}).prepare(c, s)
-		if err != nil {
-			return results, err
-		}
-		result, err := r.run(ctx, c, view)
-		if result == nil || err != nil {
-			return results, fmt.Errorf("%s: %w", s.Name, err)
-		}
-		results = append(results, result)
-		if o.format == "json" {
+		sum.Add(one)
+		if o.format == "json" || one.Standing == metrics.NotBegun {
 			continue
 		}
 		view.clear()
-		if err := report.Line(c.OutOrStdout(), result, time.Since(began), style); err != nil {
-			return results, err
+		if err := report.Line(c.OutOrStdout(), &one, style); err != nil {
+			return sum, err
 		}
 	}
-	return results, nil
+	return sum, nil
+}
+
+// showOne runs a scenario, if this machine can.
+func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *machine, view *progress) metrics.ShownScenario {
+	one := metrics.ShownScenario{Name: s.Name}
+	if here, why := m.here(s.Requires()); here == scenarios.CannotRun {
+		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift
+		return one
+	}
+	began := time.Now()
+	r, err := (&runOptions{where: o.where}).prepare(c, s)
+	if err == nil {
+		one.Result, err = r.run(ctx, c, view)
+	}
+	one.TookS = time.Since(began).Seconds()
+	refused, ok := lab.Explain(err)
+	switch {
+	case ok:
+		one.Standing, one.Why, one.Lift = metrics.CannotRun, refused.Summary(), refused.Lift
+	case err != nil && ctx.Err() != nil:
+		one.Standing, one.Why = metrics.Undecided, "it was interrupted"
+	case err != nil:
+		one.Standing, one.Why = metrics.Undecided, err.Error()
+	default:
+		one.Standing, one.Why = metrics.StandingOf(one.Result)
+	}
+	return one
 }

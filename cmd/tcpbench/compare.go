@@ -149,7 +149,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 			return usage("--target: in a lab there is nobody but the run's own server: leave it out")
 		}
 	}
-	if err, done := inOwnUsers(c, s); done {
+	if err, done := inOwnUsers(c, s, (&labOptions{link: o.link}).requires(s)); done {
 		return err
 	}
 	if err := o.machine.ask(c, arms); err != nil {
@@ -186,7 +186,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	sides, err := comparison.Run(ctx, view.observer())
 	view.end()
 	if err != nil {
-		return exit{exitFailed, err}
+		return failure("make the labs of this comparison", err)
 	}
 	var caught signalled
 	interrupted := asSignalled(ctx, &caught)
@@ -224,7 +224,7 @@ func (o *machineOptions) ask(c *cobra.Command, arms []scenarios.Arm) error {
 	for _, a := range arms {
 		v, err := scenarios.NewVenue(a.Link, a.Client, a.Server)
 		if err != nil {
-			return exit{exitFailed, err}
+			return failure("make the labs of this comparison", err)
 		}
 		keys = append(keys, v.OfMachine()...)
 		if err := v.Close(); err != nil {

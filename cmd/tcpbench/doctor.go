@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,11 +22,12 @@ import (
 func newDoctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "doctor [SCENARIO|FILE.yaml]",
-		Short:   "Tell from this host's settings what a run will meet",
+		Short:   "Tell what this machine can do, and what a run will meet",
 		GroupID: "main",
 		Long: `Tell what will go wrong, by arithmetic on this host's settings and before anything is sent.
 
-Alone it lists what the settings allow: connections per second from one address to one
+Alone it tries what this machine can do: namespaces, packet sockets, sysctls, BPF, and more;
+what needs it, why it cannot, and the command that changes that. It also lists what the settings allow: connections per second from one address to one
 destination, room for TIME_WAIT, queues, descriptors, memory; and settings that make a
 measurement here mislead. With a scenario and its flags it tells what that run will meet:
 when ports run out, whether a burst fits the accept queues, and how to mend it.
@@ -50,7 +52,10 @@ Exit code 4 says that something will go wrong.`,
 			if len(scenarios.Overrides(c.Flags())) > 0 {
 				return usage("doctor: flags of which scenario? There are: %v; or name a file", builtinNames())
 			}
-			return examineHost(c.OutOrStdout(), *format)
+			if err := examineHost(c.OutOrStdout(), *format); err != nil {
+				return exit{exitFailed, err}
+			}
+			return nil
 		}
 		s, err := loadScenario(c, args[0])
 		if err != nil {
@@ -145,18 +150,25 @@ func writePrognoses(w io.Writer, scenario string, all []prognosis) error {
 	return nil
 }
 
-// examineHost tells what the settings allow.
+// examineHost tells what the machine can do, and what its settings allow.
 func examineHost(w io.Writer, format string) error {
 	host := kernel.Host()
+	abilities := thisMachine().abilities(&host)
 	capacities, traps := diagnose.Capacities(&host), diagnose.Traps(&host)
 	if format == "json" {
 		return writeJSON(w, struct {
 			Host       metrics.Host        `json:"host"`
+			Abilities  []metrics.Ability   `json:"abilities"`
 			Capacities []diagnose.Capacity `json:"capacities"`
 			Findings   []metrics.Finding   `json:"findings"`
-		}{host, capacities, append([]metrics.Finding{}, traps...)})
+		}{host, abilities, capacities, append([]metrics.Finding{}, traps...)})
 	}
-	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, host.OS)
+	style := report.Style{Color: colored(w), Width: columns(w)}
+	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, cmp.Or(host.OS, "no /etc/os-release"))
+	if err := report.Abilities(w, abilities, style); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range capacities {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", amount(c), c.What, c.From)
@@ -164,7 +176,7 @@ func examineHost(w io.Writer, format string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return report.Findings(w, traps, report.Style{Color: colored(w), Width: columns(w)})
+	return report.Findings(w, traps, style)
 }
 
 func amount(c diagnose.Capacity) string {

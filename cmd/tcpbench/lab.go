@@ -87,7 +87,7 @@ func (o *machineOptions) allowed(c *cobra.Command, keys []string) error {
 // rooted tells whether this process may change this machine.
 func (o *machineOptions) rooted() error {
 	if o.onHost && (os.Geteuid() != 0 || lab.Owned()) {
-		return usage("--on-host changes this machine itself: be root, or leave it out")
+		return cannot("be changed by this user", errors.New("--on-host changes the machine itself, which takes root of the machine"), "run as root, or leave --on-host out")
 	}
 	if o.yes && !o.onHost {
 		return usage("--yes answers the question of --on-host: add that, or leave it out")
@@ -99,7 +99,7 @@ func (o *machineOptions) rooted() error {
 type linkOptions struct{ toServer, toClient lab.Impairment }
 
 func (o *linkOptions) register(f *pflag.FlagSet) {
-	const how = "loss=1%,every=100,drop=syn+ack,rate=100mbit,delay=10ms,jitter=2ms: any of these"
+	const how = "loss=1%,every=100,drop=syn+ack,rate=100mbit,delay=10ms,jitter=2ms,seed=7: any of these"
 	f.Var(values.New(&o.toServer, "", "IMPAIRMENT", lab.ParseImpairment), "to-server", "what becomes of packets to the server: "+how)
 	f.Var(values.New(&o.toClient, "", "IMPAIRMENT", lab.ParseImpairment), "to-client", "the same of packets to the client")
 }
@@ -182,7 +182,7 @@ func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenari
 	}
 	v, err := of.Venue(o.link.both(), client, server)
 	if err != nil {
-		return nil, exit{exitFailed, err}
+		return nil, failure("make the lab of this run", err)
 	}
 	if o.machine.onHost {
 		if err := o.machine.allowed(c, v.OfMachine()); err != nil {
@@ -284,9 +284,30 @@ func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []sc
 	return v, nil
 }
 
-// inOwnUsers makes labs possible for who is not root, by running this command again. done
-// tells that it has been run. A scenario that was read from stdin is handed on; nil is none.
-func inOwnUsers(c *cobra.Command, s *scenarios.Scenario) (err error, done bool) {
+// requires tells what a run in a lab needs; nil is no scenario.
+func (o *labOptions) requires(s *scenarios.Scenario) scenarios.Requirements {
+	r := scenarios.Requirements{}
+	if s != nil {
+		r = s.Requires()
+	}
+	r.Lab, r.Link = true, r.Link || scenarios.Carried(o.link.both())
+	return r
+}
+
+// inOwnUsers asks whether this machine can make the lab of a run, and makes it possible without
+// root, by running this command again. done tells that the command is over.
+func inOwnUsers(c *cobra.Command, s *scenarios.Scenario, r scenarios.Requirements) (err error, done bool) {
+	if !lab.Owned() { // else the process that made the users has asked
+		if here, why := thisMachine().here(r); here != scenarios.Runs {
+			return cannot("make the lab of this run", why, why.Lift), true
+		}
+	}
+	return ownUsers(c, s)
+}
+
+// ownUsers runs this command again as root of users of its own, if it needs that for labs. A
+// scenario that was read from stdin is handed on; nil is none.
+func ownUsers(c *cobra.Command, s *scenarios.Scenario) (err error, done bool) {
 	in := c.InOrStdin()
 	if s != nil && c.Flags().Arg(0) == "-" {
 		in = bytes.NewReader(s.Text)
@@ -294,7 +315,7 @@ func inOwnUsers(c *cobra.Command, s *scenarios.Scenario) (err error, done bool) 
 	code, done, err := lab.Own(in, c.OutOrStdout(), c.ErrOrStderr())
 	switch {
 	case err != nil:
-		return exit{exitFailed, fmt.Errorf("make a lab: %w", err)}, true
+		return failure("make the lab of this run", err), true
 	case done && code == 0:
 		return nil, true
 	case done:

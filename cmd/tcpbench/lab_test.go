@@ -65,14 +65,9 @@ func namespaces() map[string]bool {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	l, err := lab.New(lab.Link{})
-	if err != nil {
-		if exec.Command("unshare", "-rn", "true").Run() != nil {
-			alone.Needed(t, err.Error())
-		}
-		return // the program makes it as root of its own users
+	if err := thisMachine().refuses(lab.CanLink); err != nil { // for the program, which makes it in users of its own if need be
+		alone.Needed(t, err.Error())
 	}
-	l.Close()
 }
 
 // Killed at any moment, a lab leaves nothing on the host: no namespace, no device, no

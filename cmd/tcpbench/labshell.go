@@ -43,7 +43,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 		},
 		ValidArgs: []string{"client", "server"},
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			if err, done := inOwnUsers(c, nil); done {
+			if err, done := inOwnUsers(c, nil, l.requires(nil)); done {
 				return err
 			}
 			// From here on this machine may be changed. Ctrl-C is for what runs in the shell; an

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 )
@@ -27,6 +28,7 @@ const (
 	exitNothing       = 3   // it was made, and no connection succeeded
 	exitUnmet         = 4   // it was made, and an expectation did not hold
 	exitNotReproduced = 5   // it was made, and did not show what its scenario claims
+	exitCannot        = 6   // it was not made: this machine lacks what it needs
 	exitSignal        = 128 // and the signal's number: 129 SIGHUP, 130 SIGINT, 143 SIGTERM
 )
 
@@ -53,6 +55,9 @@ func usage(format string, args ...any) error {
 func main() {
 	if child.Invoked() {
 		os.Exit(child.Main())
+	}
+	if probe.Invoked() {
+		os.Exit(probe.Main(questions()))
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -108,8 +113,8 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 	root.SetVersionTemplate("tcpbench {{.Version}}\n")
 	root.SetUsageTemplate(root.UsageTemplate() + `
 Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded,
-4 an expectation did not hold, 5 not reproduced, 130 interrupted, 143 terminated,
-129 the terminal went away.
+4 an expectation did not hold, 5 not reproduced, 6 this machine cannot,
+130 interrupted, 143 terminated, 129 the terminal went away.
 `)
 	return root
 }

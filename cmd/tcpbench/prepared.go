@@ -113,7 +113,7 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 		result, err = scenarios.RunStages(ctx, r.stages, r.expect, view.observer())
 	}
 	if err != nil {
-		return nil, exit{exitFailed, err}
+		return nil, failure("run "+s.Name, err)
 	}
 	result.Tool, result.Command = tool(), os.Args
 	if r.unlabbed != "" {

@@ -190,9 +190,11 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
 	if r.in != nil {
-		if err, done := inOwnUsers(c, s); done {
+		if err, done := inOwnUsers(c, s, r.in.requires(s)); done {
 			return err
 		}
+	} else if err := missing(r.stages); err != nil {
+		return err
 	}
 	packets, err := o.record(r)
 	if err != nil {

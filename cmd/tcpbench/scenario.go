@@ -5,8 +5,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -86,59 +84,6 @@ func completeScenario(_ *cobra.Command, args []string, _ string) ([]string, cobr
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-}
-
-func newList() *cobra.Command {
-	format := "text"
-	c := &cobra.Command{
-		Use:     "list",
-		Short:   "List the scenarios that come with the program",
-		GroupID: "main",
-		Example: `  tcpbench list
-  tcpbench list --format json | jq -r '.[].name'`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			type line struct {
-				Name    string  `json:"name"`
-				Summary string  `json:"summary"`
-				Claim   string  `json:"claim,omitempty"`
-				TakesS  float64 `json:"takes_s,omitempty"`
-				Needs   string  `json:"needs,omitempty"`
-				// Steps, Verdict and Production are what --explain tells.
-				Steps      []string `json:"steps,omitempty"`
-				Verdict    []string `json:"verdict,omitempty"`
-				Production string   `json:"production,omitempty"`
-			}
-			lines := []line{}
-			for _, s := range scenarios.Builtins() {
-				l := line{Name: s.Name, Summary: s.Summary}
-				if p := s.Phenomenon; p != nil {
-					l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
-					if p.Loopback != nil {
-						l.Needs += " or loopback"
-					}
-					l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
-				}
-				lines = append(lines, l)
-			}
-			if format == "json" {
-				return writeJSON(c.OutOrStdout(), lines)
-			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 3, ' ', 0)
-			for _, l := range lines {
-				takes := time.Duration(l.TakesS * float64(time.Second))
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, l.Needs)
-			}
-			if err := w.Flush(); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "\nNot yet, for they need crafted packets: %s.\n", strings.Join(scenarios.Planned, ", "))
-			return nil
-		},
-	}
-	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	return c
 }
 
 func newShow() *cobra.Command {

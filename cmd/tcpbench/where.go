@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 )
@@ -42,11 +41,11 @@ func (p place) settle(s *scenarios.Scenario) (why string, err error) {
 	case p == onLoopback:
 		why = "--where loopback was given"
 	case p == anywhere && able:
-		impossible := lab.Possible()
-		if impossible == nil {
+		here, refused := thisMachine().here(s.Requires())
+		if here != scenarios.RunsLoopback {
 			return "", nil
 		}
-		why = "no lab can be made here: " + impossible.Error()
+		why = "this machine cannot " + refused.Error()
 	default:
 		return "", nil
 	}

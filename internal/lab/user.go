@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,27 +19,46 @@ const owned = "TCPBENCH_OWN_USERS"
 // Owned tells whether this process is root of users of its own only.
 func Owned() bool { return os.Getenv(owned) != "" }
 
-// Own makes labs possible for those who are not root: it runs this program again, with the
-// same arguments and these streams, as root of a user namespace of its own, and returns its exit code. Who may
-// make labs already is told so by done being false, and goes on.
-func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err error) {
+// able tells whether this process may try to make labs as it is: it has the privileges, and
+// the kernel does not forbid a network namespace all the same, as a seccomp filter does.
+func able() bool {
+	if Owned() {
+		return true // there is no other way left
+	}
+	if readCapabilities()&needed != needed {
+		return false
+	}
 	f, err := newNamespace()
-	if err == nil {
-		return 0, false, f.Close()
+	if err != nil {
+		return !errors.Is(err, unix.EPERM)
 	}
-	if Owned() || !errors.Is(err, unix.EPERM) {
-		return 0, false, explain(err)
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, complaints
-	cmd.Env = append(os.Environ(), owned+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	_ = f.Close() // a descriptor of our own
+	return true
+}
+
+// ownUsers are the attributes of a process that is root of a user namespace of its own.
+func ownUsers() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 		Pdeathsig:   syscall.SIGKILL,
 	}
+}
+
+// Own makes labs possible without root: it runs this program again, with the same arguments
+// and these streams, as root of a user namespace of its own, and returns its exit code. If
+// this process can make labs already, root with all privileges, done is false and nothing was run.
+// If the kernel refuses, the error is a *Refusal.
+func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err error) {
+	if able() {
+		return 0, false, nil
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, complaints
+	cmd.Env = append(os.Environ(), owned+"=1")
+	cmd.SysProcAttr = ownUsers()
 	// The parent-death signal is for the thread that starts the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -48,15 +66,11 @@ func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err erro
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
-		return 0, false, explain(err)
+		return 0, false, refusal(refused(StepUsers, err), true)
 	}
-	go func() {
-		for s := range signals {
-			if s != syscall.SIGINT || !inForeground() {
-				_ = cmd.Process.Signal(s)
-			}
-		}
-	}()
+	over := make(chan struct{})
+	defer close(over)
+	go forward(signals, cmd.Process, over)
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {
@@ -68,7 +82,21 @@ func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err erro
 		}
 		return exit.ExitCode(), true, nil
 	}
-	return 0, false, err
+	return 0, false, fmt.Errorf("wait for the process that has users of its own: %w", err)
+}
+
+// forward hands signals on to a process until it is over.
+func forward(signals <-chan os.Signal, to *os.Process, over <-chan struct{}) {
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGINT || !inForeground() {
+				_ = to.Signal(s) // one that has ended needs none
+			}
+		case <-over:
+			return
+		}
+	}
 }
 
 // inForeground tells whether the terminal sends Ctrl-C to this process's group, and so to
@@ -81,31 +109,4 @@ func inForeground() bool {
 	defer tty.Close()
 	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	return err == nil && group == unix.Getpgrp()
-}
-
-// forbidders are settings by which a kernel forbids user namespaces to those who are not
-// root, and the values that do so.
-var forbidders = []struct{ name, value string }{
-	{"user.max_user_namespaces", "0"},
-	{"user.max_net_namespaces", "0"},
-	{"kernel.unprivileged_userns_clone", "0"},
-	{"kernel.apparmor_restrict_unprivileged_userns", "1"},
-}
-
-// explain says which setting forbids a namespace.
-func explain(err error) error {
-	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EACCES) {
-		return err
-	}
-	var found []string
-	for _, f := range forbidders {
-		text, readErr := os.ReadFile("/proc/sys/" + strings.ReplaceAll(f.name, ".", "/"))
-		if readErr == nil && strings.TrimSpace(string(text)) == f.value {
-			found = append(found, f.name+"="+f.value)
-		}
-	}
-	if len(found) > 0 {
-		return fmt.Errorf("%w: forbidden by %s: change that, or be root", err, strings.Join(found, ", "))
-	}
-	return fmt.Errorf("%w: be root, or run where user namespaces are allowed (a container may forbid them: seccomp, CAP_SYS_ADMIN)", err)
 }

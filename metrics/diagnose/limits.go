@@ -61,7 +61,7 @@ func memoryShort(r *metrics.Result) *metrics.Finding {
 
 // resets: connections were reset, and the kernel knows something about why.
 func resets(r *metrics.Result) *metrics.Finding {
-	n := failed(r, metrics.Reset)
+	n := failed(r, metrics.Reset) - untoldRefusals(r)
 	if n == 0 {
 		return nil
 	}
@@ -82,10 +82,6 @@ func resets(r *metrics.Result) *metrics.Finding {
 		}
 	}
 	switch {
-	case r.Flagged(metrics.ServerDescriptors):
-		f.What += ": by the server, which had no descriptors for them (RLIMIT_NOFILE)."
-		f.Mechanism = "A tcpbench server keeps some descriptors for itself, and refuses the connections that it accepts beyond."
-		f.Remedies = descriptorRemedies()
 	case r.Host.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" && r.Counter("TcpExt", "ListenOverflows") > 0:
 		f.What += ": by its kernel, whose accept queue was full (net.ipv4.tcp_abort_on_overflow=1)."
 		f.Remedies = []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0, and accept faster", Cost: "clients wait for their SYN or data to be sent again, instead of failing"}}

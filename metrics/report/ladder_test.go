@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -75,7 +74,6 @@ func TestShownMatchesTheGoldens(t *testing.T) {
 		"ladder-interrupted": func(w io.Writer) error { return Text(w, interrupted, Style{}) },
 		"arms":               func(w io.Writer) error { return Text(w, sideBySide(t), Style{}) },
 		"steps":              func(w io.Writer) error { return Text(w, slow, Style{}) },
-		"line":               func(w io.Writer) error { return Line(w, crossed(t), 3*time.Second, Style{}) },
 	})
 }
 

@@ -2,11 +2,9 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"tcpbench/metrics"
 )
@@ -48,32 +46,6 @@ func (p *page) reproduced(r *metrics.Result) {
 		p.line("")
 		p.entry("in use", label, strings.Fields(clean(v.Production)))
 	}
-}
-
-// Line writes in a line whether a result has shown what it was to, and at length why not.
-func Line(w io.Writer, r *metrics.Result, took time.Duration, style Style) error {
-	p := style.page()
-	word, i := "REPRODUCED", success
-	switch {
-	case r.Verdict == nil:
-		word, i = "INTERRUPTED", warning
-	case !r.Verdict.Reproduced:
-		word, i = "NOT REPRODUCED", failure
-	}
-	p.line(p.paint(i, pad(word, 16)) + pad(clean(r.Scenario.Name), 26) + p.paint(label, padLeft(Duration(int64(took)), 8)) + where(r))
-	if r.Verdict != nil && !r.Verdict.Reproduced {
-		p.expectations(r.Verdict.Evidence)
-		p.line("")
-	}
-	return p.flush(w)
-}
-
-// where is the end of a line about a result that was shown without a lab.
-func where(r *metrics.Result) string {
-	if r.Loopback == nil {
-		return ""
-	}
-	return "   on loopback"
 }
 
 // timelines draws how many sockets there were in each state, on either end.

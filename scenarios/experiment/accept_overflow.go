@@ -23,6 +23,7 @@ var acceptOverflow = &Experiment{
 		{"beyond", Number, "handshakes under way for which there was no room"},
 		{"aborted", Number, "such connections that the client saw reset, with net.ipv4.tcp_abort_on_overflow = 1"},
 	},
+	Settings: []lab.Setting{{Key: "net.ipv4.tcp_abort_on_overflow", Value: "1"}},
 	do: func(b *bench) {
 		const most = 64
 		b.act(server, "listen(), and no accept()")

@@ -22,8 +22,10 @@ type Experiment struct {
 	Name string
 	// Facts are what it finds out.
 	Facts []Fact
-	do    func(*bench)
-	ipv6  bool // on connections of IPv6, not of IPv4
+	// Settings are those that it writes meanwhile, besides its scenario's.
+	Settings []lab.Setting
+	do       func(*bench)
+	ipv6     bool // on connections of IPv6, not of IPv4
 	// onLoopback is what is done where there is no lab; nil where only a lab will do.
 	onLoopback *story
 }

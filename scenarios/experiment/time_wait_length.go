@@ -1,6 +1,10 @@
 package experiment
 
-import "time"
+import (
+	"time"
+
+	"tcpbench/internal/lab"
+)
 
 // closeInOrder ends a connection, the client first.
 func (b *bench) closeInOrder(c, s *socket) endpoint {
@@ -21,6 +25,7 @@ var timeWaitLength = &Experiment{
 		{"life_at_60", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 60"},
 		{"life_at_5", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 5"},
 	},
+	Settings: []lab.Setting{{Key: "net.ipv4.tcp_fin_timeout", Value: "60"}, {Key: "net.ipv4.tcp_fin_timeout", Value: "5"}},
 	do: func(b *bench) {
 		const longest = 80 * time.Second
 		l := b.listen(port, 8)

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tcpbench/internal/lab"
+	"tcpbench/internal/values"
+	"tcpbench/scenarios"
+)
+
+func newList() *cobra.Command {
+	format := "text"
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List the scenarios that come with the program, and which can be run here",
+		GroupID: "main",
+		Example: `  tcpbench list
+  tcpbench list --format json | jq -r '.[] | select(.here == "yes") | .name'`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			lines := listed(thisMachine())
+			write := func(w io.Writer) error { return writeList(w, lines) }
+			if format == "json" {
+				write = func(w io.Writer) error { return writeJSON(w, lines) }
+			}
+			if err := write(c.OutOrStdout()); err != nil {
+				return exit{exitFailed, err}
+			}
+			return nil
+		},
+	}
+	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// listing is a scenario of the catalogue.
+type listing struct {
+	Name    string  `json:"name"`
+	Summary string  `json:"summary"`
+	Claim   string  `json:"claim,omitempty"`
+	TakesS  float64 `json:"takes_s,omitempty"`
+	Needs   string  `json:"needs,omitempty"`
+	// Here is yes, loopback or no; if it is not yes, WhyNot says why, and Lift what changes it.
+	Here   scenarios.Here `json:"here"`
+	WhyNot string         `json:"why_not,omitempty"`
+	Lift   string         `json:"lift,omitempty"`
+	// Steps, Verdict and Production are what --explain tells.
+	Steps      []string `json:"steps,omitempty"`
+	Verdict    []string `json:"verdict,omitempty"`
+	Production string   `json:"production,omitempty"`
+
+	why *lab.Refusal
+}
+
+// listed asks the machine which scenarios can be run.
+func listed(m *machine) []listing {
+	all := []listing{}
+	for _, s := range scenarios.Builtins() {
+		l := listing{Name: s.Name, Summary: s.Summary}
+		if l.Here, l.why = m.here(s.Requires()); l.why != nil {
+			l.WhyNot, l.Lift = l.why.Error(), l.why.Lift
+		}
+		if p := s.Phenomenon; p != nil {
+			l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
+			if p.Loopback != nil {
+				l.Needs += " or loopback"
+			}
+			l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+func writeList(w io.Writer, all []listing) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "scenario\twhat it shows\ttakes\tneeds\there")
+	for _, l := range all {
+		takes := time.Duration(l.TakesS * float64(time.Second))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, l.Needs, l.Here)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, l := range all {
+		if l.why == nil || told[l.why.Summary()] {
+			continue
+		}
+		told[l.why.Summary()] = true
+		fmt.Fprintf(w, "\nThis machine cannot %s\nTo allow it: %s\n", l.why.Summary(), l.Lift)
+	}
+	_, err := fmt.Fprintf(w, "\nNot yet, for they need crafted packets: %s.\n", strings.Join(scenarios.Planned, ", "))
+	return err
+}

@@ -1,0 +1,193 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"tcpbench/internal/probe"
+)
+
+// The steps of a probe that New does not have.
+const (
+	StepLab     Step = "make a lab"
+	StepSysctls Step = "write a sysctl of a network namespace"
+	StepHost    Step = "write a sysctl of this machine"
+	StepCapture Step = "capture packets"
+)
+
+// Question is something that a lab may need of this machine.
+type Question string
+
+// The questions. Each is answered by doing it in a child process, and what it makes is gone
+// with the child.
+const (
+	CanUsers      Question = "lab-users"      // a user namespace, with privileges in it
+	CanNamespaces Question = "lab-namespaces" // a network namespace
+	CanLab        Question = "lab-plain"      // a lab with a perfect link
+	CanLink       Question = "lab-link"       // a lab with the link that tcpbench carries itself
+	CanSysctls    Question = "lab-sysctls"    // settings of a namespace can be written
+	CanCapture    Question = "lab-capture"    // packets can be captured
+	CanHost       Question = "host-sysctls"   // settings of the machine can be written
+)
+
+// Questions are the answers, for probe.Main.
+func Questions() map[string]probe.Question {
+	// Some kernels make users of one's own, and give them no privileges: so these are asked
+	// for a network namespace, too.
+	namespace := func(_ string, step func(string)) error {
+		step(string(StepNamespace))
+		return tryNamespace(func(*Host) error { return nil })
+	}
+	return map[string]probe.Question{
+		string(CanUsers):      namespace,
+		string(CanNamespaces): namespace,
+		string(CanLab):        func(_ string, step func(string)) error { return tryLab(step, Link{}, nothing) },
+		string(CanLink):       func(_ string, step func(string)) error { return tryLab(step, Link{Gated: true}, nothing) },
+		string(CanSysctls):    trySettings,
+		string(CanCapture): func(_ string, step func(string)) error {
+			return tryLab(step, Link{}, func(l *Lab) error {
+				step(string(StepCapture))
+				end, err := l.Record(NewCapture(io.Discard))
+				if err != nil {
+					return err
+				}
+				return end()
+			})
+		},
+		string(CanHost): func(_ string, step func(string)) error {
+			step(string(StepHost))
+			f, err := os.OpenFile(file("fs.file-max"), os.O_WRONLY, 0) // every kernel has it
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
+	}
+}
+
+func nothing(*Lab) error { return nil }
+
+// tryNamespace calls f for a host that has nothing but a network namespace.
+func tryNamespace(f func(*Host) error) error {
+	n, err := newNamespace()
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	return f(&Host{Name: "probe", namespace: n})
+}
+
+// tryLab calls f for a lab. A step that was refused keeps its name.
+func tryLab(step func(string), link Link, f func(*Lab) error) error {
+	step(string(StepNamespace))
+	if err := tryNamespace(func(*Host) error { return nil }); err != nil {
+		return err
+	}
+	step(string(StepLab))
+	l, err := New(link)
+	if err != nil {
+		return asFailure(err)
+	}
+	return asFailure(errors.Join(f(l), l.Close()))
+}
+
+// trySettings writes settings of a namespace, KEY=VALUE with line ends between. One that may only be
+// read is an error, unless it has its value already; without any, a setting is written as it is.
+func trySettings(about string, step func(string)) error {
+	step(string(StepNamespace))
+	return tryNamespace(func(h *Host) error {
+		step(string(StepSysctls))
+		p := &Profile{}
+		for text := range strings.Lines(about) {
+			s, err := ParseSetting(strings.TrimSpace(text))
+			if err != nil {
+				return err
+			}
+			p.Set(s)
+		}
+		if len(p.Settings) == 0 {
+			return rewrite(h)
+		}
+		reports, err := h.Apply(p)
+		for _, r := range reports {
+			if r.Outcome == ReadOnly {
+				return &probe.Failure{Step: string(StepSysctls), Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
+			}
+		}
+		return err
+	})
+}
+
+// rewrite writes a setting of the host as it is.
+func rewrite(h *Host) error {
+	const key = "net.ipv4.tcp_fin_timeout"
+	var text []byte
+	err := h.Do(func() (err error) {
+		text, err = os.ReadFile(file(key))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return h.Write(key, strings.TrimSpace(string(text)))
+}
+
+// Means is how this process can make labs.
+type Means struct {
+	// Users tells that it takes a user namespace, which Own makes.
+	Users bool
+}
+
+// FindMeans tells how this process would make labs, if the machine allows any.
+func FindMeans() Means { return Means{Users: !able()} }
+
+// Ask answers a question by doing it in a child process; nil means that it can be done.
+func (m Means) Ask(q Question) *Refusal { return m.ask(q, "") }
+
+// AskSettings tells whether a namespace can be given these settings.
+func (m Means) AskSettings(settings []Setting) *Refusal {
+	var about strings.Builder
+	for _, s := range settings {
+		about.WriteString(s.Key + " = " + s.Value + "\n")
+	}
+	return m.ask(CanSysctls, " "+about.String())
+}
+
+func (m Means) ask(q Question, about string) *Refusal {
+	users := q != CanHost && (m.Users || q == CanUsers)
+	var f *probe.Failure
+	if users {
+		f = probe.Ask(string(q)+about, ownUsers())
+	} else {
+		f = probe.Ask(string(q)+about, nil)
+	}
+	if f == nil {
+		return nil
+	}
+	a := attempt{step: Step(f.Step), errno: f.Errno, inUsers: users || Owned(), hung: f.Hung, killed: f.Signal != 0}
+	switch {
+	case f.Step == "" && users:
+		a.step = StepUsers
+	case f.Step == "":
+		a.step = "start a process"
+	}
+	said := f.Text
+	if f.Errno != 0 {
+		said = inWords(f.Errno)
+	}
+	return explained(&a, said, f)
+}
+
+// asFailure carries the step of a refusal to the process that asked.
+func asFailure(err error) error {
+	var step *StepError
+	if !errors.As(err, &step) {
+		return err
+	}
+	f := &probe.Failure{Step: string(step.Step), Text: step.Err.Error()}
+	_ = errors.As(step.Err, &f.Errno) // 0 if the kernel did not say
+	return f
+}

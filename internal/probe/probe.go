@@ -1,0 +1,192 @@
+// Package probe asks what this machine allows, by doing it in a child process of the same
+// binary.
+//
+// A child, because the attempt may hang, may be killed by a filter of system calls, or may
+// change the process that makes it; and because only a new process can enter a user
+// namespace. A child has one question, is killed after Patience, and leaves nothing: what
+// it has made goes with it. The package knows no questions of its own, and draws no
+// conclusions from their answers.
+package probe
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// argument is what makes this binary a probe, before the name of its question; see Invoked.
+const argument = "internal-probe"
+
+// Patience is how long an answer may take. What is asked takes milliseconds, on a busy
+// machine a second.
+const Patience = 10 * time.Second
+
+// Question tries something; about is what Ask was given to say what exactly. It names each
+// step before it takes it; an error that comes back is of the last one, unless it is a
+// *Failure, which names its own.
+type Question func(about string, step func(name string)) error
+
+// Failure is why something cannot be done here. A program that asks gets no other error.
+type Failure struct {
+	// Step is what was under way, as the question calls it. It is empty if the process that
+	// was to do it could not be made.
+	Step string `json:"step"`
+	// Errno is the kernel's answer, 0 if it gave none.
+	Errno syscall.Errno `json:"errno,omitempty"`
+	// Text is what the error says.
+	Text string `json:"text"`
+	// Hung tells that there was no answer within Patience.
+	Hung bool `json:"hung,omitempty"`
+	// Signal has killed the process that tried it: SIGSYS comes from a seccomp filter.
+	Signal syscall.Signal `json:"signal,omitempty"`
+}
+
+func (f *Failure) Error() string {
+	if f.Step == "" {
+		return f.Text
+	}
+	return f.Step + ": " + f.Text
+}
+
+// Unwrap lets errors.Is find the kernel's answer.
+func (f *Failure) Unwrap() error {
+	if f.Errno == 0 {
+		return nil
+	}
+	return f.Errno
+}
+
+// failed makes a failure of any error.
+func failed(step string, err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	f = &Failure{Step: step, Text: err.Error()}
+	_ = errors.As(err, &f.Errno) // 0 if there is none
+	return f
+}
+
+// message is what a child says: a step that it begins, or at the end how it went.
+type message struct {
+	Step   string   `json:"step,omitempty"`
+	Done   bool     `json:"done,omitempty"`
+	Failed *Failure `json:"failed,omitempty"`
+}
+
+// Invoked tells whether this process was started by Ask. A program that asks calls it first
+// of all, and then Main.
+func Invoked() bool { return len(os.Args) == 2 && strings.HasPrefix(os.Args[1], argument+" ") }
+
+// inherited is the descriptor of a child's pipe: the first after stderr.
+const inherited = 3
+
+// Main is the child's life: it answers its question, and returns the exit code.
+func Main(questions map[string]Question) int {
+	say := json.NewEncoder(os.NewFile(inherited, "answers"))
+	name, about, _ := strings.Cut(strings.TrimPrefix(os.Args[1], argument+" "), " ")
+	ask, ok := questions[name]
+	if !ok {
+		_ = say.Encode(message{Done: true, Failed: &Failure{Text: fmt.Sprintf("no question %q", name)}})
+		return 1
+	}
+	last := ""
+	err := ask(about, func(step string) {
+		last = step
+		_ = say.Encode(message{Step: step})
+	})
+	m := message{Done: true}
+	if err != nil {
+		m.Failed = failed(last, err)
+	}
+	if say.Encode(m) != nil {
+		return 1
+	}
+	return 0
+}
+
+// Ask asks a question in a child that starts with these attributes; nil are the usual ones.
+// After a space the question may say what it is about. A nil answer means that it can be done.
+func Ask(question string, attr *syscall.SysProcAttr) *Failure {
+	return ask(question, attr, Patience)
+}
+
+func ask(question string, attr *syscall.SysProcAttr, patience time.Duration) *Failure {
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
+	}
+	attr.Pdeathsig = syscall.SIGKILL
+	cmd := exec.Command("/proc/self/exe", argument+" "+question)
+	cmd.Args[0] = os.Args[0]
+	cmd.SysProcAttr = attr
+	said, theirs, err := os.Pipe()
+	if err != nil {
+		return failed("", err)
+	}
+	defer said.Close()
+	complaint := &bytes.Buffer{}
+	cmd.ExtraFiles, cmd.Stderr, cmd.WaitDelay = []*os.File{theirs}, complaint, time.Second
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The parent-death signal is for the thread that starts the process.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // ProcessState tells
+		}
+		close(ended)
+	}()
+	err = <-started
+	theirs.Close()
+	if err != nil {
+		return failed("", err)
+	}
+	if err := said.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return failed("", err)
+	}
+	last, answer := listen(said)
+	if errors.Is(answer, os.ErrDeadlineExceeded) {
+		_ = cmd.Process.Kill()
+		// It is not waited for: a process that hangs in the kernel cannot be killed, either.
+		return &Failure{Step: last, Hung: true, Text: fmt.Sprintf("no answer within %v", patience)}
+	}
+	<-ended
+	switch status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); {
+	case answer == nil:
+		return nil
+	case !errors.Is(answer, io.EOF):
+		return failed(last, answer)
+	case status.Signaled():
+		return &Failure{Step: last, Signal: status.Signal(), Text: fmt.Sprintf("the process that tried it was killed: %v", status.Signal())}
+	}
+	return &Failure{Step: last, Text: strings.TrimSpace(fmt.Sprintf("the process that tried it ended without an answer: %v: %.200s", cmd.ProcessState, complaint))}
+}
+
+// listen reads what a child says until it is done, and returns the last step that it named
+// and how it went: nil if well, io.EOF if the child did not get to say.
+func listen(from io.Reader) (last string, err error) {
+	for d := json.NewDecoder(from); ; {
+		var m message
+		switch err := d.Decode(&m); {
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return last, io.EOF
+		case err != nil:
+			return last, err
+		case m.Done && m.Failed != nil:
+			return last, m.Failed
+		case m.Done:
+			return last, nil
+		}
+		last = m.Step
+	}
+}

@@ -1,0 +1,123 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// standings are the words for them, in the order of the sum.
+var standings = []struct {
+	standing   metrics.Standing
+	line, word string
+	ink        ink
+}{
+	{metrics.Reproduced, "REPRODUCED", "reproduced", success},
+	{metrics.NotReproduced, "NOT REPRODUCED", "not reproduced", failure},
+	{metrics.Undecided, "UNDECIDED", "undecided", warning},
+	{metrics.CannotRun, "CANNOT RUN", "cannot run here", warning},
+	{metrics.NotBegun, "NOT BEGUN", "not begun", warning},
+}
+
+// Line writes in a line what a scenario came to, and at length why it was not reproduced.
+func Line(w io.Writer, s *metrics.ShownScenario, style Style) error {
+	p := style.page()
+	for _, k := range standings {
+		if k.standing != s.Standing {
+			continue
+		}
+		took := ""
+		if s.Result != nil {
+			took = Duration(int64(s.TookS * float64(time.Second)))
+		}
+		p.line(p.paint(k.ink, pad(k.line, 16)) + pad(clean(s.Name), 26) + p.paint(label, padLeft(took, 8)) + where(s.Result))
+	}
+	if s.Standing == metrics.NotReproduced {
+		p.expectations(s.Result.Verdict.Evidence)
+		p.line("")
+	}
+	return p.flush(w)
+}
+
+// where is the end of a line about a result that was shown without a lab.
+func where(r *metrics.Result) string {
+	if r == nil || r.Loopback == nil {
+		return ""
+	}
+	return "   on loopback"
+}
+
+// Sum writes how many scenarios came to what, and why those were not run that were not.
+func Sum(w io.Writer, s *metrics.Shown, style Style) error {
+	p := style.page()
+	p.line("")
+	var counts []string
+	for _, k := range standings {
+		if n := s.Counts[k.standing]; n > 0 || k.standing != metrics.NotBegun {
+			counts = append(counts, fmt.Sprintf("%d %s", n, k.word))
+		}
+	}
+	p.entry(fmt.Sprint("of ", len(s.Scenarios)), label, listed(counts, ","))
+	for _, k := range standings {
+		var whys []string
+		for i := range s.Scenarios {
+			if one := &s.Scenarios[i]; one.Standing == k.standing && one.Why != "" && !slices.Contains(whys, one.Why) {
+				whys = append(whys, one.Why)
+			}
+		}
+		for _, why := range whys {
+			p.because(k.word, k.ink, why, s.Scenarios)
+		}
+	}
+	return p.flush(w)
+}
+
+// because writes which scenarios have one reason, the reason, and what changes it.
+func (p *page) because(word string, i ink, why string, all []metrics.ShownScenario) {
+	var names []string
+	lift := ""
+	for _, s := range all {
+		if s.Why == why {
+			names, lift = append(names, clean(s.Name)), s.Lift
+		}
+	}
+	p.line("")
+	p.hang(word+": ", i, listed(names, ","), plain)
+	p.entry("  why", label, strings.Fields(clean(why)))
+	if lift != "" {
+		p.entry("  do", label, strings.Fields(clean(lift)))
+	}
+}
+
+// Abilities writes what a machine can do and what not.
+func Abilities(w io.Writer, all []metrics.Ability, style Style) error {
+	p := style.page()
+	told := map[string]string{} // the first ability with a reason, by the reason
+	for _, a := range all {
+		use := a.For
+		if n := len(a.Scenarios); n > 0 {
+			use = strings.TrimPrefix(fmt.Sprintf("%s, %d scenarios", use, n), ", ")
+		}
+		name := clean(a.Name)
+		if a.Amount != "" {
+			name += ", " + clean(a.Amount)
+		}
+		if a.Can {
+			p.hang(pad("yes", 8)+pad(name, 30)+"  ", success, strings.Fields("for "+clean(use)), plain)
+			continue
+		}
+		p.hang(pad("no", 8)+pad(name, 30)+"  ", failure, strings.Fields("missing for "+clean(use)), plain)
+		if first, known := told[a.Why]; known {
+			p.entry("  why", label, strings.Fields("as for "+clean(first)))
+			continue
+		}
+		told[a.Why] = a.Name
+		p.entry("  why", label, strings.Fields(clean(a.Why)))
+		p.entry("  do", label, strings.Fields(clean(a.Lift)))
+	}
+	return p.flush(w)
+}
