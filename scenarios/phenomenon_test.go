@@ -270,7 +270,7 @@ func TestPhenomenaInFiles(t *testing.T) {
 		whole + "lab:\n  timeline: [{to-server: loss=1%}]\n":                                     "add at",
 		whole + "lab:\n  timeline: [{at: 1s, to-server: delay=1ms}]":                             "only loss, every and drop can change",
 		whole + "lab:\n  timeline: [{at: 2s, to-client: loss=1%}, {at: 1s, to-client: loss=0%}]": "put the earlier one first",
-		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      "did you mean",
+		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      `unknown key "to"`,
 		whole + "host: yes\n":                                                                    "want true",
 		whole + "host: true\nlab: {}\n":                                                          "leave one of them out",
 		whole + "host: true\nexperiment: mss\n":                                                  "leave host out",

@@ -103,7 +103,7 @@ func (b *bench) report() *metrics.Experiment {
 		}
 		return 0
 	})
-	return &metrics.Experiment{Events: b.events, Facts: b.facts}
+	return &metrics.Experiment{Family: b.experiment.Family(), Events: b.events, Facts: b.facts}
 }
 
 func (b *bench) event(e metrics.Event) {
