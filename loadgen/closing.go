@@ -52,6 +52,7 @@ func (l *loop) onAwaiting(slot int32) {
 	case errno != 0:
 		l.fail(slot, metrics.StageClose, errno)
 	default: // bytes behind the response, or a FIN where a RST was asked for
+		l.ear.hear(slot, l.buffer[:n])
 		l.finish(slot, metrics.StageClose, metrics.Unexpected)
 	}
 }
