@@ -23,7 +23,7 @@ func misuse(flag, format string, args ...any) error {
 
 // check finds flags that are out of range or contradict each other.
 func (w *Workload) check() error {
-	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.payloadFile}, {"congestion", w.options.Congestion}} {
+	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.raw.file}, {"congestion", w.options.Congestion}} {
 		if w.set(f.name) && f.text == "" { // as in --target "$HOST", of a variable that nobody set
 			return misuse(f.name, " is empty: give it a value, or leave it out")
 		}
@@ -112,8 +112,8 @@ func (w *Workload) checkArrival() error {
 	switch {
 	case w.set("arrival") && w.rate == nil:
 		return misuse("arrival", " %s says how the connections of an open loop are spaced: add --rate, as in --rate 1k", w.arrival)
-	case w.set("seed") && w.rate == nil && w.jitter == 0:
-		return misuse("seed", " is of the random distances in an open loop, and of --jitter: add --rate, as in --rate 1k --arrival poisson")
+	case w.set("seed") && w.rate == nil && w.jitter == 0 && !w.set("payload", "payload-file"):
+		return misuse("seed", " is of the random distances in an open loop, of --jitter and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson")
 	case w.set("rate") && w.set("burst"):
 		return misuse("rate", " and --burst are two arrival processes: give one of them")
 	case w.set("hold") && w.set("rate", "burst"):
@@ -135,12 +135,6 @@ func (w *Workload) checkArrival() error {
 func (w *Workload) checkLifecycle() error {
 	raw := w.set("payload", "payload-file")
 	switch {
-	case w.set("payload") && w.set("payload-file"):
-		return misuse("payload", " and --payload-file: give one of them")
-	case raw && w.target == "":
-		return misuse("payload", " is for a foreign server: add --target HOST:PORT; the run's own server knows only its header")
-	case w.set("until") && !raw:
-		return misuse("until", " tells when the answer to a --payload is whole: add --payload or --payload-file")
 	case raw && w.set("request-size", "response-size"):
 		return misuse("request-size", " and --response-size are for a tcpbench server: leave them out with --payload")
 	case w.connectOnly && (raw || w.set("request-size", "response-size", "exchanges", "heartbeat")):
@@ -162,6 +156,9 @@ func (w *Workload) checkLifecycle() error {
 	case w.pipeline && (w.gap > 0 || raw || w.exchanges < 2):
 		return misuse("pipeline", " sends --exchanges at once to a tcpbench server: give 2 or more of them, and neither --gap nor --payload")
 	}
+	if err := w.checkRaw(raw); err != nil {
+		return err
+	}
 	return w.checkHeartbeat(raw)
 }
 
@@ -181,11 +178,13 @@ func (w *Workload) checkHeartbeat(raw bool) error {
 		return misuse("heartbeat-design", " %s: the client closes: leave --close out", w.design)
 	case w.design == loadgen.ServerListens && w.set("response-size"):
 		return misuse("heartbeat-design", " listen is a server that never answers: leave --response-size out")
-	case raw:
-		return misuse("heartbeat", " needs a tcpbench server: leave --payload out")
+	case raw && w.until.Kind == loadgen.PeerFIN:
+		return misuse("heartbeat", " is answered again and again: say when an answer is whole with --until bytes:N or a regular expression")
+	case raw && w.design != loadgen.ClientPings:
+		return misuse("heartbeat-design", " %s needs a tcpbench server: leave it out with --payload", w.design)
 	case w.requestSize == 0 && !raw:
 		return misuse("heartbeat", " needs a byte to send: make --request-size 1 or more")
-	case w.responseSize == 0:
+	case w.responseSize == 0 && !raw:
 		return misuse("heartbeat", " needs an answer: make --response-size 1 or more")
 	case w.hold == 0 || w.rate != nil:
 		return misuse("heartbeat", " needs connections that stay: add --hold, as in --hold 30s, or use run long")

@@ -55,8 +55,7 @@ type Workload struct {
 	closeWait    bool
 	requestSize  uint32
 	responseSize uint32
-	payload      []byte
-	payloadFile  string
+	raw          rawWords
 	until        loadgen.Until
 	connectOnly  bool
 
@@ -108,7 +107,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
-	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to loopback 127.0.1.1-127.0.1.254)")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback 127.0.1.1-127.0.1.254)")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
 	w.registerLifecycle(f)
@@ -138,9 +137,8 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
 	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
 	f.Var(values.New(&w.responseSize, "1", "BYTES", values.Size), "response-size", "payload of the response")
-	f.Var(values.New(&w.payload, "", "TEXT", loadgen.ParsePayload), "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN`)
-	f.StringVar(&w.payloadFile, "payload-file", "", "send the content of this `FILE`")
 	f.Var(values.New(&w.until, "close", "bytes:N|close|REGEXP", loadgen.ParseUntil), "until", "with --payload: when the response is whole")
+	w.registerRaw(f)
 	f.BoolVar(&w.connectOnly, "connect-only", false, "connect and close, nothing is sent")
 }
 
@@ -192,7 +190,7 @@ var displaced = map[string][]string{
 	"rate":         {"connections", "burst", "every", "hold", "replace", "open-rate"},
 	"burst":        {"connections", "rate", "arrival", "hold", "replace", "open-rate"},
 	"hold":         {"rate", "arrival", "burst", "every", "duration", "count"},
-	"payload":      {"payload-file", "request-size", "response-size"},
+	"payload":      {"payload-file", "payload-lines", "request-size", "response-size"},
 	"payload-file": {"payload", "request-size", "response-size"},
 	"target":       {"ports", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout"},
 }
@@ -212,8 +210,9 @@ func (w *Workload) displace() {
 		"duration":    func() { w.duration = fresh.duration },
 		"count":       func() { w.count = fresh.count },
 
-		"payload":       func() { w.payload = fresh.payload },
-		"payload-file":  func() { w.payloadFile = fresh.payloadFile },
+		"payload":       func() { w.raw.payload = nil },
+		"payload-file":  func() { w.raw.file = "" },
+		"payload-lines": func() { w.raw.lines = false },
 		"request-size":  func() { w.requestSize = fresh.requestSize },
 		"response-size": func() { w.responseSize = fresh.responseSize },
 
