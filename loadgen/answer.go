@@ -48,14 +48,21 @@ func (e *ending) after(seen []byte) []byte {
 	return seen[e.pattern.FindIndex(seen)[1]:]
 }
 
-// reached tells whether an answer of any server's is whole with the bytes just read.
+// reached tells whether an answer of any server's is whole with the bytes just read. One
+// that comes in a single piece is matched where it was read, and takes no memory.
 func (l *loop) reached(slot int32, e *ending, chunk []byte) (bool, metrics.Outcome) {
+	c := &l.conns[slot]
 	if e.Kind == AtLeast {
-		return l.conns[slot].received >= e.Bytes, metrics.Succeeded
+		return c.received >= e.Bytes, metrics.Succeeded
+	}
+	// What follows the answer matters only where another one is due.
+	if len(l.seen[slot]) == 0 && c.pending <= 1 && e.matches(chunk, len(chunk)) {
+		return true, metrics.Succeeded
 	}
 	seen := append(l.seen[slot], chunk...)
 	l.seen[slot] = seen
-	if e.matches(seen, len(chunk)) {
+	looked := len(seen) == len(chunk) && c.pending <= 1
+	if !looked && e.matches(seen, len(chunk)) {
 		return true, metrics.Succeeded
 	}
 	if len(seen) > MaxMatch {
