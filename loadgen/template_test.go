@@ -205,7 +205,7 @@ func TestRotationInParts(t *testing.T) {
 		_, err = c.Write([]byte("ok\n"))
 		return err
 	})
-	life := rotating(t, strings.Repeat("x", 2<<20)+`{{n:4}}\n`)
+	life := rotating(t, strings.Repeat("x", 8<<20)+`{{n:4}}\n`)
 	got := load(t.Context(), t, Config{Targets: to(h.addr), Count: 12, Connections: 6, Loops: 1, Lifecycle: life})
 	if got.ends() != allSucceeded(12) {
 		t.Fatal(got.ends())
