@@ -138,9 +138,9 @@ func asked(l *loadgen.Lifecycle) string {
 	var b strings.Builder
 	if h := l.Hello; h != nil {
 		if len(h.Request) > 0 {
-			fmt.Fprintf(&b, ", say hello by %d B", len(h.Request))
+			fmt.Fprintf(&b, ", send a hello of %d B", len(h.Request))
 		}
-		fmt.Fprintf(&b, ", be greeted until %s", quoted(h.Response))
+		fmt.Fprintf(&b, ", wait for %s", quoted(h.Response))
 	}
 	least, most := len(l.Request), len(l.Request)
 	for _, t := range l.Rotation {

@@ -22,12 +22,17 @@ func (p *page) said(r *metrics.Result) {
 		p.hang(head, label, []string{text}, plain)
 		head = strings.Repeat(" ", columns(head))
 	}
-	for _, t := range s.Texts[:min(len(s.Texts), shownTexts)] {
-		begin := Count(t.Count) + ` × "`
-		room := p.width - columns(head) - columns(begin) - 1
-		entry(begin + clip(clean(t.Text), room) + `"`)
+	counts := map[string]uint64{} // however the connections failed
+	for _, t := range s.Texts {
+		counts[t.Text] += t.Count
 	}
-	if n := len(s.Texts) - shownTexts; n > 0 || s.Others > 0 {
+	texts := byCount(counts)
+	for _, text := range texts[:min(len(texts), shownTexts)] {
+		begin := Count(counts[text]) + ` × "`
+		room := p.width - columns(head) - columns(begin) - 1
+		entry(begin + clip(clean(text), room) + `"`)
+	}
+	if len(texts) > shownTexts || s.Others > 0 {
 		entry("and other answers")
 	}
 	if failed := r.TotalFailed(); s.Sampled() < failed {
