@@ -76,8 +76,8 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 	return r, nil
 }
 
-// chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags. unlabbed is why
-// there is no lab, where there is none.
+// chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags.
+// unlabbed is why there is no lab, and empty for one.
 func chooseFamily(c *cobra.Command, s *scenarios.Scenario, unlabbed string) error {
 	four, _ := c.Flags().GetBool("ipv4") // both are there
 	six, _ := c.Flags().GetBool("ipv6")

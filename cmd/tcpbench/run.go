@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
@@ -183,7 +184,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err != nil {
 		return err
 	}
-	if out := gone(r.stages); len(out) > 0 && !o.quiet {
+	if out := gone(r.stages); len(out) > 0 && !o.quiet && !lab.Owned() { // else the first process has said it
 		fmt.Fprintf(c.ErrOrStderr(), "What you wrote takes the place of %s of %s.\n", strings.Join(out, " "), s.Name)
 	}
 	if o.explain {

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNoIPv6 tells that the lab's hosts cannot use IPv6: the kernel has none, or it is off.
-var ErrNoIPv6 = errors.New("no IPv6 here: see net.ipv6.conf.all.disable_ipv6, or leave -6 out")
+var ErrNoIPv6 = errors.New("no IPv6 here: leave -6 out, or see net.ipv6.conf.all.disable_ipv6")
 
 // OverIPv6 is the same experiment on connections of IPv6.
 func (e *Experiment) OverIPv6() *Experiment {
