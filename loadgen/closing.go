@@ -51,6 +51,7 @@ func (l *loop) onAwaiting(slot int32) {
 		l.finish(slot, metrics.StageClose, metrics.Succeeded)
 	case errno != 0:
 		l.fail(slot, metrics.StageClose, errno)
+	case l.refused(slot, metrics.StageClose, n):
 	default: // bytes behind the response, or a FIN where a RST was asked for
 		l.finish(slot, metrics.StageClose, metrics.Unexpected)
 	}

@@ -204,6 +204,9 @@ func (l *loop) fail(slot int32, stage metrics.Stage, errno unix.Errno) {
 // frees the slot.
 func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) {
 	c := &l.conns[slot]
+	if outcome == metrics.Reset {
+		outcome = l.behindReset(c)
+	}
 	if c.fd >= 0 {
 		if outcome == metrics.Succeeded && c.measured {
 			l.sampleClosing(c)

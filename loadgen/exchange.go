@@ -97,6 +97,8 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 		case n == 0:
 			l.peerClosed(slot)
 			return
+		case l.refused(slot, metrics.StageExchange, n):
+			return
 		}
 		l.clock()
 		if c.received == 0 && c.measured && !l.Lifecycle.beats(ServerPings) {
@@ -273,6 +275,7 @@ func (l *loop) onResting(slot int32, mask uint32) {
 		l.lose(slot, outcomeOf(metrics.StageExchange, errno))
 	case n == 0:
 		l.lose(slot, metrics.ClosedEarly)
+	case l.refused(slot, metrics.StageExchange, n):
 	case c.leaving && l.Lifecycle.Beat != nil:
 		// A beat that crossed the end of the run.
 	default:

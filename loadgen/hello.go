@@ -15,13 +15,19 @@ import (
 // ErrForeign means that whoever answered does not speak tcpbench's header.
 var ErrForeign = errors.New("it does not answer a tcpbench hello")
 
-// Limits are the largest messages that a tcpbench server takes part in, in bytes.
+// ErrRefused means that a tcpbench server answered that it takes no connection now.
+var ErrRefused = errors.New("the tcpbench server refuses connections")
+
+// Limits are the largest messages that a tcpbench server takes part in, in bytes, and
+// whether it says why it refuses to a client that understands that.
 type Limits struct {
 	RequestSize, ResponseSize uint32
+	Refusals                  bool
 }
 
 // Hello asks a target who it is. The error is ErrForeign if somebody is there who is no
-// tcpbench server, and another if nobody could be asked.
+// tcpbench server, ErrRefused if one is there and has no room, and another if nobody could
+// be asked.
 func Hello(ctx context.Context, target netip.AddrPort, timeout time.Duration) (Limits, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -34,7 +40,7 @@ func Hello(ctx context.Context, target netip.AddrPort, timeout time.Duration) (L
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	answer := make([]byte, wire.HeaderSize)
-	if _, err = conn.Write(wire.Script{Kind: wire.Hello}.Append(nil)); err == nil {
+	if _, err = conn.Write(wire.Script{Kind: wire.Hello, Exchanges: wire.Version}.Append(nil)); err == nil {
 		_, err = io.ReadFull(conn, answer)
 	}
 	if err != nil {
@@ -43,9 +49,12 @@ func Hello(ctx context.Context, target netip.AddrPort, timeout time.Duration) (L
 		}
 		return Limits{}, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
+	if said := wire.ParseRefusal(answer); said != 0 {
+		return Limits{}, fmt.Errorf("%w (%s)", ErrRefused, outcomeOfRefusal(said))
+	}
 	s, err := wire.Parse(answer)
 	if err != nil || s.Kind != wire.HelloReply {
 		return Limits{}, fmt.Errorf("%w: it sent %q", ErrForeign, answer)
 	}
-	return Limits{RequestSize: s.RequestSize, ResponseSize: s.ResponseSize}, nil
+	return Limits{RequestSize: s.RequestSize, ResponseSize: s.ResponseSize, Refusals: s.Exchanges > 1}, nil
 }

@@ -61,6 +61,7 @@ type loop struct {
 	settled                              uint64 // connections that had their first exchange
 	dismissed                            bool   // what was kept may go
 	selfPossible                         bool   // a connection could meet itself
+	refusable                            bool   // the server may say why it refuses
 	beats                                metrics.Beats
 	bursts                               []metrics.Burst
 
@@ -128,6 +129,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 	l.sampled = newSampler(generator(r.Seed, r.place(id), establishedStream))
 	l.sampledEnds = newSampler(generator(r.Seed, r.place(id), closingStream))
 	l.selfPossible = slices.ContainsFunc(own, func(s space) bool { return s.loop })
+	l.refusable = refusable(l.request)
 	l.prepare()
 	for slot := int32(slots) - 1; slot >= 0; slot-- {
 		l.freeSlots = append(l.freeSlots, slot)

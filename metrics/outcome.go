@@ -43,6 +43,15 @@ const (
 	Unexpected                  // bytes after the response, or a FIN where a RST was due
 	PeerSilent                  // as many beats in a row without an answer as make a dead peer
 	OtherError                  // an errno that has no name here
+
+	// What a tcpbench server says why it refuses (docs/protocol.md).
+	ServerDescriptors // it has no file descriptor left
+	ServerConnections // this address has as many connections as it may
+	ServerRate        // this address orders more bytes a second than it may
+	ServerBytes       // the connection orders more bytes than it may
+	ServerLife        // the connection has lived for as long as it may
+	ServerSize        // a request or response is larger than it takes
+	ServerRefused     // for a reason that has no name here
 	Outcomes
 )
 
@@ -50,6 +59,8 @@ var outcomeNames = [Outcomes]string{
 	"succeeded", "ports_exhausted", "descriptors", "no_buffers", "denied",
 	"bad_address", "refused", "unreachable", "reset", "kernel_timeout", "timeout",
 	"closed_early", "unexpected", "peer_silent", "other_error",
+	"server_descriptors", "server_connections", "server_rate", "server_bytes", "server_life",
+	"server_size", "server_refused",
 }
 
 func (o Outcome) String() string { return outcomeNames[o] }

@@ -25,7 +25,7 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 	targets := c.Targets
 	if p.Server != nil {
 		targets = p.Server.Addrs
-		crew := crewSize(c.Connections)
+		crew := p.crewSize()
 		l.Backlog = p.Server.Backlog
 		l.Queues = p.Server.Loops * len(targets)
 		if crew > 1 {

@@ -105,6 +105,12 @@ var remedies = map[metrics.Outcome]string{
 	metrics.TimedOut:            "does the server answer at all? --timeout bounds each stage.",
 	metrics.ClosedEarly:         "does the server understand the request? See --payload and --until.",
 	metrics.Reset:               "does the server understand the request? See --payload and --until.",
+	metrics.ServerDescriptors:   "raise the limit of descriptors where the server starts (ulimit -n), or start several servers.",
+	metrics.ServerConnections:   "start the server with a higher --max-connections, or give more --sources.",
+	metrics.ServerRate:          "start the server with a higher --max-rate, or give more --sources.",
+	metrics.ServerBytes:         "start the server with a higher --max-bytes.",
+	metrics.ServerLife:          "start the server with a longer --max-life.",
+	metrics.ServerSize:          "start the server with a higher --max-request or --max-response.",
 	metrics.Unexpected:          "is it a tcpbench server? Drive others with --payload and --until.",
 }
 

@@ -89,7 +89,7 @@ const burstLead = 50 * time.Millisecond
 // aim fills in what to load.
 func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 	if w.target != "" {
-		targets, err := Resolve(ctx, w.target)
+		targets, err := Resolve(ctx, w.target, w.family())
 		if err != nil {
 			return misuse("target", ": %w", err)
 		}
@@ -119,6 +119,17 @@ func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 	return nil
 }
 
+// family is the one to which the addresses of a name are limited, as package net calls it.
+func (w *Workload) family() string {
+	switch {
+	case w.ipv4:
+		return "ip4"
+	case w.ipv6:
+		return "ip6"
+	}
+	return "ip"
+}
+
 // reach tells whether every target can be reached from a source of its family.
 func (w *Workload) reach(plan *Plan) error {
 	targets := plan.Client.Targets
@@ -128,6 +139,11 @@ func (w *Workload) reach(plan *Plan) error {
 	for _, t := range targets {
 		suits := func(source netip.Addr) bool { return source.Unmap().Is4() == t.Addr().Unmap().Is4() }
 		if w.sources != nil && !slices.ContainsFunc(w.sources, suits) {
+			if w.isPreset("sources") && w.flags.Changed("target") {
+				w.sources, plan.Client.Sources = nil, nil
+				w.gone = append(w.gone, "sources")
+				return nil
+			}
 			return misuse("sources", " has no address of the family of target %s: add one, or leave --sources out", t.Addr())
 		}
 	}
@@ -152,12 +168,6 @@ func (w *Workload) lifecycle() (loadgen.Lifecycle, error) {
 	}
 	l.Again = l.Request
 	if l.Response.Kind == loadgen.PeerFIN {
-		switch {
-		case w.set("close") && w.closeBy == wire.Client:
-			return l, misuse("until", " close waits for the server to close: leave --close client out, or say when the answer is whole with --until bytes:N or a regular expression")
-		case w.closeWait:
-			return l, misuse("close-wait", " waits behind the client's FIN, and with --until close the server closes first: leave --close-wait out, or say when the answer is whole with --until bytes:N or a regular expression")
-		}
 		l.CloseBy = wire.Server
 	}
 	return l, nil
@@ -226,6 +236,9 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	settings["warmup"] = c.Warmup.String()
 	settings["seed"] = fmt.Sprint(c.Seed)
 	settings["close"] = c.Lifecycle.CloseBy.String()
+	if w.sources == nil {
+		delete(settings, "sources")
+	}
 	if c.Profile == nil {
 		delete(settings, "arrival")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tcpbench/internal/child"
@@ -124,9 +125,14 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 // greet asks every foreign target of a script whether it is a tcpbench server, and whether it
 // takes the script. A target that cannot be reached is left to the run, which counts it.
 func (s *stage) greet(ctx context.Context) error {
-	if !s.plan.Scripted || s.plan.Server != nil {
+	if !s.plan.Scripted {
 		return nil
 	}
+	if s.plan.Server != nil {
+		s.askWhy()
+		return nil
+	}
+	tell := true                                                      // every one of them says why it refuses
 	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
 	response := s.plan.Client.Lifecycle.Response.Bytes
 	for _, target := range s.plan.Client.Targets {
@@ -135,15 +141,33 @@ func (s *stage) greet(ctx context.Context) error {
 		case errors.Is(err, loadgen.ErrForeign):
 			return fmt.Errorf("%s: %w (%w): say what to send with --payload and when the answer is whole with --until, or use --connect-only",
 				target, ErrNotTCPBench, err)
+		case errors.Is(err, loadgen.ErrRefused): // in words already; the run counts who gets in
+			continue
 		case err != nil:
+			tell = false
 			continue
 		case int64(request) > int64(limits.RequestSize):
 			return fmt.Errorf("%s accepts requests of up to %d bytes, this one has %d: make --request-size smaller", target, limits.RequestSize, request)
 		case response > int64(limits.ResponseSize):
 			return fmt.Errorf("%s sends responses of up to %d bytes, not %d: make --response-size smaller", target, limits.ResponseSize, response)
 		}
+		tell = tell && limits.Refusals
+	}
+	if tell {
+		s.askWhy()
 	}
 	return nil
+}
+
+// askWhy has the clients ask servers to say why they refuse a connection. A server of the
+// first version of the header would take that for a header it does not know.
+func (s *stage) askWhy() {
+	request := slices.Clone(s.plan.Client.Lifecycle.Request)
+	if script, err := wire.Parse(request); err == nil {
+		script.Refusals = true
+		script.Append(request[:0])
+		s.plan.Client.Lifecycle.Request = request
+	}
 }
 
 // drive starts the clients and listens to them until all are done.

@@ -21,7 +21,15 @@ func TestProtocolPageIsTrue(t *testing.T) {
 		}
 	}
 	example := fmt.Sprintf("% x", wire.Script{RequestSize: 64, ResponseSize: 64, Exchanges: 1}.Append(nil))
-	if !strings.Contains(strings.ReplaceAll(page, "  ", " "), example) {
-		t.Errorf("docs/protocol.md does not show %s", example)
+	refusal := fmt.Sprintf("% x", wire.NoDescriptors.Append(nil))
+	for _, bytes := range []string{example, refusal} {
+		if !strings.Contains(strings.ReplaceAll(page, "  ", " "), bytes) {
+			t.Errorf("docs/protocol.md does not show %s", bytes)
+		}
+	}
+	for _, said := range refusals {
+		if said != 0 && !strings.Contains(page, fmt.Sprintf("\n| %d | ", said)) {
+			t.Errorf("docs/protocol.md does not tell what refusal %d is", said)
+		}
 	}
 }

@@ -65,6 +65,9 @@ type Config struct {
 	// Reserve is the number of file descriptors that connections leave to the rest
 	// of the process; 0 = 32 and two per loop.
 	Reserve int
+	// Room is the number of descriptors, besides half of the reserve, for connections that
+	// wait to be told that they are refused. It is no more than an eighth of them all.
+	Room int
 	Options
 }
 
@@ -165,6 +168,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("linger %d s: want 0 to %d, or none for the kernel's default", *c.Linger, math.MaxInt16)
 	case c.Reserve < 0:
 		return fmt.Errorf("reserve %d: want 1 descriptor or more, or 0 for the default", c.Reserve)
+	case c.Room < 0:
+		return fmt.Errorf("room %d: want 0 descriptors or more", c.Room)
 	}
 	if err := errors.Join(c.Options.Check(), c.Bounds.check()); err != nil {
 		return err
@@ -178,9 +183,15 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// waitingRoom bounds the descriptors of connections that wait to be told that they are
-// refused.
-const waitingRoom = 256
+// opened is more descriptors than a process has before it listens.
+const opened = 16
+
+// Most is for how many connections a server of so many loops and addresses has descriptors in
+// a process that may have limit of them, if its Config has no Reserve and no Room. It is zero
+// or less where there are none.
+func Most(limit, loops, addrs int) int {
+	return limit - (defaultReserve + 2*loops) - (opened + addrs + loops*(addrs+2))
+}
 
 // ceiling is the first descriptor that no connection may have but to wait for its refusal,
 // and the number of those.
@@ -197,8 +208,8 @@ func ceiling(cfg *Config, held *claim) (first, room int, err error) {
 			" (%d for sockets of %d loops and what is open, %d in reserve): raise it (ulimit -n)",
 			limit.Cur, base, cfg.Loops, cfg.Reserve)
 	}
-	room = min(waitingRoom, (top-base)/8)
-	return top - room, room, nil
+	room = min(cfg.Room, (top-base)/8)
+	return top - room, room + cfg.Reserve/2, nil
 }
 
 // Addrs are the addresses that the server listens on, in the order of the

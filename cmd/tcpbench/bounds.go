@@ -16,6 +16,10 @@ import (
 // the memory that one can take up.
 const unreadPatience = 30 * time.Second
 
+// refusalRoom is the number of descriptors for connections that wait to be told that they
+// are refused.
+const refusalRoom = 256
+
 // defaultBounds are what others may order from serve unless flags say otherwise. One
 // source leaves an eighth of the descriptors to the others.
 func defaultBounds() server.Bounds {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +41,11 @@ func newRun() *cobra.Command {
 		Long: `Run a scenario against a server and report what became of every connection.
 
 A scenario is one of those that come with the program (tcpbench list) or a file of your own
-(docs/scenario-files.md; tcpbench show prints one to start from, - is stdin). Flags of the
-command line count more than the file's.
+(docs/scenario-files.md; tcpbench show prints one to start from, - is stdin).
+
+What you write wins over what the scenario presets: a preset that contradicts one of your
+flags gives way, and the run says which did. Only two of your own flags can contradict each
+other.
 
 Without --target the run starts a tcpbench server of its own on a free loopback port,
 as a child process whose CPU time is accounted apart. With --target it loads that: a
@@ -118,6 +122,8 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.SortFlags = false
 	if s.Experiment() {
 		f.BoolVar(&o.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, resets and why; needs CAP_BPF and CAP_PERFMON")
+		f.BoolP("ipv4", "4", false, "connections of IPv4, as without")
+		f.BoolP("ipv6", "6", false, "connections of IPv6, in place of IPv4")
 	} else {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
@@ -172,6 +178,9 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	r, err := o.prepare(c, s)
 	if err != nil {
 		return err
+	}
+	if out := gone(r.stages); len(out) > 0 && !o.quiet {
+		fmt.Fprintf(c.ErrOrStderr(), "What you wrote takes the place of %s of %s.\n", strings.Join(out, " "), s.Name)
 	}
 	if o.explain {
 		return explain(c, s, r.stages)

@@ -96,7 +96,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	cfg := server.Config{
 		Addrs: addrs, Loops: o.loops, Backlog: o.backlog, Echo: o.echo,
 		HeaderTimeout: o.headerTimeout, MaxRequest: o.maxRequest, MaxResponse: o.maxResponse,
-		Options: o.options, Bounds: o.bounds,
+		Options: o.options, Bounds: o.bounds, Room: refusalRoom,
 	}
 	if !c.Flags().Changed("user-timeout") && o.options.KeepAlive == 0 {
 		cfg.UserTimeout = unreadPatience
@@ -178,7 +178,7 @@ func (o *serveOptions) addresses(ctx context.Context, several bool) ([]netip.Add
 	}
 	ip := netip.IPv6Unspecified() // of both families, as far as the kernel has them
 	if host != "" {
-		resolved, err := scenarios.Resolve(ctx, net.JoinHostPort(host, "1"))
+		resolved, err := scenarios.Resolve(ctx, net.JoinHostPort(host, "1"), "ip")
 		if err != nil {
 			return nil, usage("--listen: %w", err)
 		}

@@ -59,7 +59,8 @@ func full() []Message {
 		}},
 		{Type: Prepare, Server: &server.Config{
 			Addrs: addrs, Loops: 3, Backlog: 4, Linger: &linger, Echo: true, HeaderTimeout: time.Hour,
-			MaxRequest: math.MaxUint32, MaxResponse: 1, Reserve: 5,
+			MaxRequest: math.MaxUint32, MaxResponse: 1, Reserve: 5, Room: 6,
+			Bounds:  server.Bounds{Connections: 1, Rate: 2, Bytes: 3, Life: 4},
 			Options: server.Options{KeepAlive: 1, KeepInterval: 2, KeepProbes: 3, UserTimeout: 4, DeferAccept: 5, FastOpen: true},
 		}},
 		{Type: Start},

@@ -99,8 +99,8 @@ func withoutV6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EACCES)
 }
 
-// quiet brings up a device of the namespace in the middle, which has no address there and
-// says nothing of its own: no ARP, no neighbour discovery, no report of multicast groups.
+// quiet makes a device say nothing of its own: no ARP and no neighbour discovery, and with
+// these no report of multicast groups. Hosts know each other (introduce).
 func quiet(n *netlink.Handle, device string) error {
 	link, err := n.LinkByName(device)
 	if err != nil {
@@ -112,7 +112,15 @@ func quiet(n *netlink.Handle, device string) error {
 	if err := n.LinkSetARPOff(link); err != nil {
 		return fmt.Errorf("%s: no ARP: %w", device, err)
 	}
-	if err := n.LinkSetUp(link); err != nil {
+	return nil
+}
+
+func up(n *netlink.Handle, device string) error {
+	link, err := n.LinkByName(device)
+	if err == nil {
+		err = n.LinkSetUp(link)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", device, err)
 	}
 	return nil

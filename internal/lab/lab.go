@@ -155,7 +155,12 @@ func (l *Lab) lay(client, server, between *netlink.Handle) error {
 		if err := addPair(end.handle, end.device, end.device, l.between.namespace); err != nil {
 			return refused(StepDevice, err)
 		}
-		if err := quiet(between, end.device); err != nil {
+		// Neither end says anything of its own, so what the link counts, loses and holds are the
+		// packets of the run.
+		if err := errors.Join(quiet(end.handle, end.device), quiet(between, end.device)); err != nil {
+			return refused(StepDevice, err)
+		}
+		if err := up(between, end.device); err != nil {
 			return refused(StepDevice, err)
 		}
 		for _, h := range []*Host{end.host, l.between} {

@@ -18,7 +18,7 @@ import (
 func Findings(r *metrics.Result) []metrics.Finding {
 	var all []metrics.Finding
 	for _, look := range []func(*metrics.Result) *metrics.Finding{
-		portsExhausted, descriptorsExhausted, memoryShort,
+		portsExhausted, descriptorsExhausted, serverDescriptors, serverBounds, memoryShort,
 		acceptQueue, synQueue, synsLost, timeWaitTable, assassinated, portSearch, resets,
 		serverLimited, clientLimited, stolen, receivePath, noisy,
 	} {

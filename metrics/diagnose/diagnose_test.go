@@ -88,6 +88,24 @@ func TestFaults(t *testing.T) {
 			r.Succeeded, r.Failed["socket.ports_exhausted"], r.Kernel = 9_999, 1, nil
 		}},
 		{Descriptors, "failed.descriptors", "20000", func(r *metrics.Result) { r.Succeeded, r.Failed["socket.descriptors"] = 9_999, 1 }},
+		{ServerDescriptors, "failed.server_descriptors", "refused 100 connections, because its process had no file descriptor", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.server_descriptors"] = 9_900, 100
+		}},
+		// Those that only connect are not told: the server's own count says why they were reset.
+		{ServerDescriptors, "failed.reset by the server's refusal", "refused 100 connections", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.server_descriptors"], r.Failed["exchange.reset"], ext(r)["TCPAbortOnClose"] = 9_900, 60, 40, 100
+			r.Server = &metrics.ServerReport{Closed: map[string]uint64{"descriptors": 120}} // the warm-up among them
+		}},
+		{ServerBounds, "failed.server_rate", "refused 100 connections, because they ordered more", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.server_rate"] = 9_900, 100
+		}},
+		{ServerBounds, "failed.server_life", "refused 100 connections", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.server_life"], r.Failed["close.server_life"] = 9_900, 60, 40
+		}},
+		{"resets", "failed.reset", "", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["exchange.reset"] = 9_900, 100
+			r.Server = &metrics.ServerReport{Closed: map[string]uint64{"completed": 9_900}}
+		}},
 		{Memory, "failed.no_buffers", "memory", func(r *metrics.Result) { r.Succeeded, r.Failed["connect.no_buffers"] = 9_999, 1 }},
 		{Memory, "TcpExt TCPAbortOnMemory", "memory", func(r *metrics.Result) { ext(r)["TCPAbortOnMemory"] = 3 }},
 		{AcceptQueue, "TcpExt ListenOverflows", "full 17 times; that of 127.0.0.1:9000 holds 129, and up to 129", func(r *metrics.Result) {

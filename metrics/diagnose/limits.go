@@ -61,7 +61,7 @@ func memoryShort(r *metrics.Result) *metrics.Finding {
 
 // resets: connections were reset, and the kernel knows something about why.
 func resets(r *metrics.Result) *metrics.Finding {
-	n := failed(r, metrics.Reset)
+	n := failed(r, metrics.Reset) - untoldRefusals(r)
 	if n == 0 {
 		return nil
 	}
