@@ -170,7 +170,7 @@ func Words() map[string][]string {
 	return map[string][]string{
 		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
-		"until": {"close", "bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
+		"until": {"close", "bytes:"}, "hello-until": {"bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
 	}
 }
 
