@@ -21,7 +21,7 @@ func misuse(flag, format string, args ...any) error {
 
 // check finds flags that are out of range or contradict each other.
 func (w *Workload) check() error {
-	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.payloadFile}, {"congestion", w.options.Congestion}} {
+	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.raw.file}, {"congestion", w.options.Congestion}} {
 		if w.set(f.name) && f.text == "" { // as in --target "$HOST", of a variable that nobody set
 			return misuse(f.name, " is empty: give it a value, or leave it out")
 		}
@@ -85,6 +85,8 @@ func (w *Workload) checkRanges() error {
 		return misuse("exchanges", " %d: want 1 to 65535", w.exchanges)
 	case w.heartbeat != 0 && (w.heartbeat < 10*time.Millisecond || w.heartbeat > 10*time.Minute || w.heartbeat%(10*time.Millisecond) != 0):
 		return misuse("heartbeat", " %v: want 10ms to 10m, in steps of 10ms", w.heartbeat)
+	case len(w.raw.payload) > 1 && w.emptyRequest():
+		return misuse("payload", " is empty: of several requests in rotation each has a byte or more")
 	case w.missed < 1 || w.missed > 100:
 		return misuse("missed", " %d: want 1 to 100", w.missed)
 	}

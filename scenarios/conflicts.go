@@ -50,25 +50,28 @@ func says(flag string, when func(*Workload) bool) term { return term{flag, when}
 
 // The terms that stand in more than one rule.
 var (
-	closesFirst = says("close", func(w *Workload) bool { return w.closeBy == wire.Server || w.closeBy == wire.Both })
-	notClient   = says("close", func(w *Workload) bool { return w.closeBy != wire.Client })
-	never       = says("close", func(w *Workload) bool { return w.closeBy == wire.Never })
-	byClient    = says("close", func(w *Workload) bool { return w.closeBy == wire.Client })
-	toldToClose = says("close", func(w *Workload) bool { return w.closeBy == wire.Both || w.closeBy == wire.Never })
-	notFIN      = says("close-how", func(w *Workload) bool { return w.closeHow != wire.FIN })
-	half        = says("close-how", func(w *Workload) bool { return w.closeHow == wire.HalfClose })
-	closeWait   = says("close-wait", func(w *Workload) bool { return w.closeWait })
-	connectOnly = says("connect-only", func(w *Workload) bool { return w.connectOnly })
-	pipelined   = says("pipeline", func(w *Workload) bool { return w.pipeline })
-	beating     = says("heartbeat", func(w *Workload) bool { return w.heartbeat != 0 })
-	stays       = says("stay", func(w *Workload) bool { return w.linger > 0 })
-	pauses      = says("gap", func(w *Workload) bool { return w.gap > 0 })
-	noRequest   = says("request-size", func(w *Workload) bool { return w.requestSize == 0 })
-	onIPv6      = says("ipv6", func(w *Workload) bool { return w.ipv6 })
-	onIPv4      = says("ipv4", func(w *Workload) bool { return w.ipv4 })
-	ofTCPBench  = given("request-size", "response-size")
-	payloads    = given("payload", "payload-file")
-	serverFlags = given("ports", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout")
+	closesFirst      = says("close", func(w *Workload) bool { return w.closeBy == wire.Server || w.closeBy == wire.Both })
+	notClient        = says("close", func(w *Workload) bool { return w.closeBy != wire.Client })
+	never            = says("close", func(w *Workload) bool { return w.closeBy == wire.Never })
+	byClient         = says("close", func(w *Workload) bool { return w.closeBy == wire.Client })
+	toldToClose      = says("close", func(w *Workload) bool { return w.closeBy == wire.Both || w.closeBy == wire.Never })
+	notFIN           = says("close-how", func(w *Workload) bool { return w.closeHow != wire.FIN })
+	half             = says("close-how", func(w *Workload) bool { return w.closeHow == wire.HalfClose })
+	closeWait        = says("close-wait", func(w *Workload) bool { return w.closeWait })
+	connectOnly      = says("connect-only", func(w *Workload) bool { return w.connectOnly })
+	pipelined        = says("pipeline", func(w *Workload) bool { return w.pipeline })
+	beating          = says("heartbeat", func(w *Workload) bool { return w.heartbeat != 0 })
+	stays            = says("stay", func(w *Workload) bool { return w.linger > 0 })
+	pauses           = says("gap", func(w *Workload) bool { return w.gap > 0 })
+	notPinging       = says("heartbeat-design", func(w *Workload) bool { return w.design != loadgen.ClientPings })
+	noRequest        = says("request-size", func(w *Workload) bool { return w.requestSize == 0 })
+	onIPv6           = says("ipv6", func(w *Workload) bool { return w.ipv6 })
+	onIPv4           = says("ipv4", func(w *Workload) bool { return w.ipv4 })
+	severalExchanges = says("exchanges", func(w *Workload) bool { return w.exchanges > 1 })
+	emptyPayload     = says("payload", (*Workload).emptyRequest)
+	ofTCPBench       = given("request-size", "response-size")
+	payloads         = given("payload", "payload-file")
+	serverFlags      = given("ports", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout")
 )
 
 // exclude makes a rule; or is another remedy, if there is one.
@@ -105,13 +108,15 @@ var exclusions = slices.Concat([]exclusion{
 	exclude(closeWait, []term{notClient, notFIN}, "the client waits after its own FIN", "let the client close, by FIN"),
 	exclude(half, []term{notClient, connectOnly, pipelined, beating}, "the client sends its FIN right after its last request, and needs one", "let the client close"),
 	exclude(never, []term{notFIN}, "it is the client's FIN that the server leaves unanswered"),
-	exclude(term{flag: "exchanges", when: func(w *Workload) bool { return w.exchanges > 1 }}, []term{noRequest}, "the server knows a further request by its bytes", "make --request-size 1 or more"),
+	exclude(severalExchanges, []term{noRequest}, "the server knows a further request by its bytes", "make --request-size 1 or more"),
 	exclude(pipelined, slices.Concat([]term{pauses}, payloads), "all --exchanges are sent at once, to a tcpbench server"),
 
 	exclude(beating, given("exchanges", "exchange-rate", "gap", "pipeline", "stay"), "a heartbeat goes on for as long as the connection lives"),
-	exclude(beating, payloads, "a heartbeat needs a tcpbench server"),
+	exclude(beating, []term{untilServerCloses("payload"), untilServerCloses("payload-file"), says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN })}, "a heartbeat is answered again and again, and this answer ends when the server closes", orUntil),
+	exclude(notPinging, payloads, "only a tcpbench server can be told to"),
+	exclude(emptyPayload, []term{severalExchanges, beating}, "the server speaks alone in a single exchange only"),
 	exclude(beating, []term{noRequest, says("response-size", func(w *Workload) bool { return w.responseSize == 0 })}, "a beat and its answer need a byte", "make the size 1 or more"),
-	exclude(says("heartbeat-design", func(w *Workload) bool { return w.design != loadgen.ClientPings }), []term{notClient}, "the client closes"),
+	exclude(notPinging, []term{notClient}, "the client closes"),
 	exclude(says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerListens }), given("response-size"), "the server never answers"),
 
 	exclude(term{flag: "target"}, serverFlags, "these are for the run's own server"),
@@ -125,9 +130,12 @@ var exclusions = slices.Concat([]exclusion{
 )
 
 var needs = slices.Concat([]need{
-	{term{flag: "until"}, (*Workload).raw, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
+	{says("payload-lines", func(w *Workload) bool { return w.raw.lines }), func(w *Workload) bool { return w.set("payload-file") }, "are of a file: add --payload-file FILE"},
+	{term{flag: "hello"}, func(w *Workload) bool { return w.set("hello-until") }, "has an answer: say when it is whole with --hello-until bytes:N or a regular expression"},
+	{says("no-preflight", func(w *Workload) bool { return w.raw.noPreflight }), (*Workload).sendsPayload, "leaves out the exchange that is tried before the load of a --payload: add --payload, or leave it out"},
+	{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
 	{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
-	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 }, "is of the random distances in an open loop, and of --jitter: add --rate, as in --rate 1k --arrival poisson"},
+	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 || w.sendsPayload() }, "is of the random distances in an open loop, of --jitter and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson"},
 	{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
 	{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
 	{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
@@ -135,6 +143,7 @@ var needs = slices.Concat([]need{
 	{beating, func(w *Workload) bool { return w.hold > 0 }, "needs connections that stay: add --hold, as in --hold 30s, or use run long"},
 },
 	needsOf(payloads, func(w *Workload) bool { return w.target != "" }, "is for a foreign server: add --target HOST:PORT; the run's own server knows only its header"),
+	needsOf(given("hello", "hello-until"), (*Workload).sendsPayload, "comes before a --payload to a foreign server: add --payload"),
 	needsOf(given("keepalive-interval", "keepalive-probes"), func(w *Workload) bool { return w.options.KeepAlive != 0 || w.serverOptions.KeepAlive != 0 }, "says how keepalive probes go: add --keepalive, as in --keepalive 5s"),
 	needsOf(given("missed", "heartbeat-design"), func(w *Workload) bool { return w.heartbeat != 0 }, "says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s"),
 )
@@ -152,8 +161,8 @@ func untilServerCloses(flag string) term {
 	return says(flag, func(w *Workload) bool { return !w.set("until") })
 }
 
-// raw tells whether bytes are sent that the user gives, to any server.
-func (w *Workload) raw() bool { return w.set("payload", "payload-file") }
+// sendsPayload tells whether bytes are sent that the user gives, to any server.
+func (w *Workload) sendsPayload() bool { return w.set("payload", "payload-file") }
 
 func (w *Workload) moreThanABurst() bool {
 	return w.burst > 0 && w.every == 0 && w.count > uint64(w.burst)

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 	"time"
 
@@ -59,6 +58,7 @@ func (w *Workload) Plan(ctx context.Context) (Plan, error) {
 	}
 	plan.Client.Lifecycle = lifecycle
 	plan.Scripted = lifecycle.Response.Kind == loadgen.Exactly && !lifecycle.ConnectOnly
+	plan.Preflight = lifecycle.Response.Kind != loadgen.Exactly && !lifecycle.ConnectOnly && !w.raw.noPreflight
 	plan.Settings = w.settings(&plan)
 	return plan, nil
 }
@@ -158,15 +158,10 @@ func (w *Workload) lifecycle() (loadgen.Lifecycle, error) {
 	case !w.set("payload", "payload-file"):
 		return w.common(loadgen.Scripted(w.script())), nil
 	}
-	l := w.common(loadgen.Lifecycle{Request: w.payload, Response: w.until})
-	if w.payloadFile != "" {
-		content, err := readPayload(w.payloadFile)
-		if err != nil {
-			return l, misuse("payload-file", ": %w: name a file that can be read", err)
-		}
-		l.Request = content
+	l := w.common(loadgen.Lifecycle{Response: w.until, Hello: w.greeting()})
+	if err := w.ask(&l); err != nil {
+		return l, err
 	}
-	l.Again = l.Request
 	if l.Response.Kind == loadgen.PeerFIN {
 		l.CloseBy = wire.Server
 	}
@@ -205,18 +200,6 @@ func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
 		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design}
 	}
 	return l
-}
-
-// readPayload reads a file of at most values.MaxMessage bytes.
-func readPayload(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > values.MaxMessage {
-		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
-	}
-	return os.ReadFile(name)
 }
 
 // settings are all flags that decide the run, with the defaults that were chosen.

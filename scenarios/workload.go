@@ -57,8 +57,7 @@ type Workload struct {
 	closeWait    bool
 	requestSize  uint32
 	responseSize uint32
-	payload      []byte
-	payloadFile  string
+	raw          rawWords
 	until        loadgen.Until
 	connectOnly  bool
 
@@ -110,7 +109,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
-	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to loopback 127.0.1.1-127.0.1.254)")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback 127.0.1.1-127.0.1.254)")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
 	w.registerLifecycle(f)
@@ -141,9 +140,8 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
 	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
 	f.Var(values.New(&w.responseSize, "1", "BYTES", values.Size), "response-size", "payload of the response")
-	f.Var(values.New(&w.payload, "", "TEXT", loadgen.ParsePayload), "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN`)
-	f.StringVar(&w.payloadFile, "payload-file", "", "send the content of this `FILE`")
 	f.Var(values.New(&w.until, "close", "bytes:N|close|REGEXP", loadgen.ParseUntil), "until", "with --payload: when the response is whole")
+	w.registerRaw(f)
 	f.BoolVar(&w.connectOnly, "connect-only", false, "connect and close, nothing is sent")
 }
 
@@ -172,7 +170,7 @@ func Words() map[string][]string {
 	return map[string][]string{
 		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
-		"until": {"close", "bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
+		"until": {"close", "bytes:"}, "hello-until": {"bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
 	}
 }
 

@@ -50,7 +50,8 @@ other.
 
 Without --target the run starts a tcpbench server of its own on a free loopback port,
 as a child process whose CPU time is accounted apart. With --target it loads that: a
-tcpbench server as it is, any other server with --payload and --until, or --connect-only.
+tcpbench server as it is, any other server with --payload and --until, or --connect-only
+(docs/any-server.md).
 
 The result goes to stdout, as text or with --format json as a document (docs/result.md);
 progress and warnings go to stderr. Ctrl-C ends the run in order and keeps what was
@@ -154,11 +155,14 @@ var examples = map[string]string{
   tcpbench run short --close server --close-how rst --connections 256
   tcpbench run short --target 127.0.0.1:8080 --payload 'GET / HTTP/1.0\r\n\r\n' --until close
   tcpbench run short --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n'
+  tcpbench run short --target 127.0.0.1:11211 --payload 'get key{{rand:6}}\r\n' --until 'END\r\n'
+  tcpbench run short --target 127.0.0.1:25 --hello-until '^220 .*\r\n' --payload 'EHLO me\r\n' --until '250 .*\r\n'
   tcpbench run short --target server.example:22 --connect-only --rate 10
   tcpbench run short --count 100000 --format json --quiet | jq .rate`,
 	scenarios.Long: `  tcpbench run long
   tcpbench run long --connections 100000 --heartbeat 5s --hold 30s
   tcpbench run long --heartbeat 1s --missed 3 --replace
+  tcpbench run long --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n' --heartbeat 1s
   tcpbench run long --connections 5000 --open-rate 1k --close-rate 500`,
 	scenarios.SYNBurst: `  tcpbench run syn-burst
   tcpbench run syn-burst --burst 5000 --every 5s --backlog 128 --duration 20s`,
