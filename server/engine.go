@@ -181,7 +181,9 @@ func (e *engine) OnTraffic(c gnet.Conn) gnet.Action {
 		return e.reflect(cn, b)
 	}
 	d := cn.handle(b, &e.limits)
-	d = e.order(cn, d)
+	if e.bounded {
+		d = e.order(cn, d)
+	}
 	if d.hello || d.exchanges > 0 {
 		if action := e.answer(cn, d); action != gnet.None {
 			return action
@@ -273,8 +275,10 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 		if err == io.EOF { // as it is, not from read()
 			err = pending(c.Fd())
 		}
-		if d := e.order(cn, cn.leaveBy(err)); d.exchanges > 0 && e.answer(cn, d) == gnet.None {
-			e.close(cn)
+		if d := cn.leaveBy(err); d.exchanges > 0 {
+			if d = e.order(cn, d); d.exchanges > 0 && e.answer(cn, d) == gnet.None {
+				e.close(cn)
+			}
 		}
 	}
 	if !cn.moved { // nor by its answer to a half-close
