@@ -110,6 +110,14 @@ var allocLives = []struct {
 	{"closed, half-close", Config{Process: Closed, Lifecycle: Lifecycle{Request: pinged, Response: exactly(4), CloseWait: true}}},
 	{"constant, RST", Config{Process: Constant, Profile: Steady(MaxRate / 1e5), Lifecycle: echo(1, wire.Client, wire.RST)}},
 	{"poisson, RST", Config{Process: Poisson, Profile: Steady(MaxRate / 1e5), Lifecycle: echo(1, wire.Client, wire.RST)}},
+	{"a hello, and requests in rotation", Config{Process: Closed, Seed: 7, Lifecycle: Lifecycle{
+		Hello:   &Greeting{Request: []byte("AUTH\r\n"), Response: Until{Kind: Match, Pattern: "AUTH\r\n"}},
+		Request: pinged, Again: pinged, Exchanges: 2, CloseHow: wire.RST, Response: Until{Kind: Match, Pattern: `[0-9a-f]+\r\n$`},
+		Rotation: []Template{
+			{Text: []byte("get 0000\r\n"), Fields: []Field{{Kind: Counter, At: 4, Width: 4}}},
+			{Text: []byte("set 00000000 0000\r\n"), Fields: []Field{{Kind: RandomDec, At: 4, Width: 8}, {Kind: RandomHex, At: 13, Width: 4}}},
+		},
+	}}},
 	{"only connects", Config{Process: Closed, Lifecycle: Lifecycle{ConnectOnly: true, CloseHow: wire.RST}}},
 }
 
@@ -186,12 +194,15 @@ func TestConnectionsAllocateNothing(t *testing.T) {
 	}
 }
 
-// A response that is matched is kept, once for each slot; a slot used again uses the
-// same memory.
+// A response that comes in pieces and is matched is kept, once for each slot; a slot used
+// again uses the same memory.
 func TestMatchingReusesMemory(t *testing.T) {
 	watchLeaks(t)
 	life := Lifecycle{Request: pinged, Response: matching("p[aeiou]ng$"), CloseHow: wire.RST}
-	l := onLoop(t, Config{Process: Closed, Lifecycle: life}, 2000)
+	l, _ := manualLoop(t, Config{
+		Targets: to(serve(t, "127.0.0.1:0", asked(inPieces(ping, reads))).addr), Sources: sources(t, "127.0.0.2-127.0.0.65"),
+		Process: Closed, Connections: 32, Count: 2000, Timeout: patience, OnExhausted: CountExhausted, Lifecycle: life,
+	})
 	turns(t, l, func() bool { return l.ends.Succeeded() > 1000 })
 	before := map[int]*byte{}
 	for slot, seen := range l.seen {

@@ -67,6 +67,8 @@ func someConfig(random *rand.Rand) Config {
 		{Request: pinged, Response: atLeast(2), CloseHow: wire.RST},
 		{Request: make([]byte, 1<<20), Response: atLeast(1 << 20), CloseHow: wire.RST},
 		{ConnectOnly: true, CloseHow: wire.RST}, {ConnectOnly: true, CloseWait: true},
+		{Hello: greeted("hello", atLeast(5)), Request: pinged, Response: matching("p.n")},
+		{Request: pinged, Response: atLeast(4), Rotation: []Template{{Text: pinged}, {Text: []byte("p000"), Fields: []Field{{Kind: Counter, At: 1, Width: 3}}}}},
 	}
 	cfg := Config{
 		Process:     []Process{Closed, Constant, Poisson}[random.IntN(3)],

@@ -53,6 +53,7 @@ func (l *loop) onAwaiting(slot int32) {
 		l.fail(slot, metrics.StageClose, errno)
 	case l.refused(slot, metrics.StageClose, n):
 	default: // bytes behind the response, or a FIN where a RST was asked for
+		l.ear.hear(slot, l.buffer[:n])
 		l.finish(slot, metrics.StageClose, metrics.Unexpected)
 	}
 }

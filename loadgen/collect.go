@@ -201,6 +201,7 @@ func (c *collector) report() (metrics.ClientReport, error) {
 		report.Loops = append(report.Loops, l.window.loop)
 		report.Held += l.window.held
 		report.Beats.Add(l.beats)
+		report.Said = report.Said.Merge(l.ear.report())
 		report.Bursts = append(report.Bursts, l.bursts...)
 		for name, r := range l.hist.named() {
 			if merged[name] == nil {

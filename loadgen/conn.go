@@ -12,7 +12,9 @@ import (
 //	state       waits for                         deadline        next
 //	free        an arrival                        –               waiting, connecting
 //	waiting     a free four-tuple                 timeout         connecting
-//	connecting  ESTABLISHED (SYN-ACK) or an error timeout         sending, resting, closing
+//	connecting  ESTABLISHED (SYN-ACK) or an error timeout         hailing, sending, resting, closing
+//	hailing     room for the hello                timeout         hearing
+//	hearing     the rest of the hello's answer    timeout         sending
 //	sending     room in the send buffer           timeout         receiving, resting, awaiting, closing
 //	receiving   the rest of what was asked for    timeout or beat sending, resting, awaiting, closing
 //	resting     the next exchange, beat or close  that time       sending, receiving, awaiting, closing
@@ -26,13 +28,16 @@ import (
 // a short read while no FIN is announced.
 //
 // The functions of connecting and of every end stand here, those of sending, receiving
-// and resting in exchange.go, those of awaiting and closing in closing.go.
+// and resting in exchange.go, those of hailing and hearing in greeting.go, those of
+// awaiting and closing in closing.go.
 type state uint8
 
 const (
 	free state = iota
 	waiting
 	connecting
+	hailing
+	hearing
 	sending
 	receiving
 	resting
@@ -45,6 +50,8 @@ const (
 var stageOf = [states]metrics.Stage{
 	waiting:    metrics.StageConnect,
 	connecting: metrics.StageConnect,
+	hailing:    metrics.StageHello,
+	hearing:    metrics.StageHello,
 	sending:    metrics.StageExchange,
 	receiving:  metrics.StageExchange,
 	resting:    metrics.StageExchange,
@@ -101,6 +108,11 @@ func (l *loop) handle(e epoll.Event) {
 	switch c.state {
 	case connecting:
 		l.onConnecting(e.Slot, e.Mask)
+	case hailing:
+		c.readable = c.readable || e.Mask&epoll.In != 0
+		l.onHailing(e.Slot, e.Mask)
+	case hearing:
+		l.onHearing(e.Slot, e.Mask)
 	case sending:
 		c.readable = c.readable || e.Mask&epoll.In != 0
 		l.onSending(e.Slot, e.Mask)
@@ -126,12 +138,12 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		switch errno {
 		case 0:
 			errno = unix.ECONNRESET // HUP alone: both directions are down
-			stage = metrics.StageExchange
+			stage = l.firstStage()
 		case unix.ECONNRESET, unix.EPIPE:
 			// In SYN_SENT a RST is ECONNREFUSED (tcp_reset): this one came later.
-			stage = metrics.StageExchange
+			stage = l.firstStage()
 		}
-		if stage == metrics.StageExchange {
+		if stage != metrics.StageConnect {
 			l.established++ // unseen, but the server has accepted it
 		}
 		l.fail(slot, stage, errno)
@@ -162,8 +174,21 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		return
 	}
 	c.readable = mask&epoll.In != 0
+	if l.Lifecycle.Hello != nil {
+		l.enter(slot, hailing)
+		l.onHailing(slot, mask)
+		return
+	}
 	l.enter(slot, sending)
 	l.onSending(slot, mask)
+}
+
+// firstStage is where a connection is once it is established.
+func (l *loop) firstStage() metrics.Stage {
+	if l.Lifecycle.Hello != nil {
+		return metrics.StageHello
+	}
+	return metrics.StageExchange
 }
 
 // expire: the deadline of the state has passed.
@@ -211,6 +236,9 @@ func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) 
 		if outcome == metrics.Succeeded && c.measured {
 			l.sampleClosing(c)
 		}
+		if outcome != metrics.Succeeded && c.measured {
+			l.noteAnswer(slot, stage, outcome)
+		}
 		closeSocket(int(c.fd))
 	}
 	l.clock()
@@ -224,9 +252,8 @@ func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) 
 			}
 		}
 	}
-	if l.seen != nil {
-		l.seen[slot] = l.seen[slot][:0]
-	}
+	l.clear(slot)
+	l.rotation.done(slot)
 	l.wheel.Cancel(slot)
 	c.state = free
 	c.generation++

@@ -80,6 +80,7 @@ func TestNoErrnoSucceeds(t *testing.T) {
 func TestEveryStateHasAStage(t *testing.T) {
 	want := [states]metrics.Stage{
 		waiting: metrics.StageConnect, connecting: metrics.StageConnect,
+		hailing: metrics.StageHello, hearing: metrics.StageHello,
 		sending: metrics.StageExchange, receiving: metrics.StageExchange, resting: metrics.StageExchange,
 		awaiting: metrics.StageClose, closing: metrics.StageClose,
 	}

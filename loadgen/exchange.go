@@ -12,24 +12,34 @@ import (
 func (l *loop) onSending(slot int32, mask uint32) {
 	c := &l.conns[slot]
 	request := l.request
-	if c.again {
+	switch {
+	case l.rotation != nil:
+		request = l.rotation.request(slot)
+	case c.again:
 		request = l.Lifecycle.Again
 	}
-	if int(c.sent) < len(request) {
-		n, errno := send(int(c.fd), request[c.sent:])
-		switch errno {
-		case 0:
-			c.sent += uint32(n)
-		case unix.EAGAIN:
-		default:
-			l.lose(slot, outcomeOf(metrics.StageExchange, errno))
-			return
-		}
-		if int(c.sent) < len(request) {
-			return // an edge comes when there is room
-		}
+	whole, errno := push(c, request)
+	if errno != 0 {
+		l.lose(slot, outcomeOf(metrics.StageExchange, errno))
+		return
+	}
+	if !whole {
+		return // an edge comes when there is room
 	}
 	l.sentRequest(slot, mask)
+}
+
+// push writes what is left of a message, and tells whether all of it is in the kernel's
+// hands.
+func push(c *conn, message []byte) (whole bool, errno unix.Errno) {
+	if int(c.sent) < len(message) {
+		n, errno := send(int(c.fd), message[c.sent:])
+		if errno != 0 && errno != unix.EAGAIN {
+			return false, errno
+		}
+		c.sent += uint32(n) // none if there was no room
+	}
+	return int(c.sent) == len(message), 0
 }
 
 // sentRequest: a request is in the kernel's hands, whole.
@@ -45,6 +55,7 @@ func (l *loop) sentRequest(slot int32, mask uint32) {
 	}
 	c.pending += l.perSend
 	c.again, c.sent = true, 0
+	l.rotation.done(slot)
 	if l.Lifecycle.Beat != nil {
 		l.beats.Sent++
 	}
@@ -117,12 +128,13 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 			continue
 		}
 		whole, outcome := l.whole(slot, l.buffer[:n])
-		if outcome != metrics.Succeeded {
-			l.finish(slot, metrics.StageExchange, outcome)
-			return
-		}
 		if whole {
 			l.exchanged(slot, mask)
+			return
+		}
+		l.ear.hear(slot, l.buffer[:n])
+		if outcome != metrics.Succeeded {
+			l.finish(slot, metrics.StageExchange, outcome)
 			return
 		}
 		if n < len(l.buffer) && mask&ended == 0 {
@@ -144,26 +156,16 @@ func (l *loop) whole(slot int32, chunk []byte) (bool, metrics.Outcome) {
 			return false, metrics.Unexpected
 		}
 		return c.pending == 0, metrics.Succeeded
-	case AtLeast:
-		if c.received < l.until.Bytes {
-			return false, metrics.Succeeded
-		}
-	case Match:
-		seen := append(l.seen[slot], chunk...)
-		l.seen[slot] = seen
-		if !l.pattern.Match(seen) {
-			if len(seen) > MaxMatch {
-				return false, metrics.Unexpected
-			}
-			return false, metrics.Succeeded
-		}
-		l.seen[slot] = seen[:0]
 	case PeerFIN:
 		return false, metrics.Succeeded
 	}
-	c.received = 0
-	l.answered(slot)
-	return true, metrics.Succeeded
+	here, outcome := l.reached(slot, &l.until, chunk)
+	for here {
+		l.answered(slot)
+		// Only a beat whose answer was late has another one before it.
+		here = c.pending > 0 && l.another(slot, &l.until)
+	}
+	return c.pending == 0, outcome
 }
 
 // answered: one response is whole.
@@ -215,6 +217,7 @@ func (l *loop) responded(c *conn) bool { return c.received > 0 || len(l.request)
 // exchanged: what was asked for is answered, or no answer is due.
 func (l *loop) exchanged(slot int32, mask uint32) {
 	c := &l.conns[slot]
+	l.clear(slot)
 	l.settle(c)
 	c.left -= min(c.left, uint32(l.perSend))
 	c.pending = 0
@@ -279,6 +282,7 @@ func (l *loop) onResting(slot int32, mask uint32) {
 	case c.leaving && l.Lifecycle.Beat != nil:
 		// A beat that crossed the end of the run.
 	default:
+		l.ear.hear(slot, l.buffer[:n])
 		l.finish(slot, metrics.StageExchange, metrics.Unexpected)
 	}
 }

@@ -21,8 +21,13 @@ type Lifecycle struct {
 	// Request is sent as soon as the connection is established. Empty means that
 	// the client only listens.
 	Request []byte `json:"request,omitempty"`
+	// Rotation, unless it is empty, are requests that are sent one after the other in place
+	// of Request and Again, which have the first one's text.
+	Rotation []Template `json:"rotation,omitempty"`
 	// Response tells when the answer is whole.
 	Response Until `json:"response"`
+	// Hello comes before the first exchange and is none; nil is no hello.
+	Hello *Greeting `json:"hello,omitempty"`
 	// Exchanges is the number of requests, zero for one. The first is Request, each
 	// further one Again; Gap lies between a response and the next request, or, with
 	// Pipeline, all requests are sent at once.
@@ -172,6 +177,9 @@ func (l Lifecycle) validate() error {
 	if err := l.validateRest(); err != nil {
 		return err
 	}
+	if err := l.validateRaw(); err != nil {
+		return err
+	}
 	if l.ConnectOnly {
 		if l.CloseBy == wire.Server {
 			return errors.New("a server has no script to close by when the client only connects: close by client")
@@ -225,8 +233,12 @@ func (l Lifecycle) validateRest() error {
 		return errors.New("a heartbeat: want 1 to 100 missed beats to make a dead peer")
 	case len(l.Again) == 0 || l.ConnectOnly:
 		return errors.New("a heartbeat: want a request of a byte or more")
-	case l.Response.Kind != Exactly || (l.Response.Bytes == 0) != (b.Design == ServerListens):
-		return errors.New("a heartbeat: want a response of a known size, and none from a server that only listens")
+	case l.Response.Kind == PeerFIN:
+		return errors.New("a heartbeat: a server that closes after a response leaves no further beat")
+	case l.Response.Kind != Exactly && b.Design != ClientPings:
+		return errors.New("a heartbeat: only a tcpbench server listens or pings")
+	case l.Response.Kind == Exactly && (l.Response.Bytes == 0) != (b.Design == ServerListens):
+		return errors.New("a heartbeat: want a response of a byte or more, and none from a server that only listens")
 	case b.Design != ClientPings && b.Design != ServerListens && b.Design != ServerPings:
 		return fmt.Errorf("a heartbeat: %q is none of ping, listen, server", b.Design)
 	}

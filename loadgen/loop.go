@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
-	"regexp"
 	"runtime"
 	"slices"
 	"time"
@@ -46,8 +45,10 @@ type loop struct {
 	request   []byte // the first one, or all of a pipeline
 	exchanges uint32
 	perSend   uint16 // requests in one request's bytes
-	until     Until
-	pattern   *regexp.Regexp
+	until     ending
+	hello     ending    // of the answer to the hello
+	rotation  *rotation // nil where requests are all the same
+	ear       ear
 	seen      [][]byte // by slot, what Until.Match has to look at
 	buffer    []byte
 	random    *rand.Rand // of the gaps
@@ -105,7 +106,9 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		request:   r.Lifecycle.Request,
 		exchanges: max(1, r.Lifecycle.Exchanges),
 		perSend:   1,
-		until:     r.Lifecycle.Response,
+		until:     newEnding(r.Lifecycle.Response),
+		rotation:  newRotation(r, id, slots),
+		ear:       newEar(&r.Lifecycle, slots),
 		buffer:    make([]byte, readSize),
 		quota:     never,
 		hist:      newRecorders(),
@@ -137,8 +140,10 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 	if r.Count > 0 {
 		l.quota = share(r.Count, r.place(id), r.places())
 	}
-	if l.until.Kind == Match && !r.Lifecycle.ConnectOnly {
-		l.pattern = regexp.MustCompile(l.until.Pattern) // compiled once by validate
+	if r.Lifecycle.Hello != nil {
+		l.hello = newEnding(r.Lifecycle.Hello.Response)
+	}
+	if (l.until.Kind == Match || l.hello.Kind == Match) && !r.Lifecycle.ConnectOnly {
 		l.seen = make([][]byte, slots)
 	}
 	if r.Process == Hold && !r.Replace {

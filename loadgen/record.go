@@ -14,6 +14,7 @@ type recorders struct {
 	scheduleLag, loopLag                     *metrics.Recorder
 	heartbeat, detect                        *metrics.Recorder
 	connectCallUpper, tcpRTT, exhausted      *metrics.Recorder
+	hello                                    *metrics.Recorder
 }
 
 func newRecorders() recorders {
@@ -25,6 +26,7 @@ func newRecorders() recorders {
 		lifetimeUncorrected: metrics.NewRecorder(), scheduleLag: metrics.NewRecorder(),
 		loopLag: metrics.NewRecorder(), heartbeat: metrics.NewRecorder(), detect: metrics.NewRecorder(),
 		connectCallUpper: metrics.NewRecorder(), tcpRTT: metrics.NewRecorder(), exhausted: metrics.NewRecorder(),
+		hello: metrics.NewRecorder(),
 	}
 }
 
@@ -47,6 +49,7 @@ func (r *recorders) named() map[string]*metrics.Recorder {
 		metrics.ConnectCallUpper:    r.connectCallUpper,
 		metrics.TCPRTT:              r.tcpRTT,
 		metrics.Exhausted:           r.exhausted,
+		metrics.HelloTime:           r.hello,
 	}
 }
 
@@ -129,7 +132,7 @@ func (l *loop) endWindow() {
 func (l *loop) held() (n uint64) {
 	for slot := range l.conns {
 		switch l.conns[slot].state {
-		case sending, receiving, resting:
+		case hailing, hearing, sending, receiving, resting:
 			n++
 		}
 	}

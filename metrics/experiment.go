@@ -2,11 +2,20 @@ package metrics
 
 // Experiment is what was done to single connections, and what was seen of them.
 type Experiment struct {
+	// Family of the connections is IPv4 or IPv6. A document of an earlier version has none,
+	// and is of IPv4.
+	Family string `json:"family,omitempty"`
 	// Events are what happened, in order.
 	Events []Event `json:"events"`
 	// Facts are what the events come to, by the names that a verdict knows.
 	Facts []Value `json:"facts"`
 }
+
+// The families of an experiment's connections.
+const (
+	IPv4 = "ipv4"
+	IPv6 = "ipv6"
+)
 
 // Event is a moment of an experiment.
 type Event struct {

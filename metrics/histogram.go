@@ -30,6 +30,7 @@ const (
 	Exhausted           = "exhausted"
 	TimeWaitSockets     = "time_wait"
 	PortsInUse          = "ports_in_use"
+	HelloTime           = "hello"
 	FirstByte           = "first_byte"
 	ExchangeTime        = "exchange"
 	CloseTime           = "close"
@@ -47,7 +48,7 @@ const (
 func HistogramOrder() []string {
 	return []string{
 		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, HandshakeClient, HandshakeServer, AcceptDelay,
-		Exhausted, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag, TimeWaitSockets, PortsInUse,
+		Exhausted, HelloTime, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag, TimeWaitSockets, PortsInUse,
 	}
 }
 

@@ -13,12 +13,13 @@ type Stage uint8
 const (
 	StageSocket   Stage = iota // socket(), bind() and their options
 	StageConnect               // connect() called, not yet established
+	StageHello                 // established, and the first words of both sides not said
 	StageExchange              // established, requests or responses outstanding
 	StageClose                 // waiting for the end of the other side
 	Stages
 )
 
-var stageNames = [Stages]string{"socket", "connect", "exchange", "close"}
+var stageNames = [Stages]string{"socket", "connect", "hello", "exchange", "close"}
 
 func (s Stage) String() string { return stageNames[s] }
 

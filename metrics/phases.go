@@ -13,7 +13,7 @@ func Combine(phases []Phase) (*Result, error) {
 	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
 	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
 	sum.Population, sum.Beats, sum.Server, sum.CPU = nil, nil, nil, CPU{}
-	sum.Exhaustion, sum.TCP = nil, nil
+	sum.Exhaustion, sum.TCP, sum.Said = nil, nil, nil
 	sum.Kernel, sum.Forecast, sum.Findings = nil, nil, nil // what is seen in a phase stays with it
 	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil
 	sum.Phases = phases
@@ -78,6 +78,7 @@ func (r *Result) add(p *Phase) error {
 	r.CPU.HostSteal += p.CPU.HostSteal * p.ElapsedS
 	r.CPU.Client = r.CPU.Client.plus(p.CPU.Client)
 	r.CPU.Server = r.CPU.Server.plus(p.CPU.Server)
+	r.Said = r.Said.Merge(p.Said).Shortened()
 	if p.Beats != nil {
 		beats := *p.Beats
 		if r.Beats != nil {

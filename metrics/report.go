@@ -37,6 +37,8 @@ type ClientReport struct {
 	Held   uint64  `json:"held"`
 	Beats  Beats   `json:"beats"`
 	Bursts []Burst `json:"bursts,omitempty"`
+	// Said is what the server answered on connections that failed.
+	Said *Said `json:"said,omitempty"`
 	// Stopped says why the run ended before its bound; empty when it did not.
 	Stopped    string               `json:"stopped,omitempty"`
 	Histograms map[string]Histogram `json:"histograms"`
@@ -169,6 +171,7 @@ func (r *ClientReport) Merge(other ClientReport) error {
 	r.RampNS = max(r.RampNS, other.RampNS)
 	r.Held += other.Held
 	r.Beats.Add(other.Beats)
+	r.Said = r.Said.Merge(other.Said)
 	r.Bursts = MergeBursts(slices.Concat(r.Bursts, other.Bursts))
 	if r.Stopped == "" {
 		r.Stopped = other.Stopped

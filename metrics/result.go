@@ -46,6 +46,8 @@ type Result struct {
 	Beats *Beats `json:"heartbeats,omitempty"`
 	// Bursts are the instants of a burst run, in order.
 	Bursts []BurstRow `json:"bursts,omitempty"`
+	// Said is what the server answered on connections that failed, if it said anything.
+	Said *Said `json:"server_said,omitempty"`
 	// Kernel is what the kernel showed, a view for each network namespace of the run.
 	Kernel []View `json:"kernel,omitempty"`
 	// Exhaustion is the first connect() that found no free four-tuple, if one did.

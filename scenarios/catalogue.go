@@ -71,15 +71,15 @@ func builtin(name string) *Scenario {
 	return s
 }
 
-// noted is the value of a flag that remembers the word it was set by: what the command
-// line says is said again to every phase of a scenario.
+// noted is the value of a flag that remembers the words it was set by, in order: what the
+// command line says is said again to every phase of a scenario.
 type noted struct {
 	pflag.Value
-	word string
+	words []string
 }
 
 func (n *noted) Set(word string) error {
-	n.word = word
+	n.words = append(n.words, word)
 	return n.Value.Set(word)
 }
 
@@ -88,7 +88,9 @@ func Overrides(f *pflag.FlagSet) []Override {
 	var all []Override
 	f.Visit(func(flag *pflag.Flag) {
 		if n, ok := flag.Value.(*noted); ok {
-			all = append(all, Override{flag.Name, n.word})
+			for _, word := range n.words {
+				all = append(all, Override{flag.Name, word})
+			}
 		}
 	})
 	return all

@@ -3,32 +3,30 @@ package scenarios
 import (
 	"fmt"
 	"time"
-
-	"tcpbench/internal/wire"
-	"tcpbench/loadgen"
 )
 
 // Misuse says that a workload contradicts itself: which flag, what is wrong, and what to do.
 type Misuse struct {
 	Flag string
-	err  error // begins where the flag's name ends
+	With string // the flag that it contradicts, if it is one
+	err  error  // begins where the flag's name ends
 }
 
 func (m Misuse) Error() string { return "--" + m.Flag + m.err.Error() }
 func (m Misuse) Unwrap() error { return m.err }
 
 func misuse(flag, format string, args ...any) error {
-	return Misuse{flag, fmt.Errorf(format, args...)}
+	return Misuse{Flag: flag, err: fmt.Errorf(format, args...)}
 }
 
 // check finds flags that are out of range or contradict each other.
 func (w *Workload) check() error {
-	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.payloadFile}, {"congestion", w.options.Congestion}} {
+	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.raw.file}, {"congestion", w.options.Congestion}} {
 		if w.set(f.name) && f.text == "" { // as in --target "$HOST", of a variable that nobody set
 			return misuse(f.name, " is empty: give it a value, or leave it out")
 		}
 	}
-	for _, check := range []func() error{w.checkRanges, w.checkArrival, w.checkLifecycle, w.checkTarget} {
+	for _, check := range []func() error{w.checkRanges, w.checkRules} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -55,8 +53,6 @@ const mostConnections = 16 << 20
 
 func (w *Workload) checkRanges() error {
 	switch {
-	case w.bpf && !w.observe:
-		return misuse("bpf", " adds to what is seen of the kernel: leave --observe=false out")
 	case w.connections < 1 || w.connections > mostConnections:
 		return misuse("connections", " %d: want 1 or more, and at most %d", w.connections, mostConnections)
 	case w.threads < 1 || w.threads > 1024:
@@ -87,6 +83,10 @@ func (w *Workload) checkRanges() error {
 		return misuse("stay", " %v: want 0s or more", w.linger)
 	case tooMany(w.exchanges):
 		return misuse("exchanges", " %d: want 1 to 65535", w.exchanges)
+	case w.heartbeat != 0 && (w.heartbeat < 10*time.Millisecond || w.heartbeat > 10*time.Minute || w.heartbeat%(10*time.Millisecond) != 0):
+		return misuse("heartbeat", " %v: want 10ms to 10m, in steps of 10ms", w.heartbeat)
+	case len(w.raw.payload) > 1 && w.emptyRequest():
+		return misuse("payload", " is empty: of several requests in rotation each has a byte or more")
 	case w.missed < 1 || w.missed > 100:
 		return misuse("missed", " %d: want 1 to 100", w.missed)
 	}
@@ -100,12 +100,12 @@ func (w *Workload) checkOptions() error {
 		return misuse("syncnt", " %d: want 1 to 127, or 0 for net.ipv4.tcp_syn_retries", o.SYNCount)
 	case o.TOS < 0 || o.TOS > 255:
 		return misuse("tos", " %d: want 0 to 255", o.TOS)
-	case o.KeepAlive < 0 || o.KeepInterval < 0 || o.KeepAlive%time.Second != 0 || o.KeepInterval%time.Second != 0:
-		return misuse("keepalive", " %v and --keepalive-interval %v: want whole seconds", o.KeepAlive, o.KeepInterval)
+	case o.KeepAlive < 0 || o.KeepAlive%time.Second != 0:
+		return misuse("keepalive", " %v: want whole seconds", o.KeepAlive)
+	case o.KeepInterval < 0 || o.KeepInterval%time.Second != 0:
+		return misuse("keepalive-interval", " %v: want whole seconds", o.KeepInterval)
 	case o.KeepProbes < 0 || o.KeepProbes > 127:
 		return misuse("keepalive-probes", " %d: want 1 to 127", o.KeepProbes)
-	case o.KeepAlive == 0 && s.KeepAlive == 0 && w.set("keepalive-interval", "keepalive-probes"):
-		return misuse("keepalive-interval", " and --keepalive-probes are of the probes: add --keepalive, as in --keepalive 5s")
 	case s.KeepAlive < 0 || s.KeepAlive%time.Second != 0:
 		return misuse("server-keepalive", " %v: want whole seconds", s.KeepAlive)
 	case s.UserTimeout < 0:
@@ -116,105 +116,6 @@ func (w *Workload) checkOptions() error {
 		return misuse("user-timeout", " %v: want 1ms or more", o.UserTimeout)
 	case o.FinTimeout < 0 || o.FinTimeout%time.Second != 0 || o.FinTimeout > 2*time.Minute:
 		return misuse("fin-timeout", " %v: want whole seconds, 2m at the most", o.FinTimeout)
-	case o.FixedPorts && o.PortRange == [2]int{}:
-		return misuse("explicit-ports", " are taken from a range: add --local-ports, as in --local-ports 20000-29999")
-	case o.TakePort && o.FixedPorts:
-		return misuse("bind-port", " and --explicit-ports: give one of them")
-	}
-	return nil
-}
-
-func (w *Workload) checkArrival() error {
-	switch {
-	case w.set("arrival") && w.rate == nil:
-		return misuse("arrival", " %s says how the connections of an open loop are spaced: add --rate, as in --rate 1k", w.arrival)
-	case w.set("seed") && w.rate == nil && w.jitter == 0:
-		return misuse("seed", " is of the random distances in an open loop, and of --jitter: add --rate, as in --rate 1k --arrival poisson")
-	case w.set("rate") && w.set("burst"):
-		return misuse("rate", " and --burst are two arrival processes: give one of them")
-	case w.set("hold") && w.set("rate", "burst"):
-		return misuse("hold", " keeps a population, which --rate and --burst do not make: limit how fast it opens with --open-rate")
-	case w.set("hold") && w.set("duration", "count"):
-		return misuse("hold", " bounds the run: leave --duration and --count out")
-	case w.set("every") && w.burst == 0:
-		return misuse("every", " is the distance of bursts: add --burst, as in --burst 1000")
-	case w.burst > 0 && w.every == 0 && w.set("count") && w.count > uint64(w.burst):
-		return misuse("count", " %d is more than one burst of %d: add --every, as in --every 5s, or leave --count out", w.count, w.burst)
-	case w.replace && w.hold == 0:
-		return misuse("replace", " keeps a held population whole: add --hold, as in --hold 30s")
-	case w.openRate > 0 && w.set("open-rate") && (w.rate != nil || w.burst > 0):
-		return misuse("open-rate", " limits a closed loop or a held population: leave it out with --rate and --burst")
-	}
-	return nil
-}
-
-func (w *Workload) checkLifecycle() error {
-	raw := w.set("payload", "payload-file")
-	switch {
-	case w.set("payload") && w.set("payload-file"):
-		return misuse("payload", " and --payload-file: give one of them")
-	case raw && w.target == "":
-		return misuse("payload", " is for a foreign server: add --target HOST:PORT; the run's own server knows only its header")
-	case w.set("until") && !raw:
-		return misuse("until", " tells when the answer to a --payload is whole: add --payload or --payload-file")
-	case raw && w.set("request-size", "response-size"):
-		return misuse("request-size", " and --response-size are for a tcpbench server: leave them out with --payload")
-	case w.connectOnly && (raw || w.set("request-size", "response-size", "exchanges", "heartbeat")):
-		return misuse("connect-only", " sends nothing: leave --payload, --request-size, --response-size, --exchanges and --heartbeat out")
-	case w.connectOnly && w.closeBy != wire.Client:
-		return misuse("connect-only", " tells the server nothing, so it cannot close first: leave --close server out")
-	case w.closeWait && (w.closeBy != wire.Client || w.closeHow != wire.FIN):
-		return misuse("close-wait", " waits behind the client's FIN: it needs --close client --close-how fin")
-	case w.closeHow == wire.HalfClose && (w.closeBy != wire.Client || w.connectOnly || w.pipeline || w.heartbeat > 0):
-		return misuse("close-how", " half is a client's FIN behind its last request: it needs --close client, and neither --connect-only, --pipeline nor --heartbeat")
-	case (w.hold > 0 || w.linger > 0 || w.closeRate > 0) && (w.closeBy == wire.Server || w.closeBy == wire.Both || w.closeHow == wire.HalfClose):
-		return misuse("close", " %s, %s: the close comes with the last response, so connections cannot stay or close at a rate: leave --hold, --stay and --close-rate out, or let the client close", w.closeBy, w.closeHow)
-	case raw && (w.closeBy == wire.Both || w.closeBy == wire.Never):
-		return misuse("close", " %s needs a tcpbench server, which is told to: leave --payload out", w.closeBy)
-	case w.closeBy == wire.Never && w.closeHow != wire.FIN:
-		return misuse("close", " never leaves the client's FIN unanswered: leave --close-how out")
-	case w.exchanges > 1 && w.requestSize == 0 && !raw:
-		return misuse("exchanges", " %d: a further request needs a byte by which the server knows it: make --request-size 1 or more", w.exchanges)
-	case w.pipeline && (w.gap > 0 || raw || w.exchanges < 2):
-		return misuse("pipeline", " sends --exchanges at once to a tcpbench server: give 2 or more of them, and neither --gap nor --payload")
-	}
-	return w.checkHeartbeat(raw)
-}
-
-func (w *Workload) checkHeartbeat(raw bool) error {
-	if w.heartbeat == 0 {
-		if w.set("missed", "heartbeat-design") {
-			return misuse("missed", " and --heartbeat-design say how a heartbeat goes: add --heartbeat, as in --heartbeat 5s")
-		}
-		return nil
-	}
-	switch {
-	case w.heartbeat < 10*time.Millisecond || w.heartbeat > 10*time.Minute || w.heartbeat%(10*time.Millisecond) != 0:
-		return misuse("heartbeat", " %v: want 10ms to 10m, in steps of 10ms", w.heartbeat)
-	case w.set("exchanges", "gap", "pipeline", "stay", "exchange-rate"):
-		return misuse("heartbeat", " goes on for as long as the connection lives: leave --exchanges, --exchange-rate, --gap, --pipeline and --stay out")
-	case w.design != loadgen.ClientPings && w.closeBy != wire.Client:
-		return misuse("heartbeat-design", " %s: the client closes: leave --close out", w.design)
-	case w.design == loadgen.ServerListens && w.set("response-size"):
-		return misuse("heartbeat-design", " listen is a server that never answers: leave --response-size out")
-	case raw:
-		return misuse("heartbeat", " needs a tcpbench server: leave --payload out")
-	case w.requestSize == 0 && !raw:
-		return misuse("heartbeat", " needs a byte to send: make --request-size 1 or more")
-	case w.responseSize == 0:
-		return misuse("heartbeat", " needs an answer: make --response-size 1 or more")
-	case w.hold == 0 || w.rate != nil:
-		return misuse("heartbeat", " needs connections that stay: add --hold, as in --hold 30s, or use run long")
-	}
-	return nil
-}
-
-func (w *Workload) checkTarget() error {
-	if w.target != "" && w.set("ports", "server-loops", "backlog", "ipv6", "defer-accept", "server-keepalive", "server-user-timeout") {
-		return misuse("ports", ", --server-loops, --backlog, --ipv6, --defer-accept, --server-keepalive and --server-user-timeout are for the run's own server: leave them out with --target")
-	}
-	if w.target != "" && w.connections > MostConnections()*64 {
-		return misuse("connections", " %d: more than 64 client processes hold; raise the hard limit of descriptors (ulimit -Hn)", w.connections)
 	}
 	return nil
 }

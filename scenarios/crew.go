@@ -10,13 +10,26 @@ import (
 
 	"tcpbench/internal/child"
 	"tcpbench/metrics"
+	"tcpbench/server"
 )
 
 // crewSize is the number of client processes that a run needs, and as many servers of its
-// own: one process may have only so many descriptors.
-func crewSize(connections int) int {
-	most := MostConnections()
+// own: one process may have only so many descriptors, and a server keeps some for itself.
+func (p *Plan) crewSize() int {
+	connections, most := p.Client.Connections, MostConnections()
+	if p.Server != nil && connections > p.mostServed(p.Server.Loops) {
+		// Of several each has one loop. Where even that has no room the server says why.
+		if one := p.mostServed(1); one > 0 {
+			return max(2, (connections+one-1)/one)
+		}
+	}
 	return max(1, (connections+most-1)/most)
+}
+
+// mostServed is how many connections a server of the run's own has descriptors for; there may
+// be too few for its own sockets.
+func (p *Plan) mostServed(loops int) int {
+	return min(MostConnections(), server.Most(MostConnections()+spareDescriptors, loops, len(p.Server.Addrs)))
 }
 
 func (s *stage) close() {
@@ -33,7 +46,7 @@ func (s *stage) startServers() error {
 	if s.plan.Server == nil {
 		return nil
 	}
-	n := crewSize(s.plan.Client.Connections)
+	n := s.plan.crewSize()
 	for i := range n {
 		cfg := *s.plan.Server
 		if n > 1 {
@@ -81,7 +94,7 @@ func (s *stage) startClients() error {
 	if s.plan.Client.Sources == nil {
 		s.plan.Client.Sources = s.plan.sources(s.plan.Client.Targets)
 	}
-	n := crewSize(s.plan.Client.Connections)
+	n := s.plan.crewSize()
 	for i := range n {
 		cfg := s.plan.Client
 		if n > 1 {

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
-
-	"tcpbench/internal/values"
 )
 
 // Scenario is a scenario file that was read: workloads in the words of their flags, one
@@ -55,6 +53,8 @@ type Stage struct {
 	Why    string // what the phase is to show
 	Plan   Plan
 	Expect []*Expectation
+	// Gone is what the file sets that has given way to the command line, in the words of flags.
+	Gone []string
 	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
 	Phenomenon *Phenomenon
 	// Load is what the file sets for this stage alone, and Own what its lab has on top.
@@ -163,7 +163,7 @@ func (s *Scenario) phaseNames() (names []string) {
 }
 
 // onceForAll are the flags of the server, which is the same in all phases.
-var onceForAll = []string{"target", "ports", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
+var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
 
 func (s *Scenario) readPhase(n node) (phase, error) {
 	var p phase
@@ -275,28 +275,6 @@ func (s *Scenario) settings(i int) []setting {
 	return slices.Concat(s.run, s.phases[i].run)
 }
 
-// workload makes the workload of a phase: the file's flags, and then the command line's.
-func (s *Scenario) workload(i int, overrides []Override) (*Workload, error) {
-	w := newWorkload(s.Name)
-	f := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
-	w.Register(f)
-	for _, set := range s.settings(i) {
-		if err := w.preset(set.name, set.value); err != nil {
-			return nil, s.errorf(set.at, "%s: %w", set.name, values.Wanted(err))
-		}
-	}
-	for _, o := range overrides {
-		if f.Lookup(o.Name) == nil {
-			continue // it decides what is shown
-		}
-		if err := f.Set(o.Name, o.Value); err != nil {
-			return nil, fmt.Errorf("--%s: %w", o.Name, err)
-		}
-	}
-	w.displace()
-	return w, nil
-}
-
 // Preset makes the flags that a command line may set over those of the scenario. Their
 // defaults are what its first phase sets. What is read is told by Overrides.
 func (s *Scenario) Preset(f *pflag.FlagSet) {
@@ -314,6 +292,7 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 // Stages plans the runs of the scenario.
 func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, error) {
 	if s.Experiment() {
+		overrides = slices.DeleteFunc(slices.Clone(overrides), func(o Override) bool { return o.Name == "ipv4" || o.Name == "ipv6" })
 		if len(overrides) > 0 {
 			return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", overrides[0].Name, s.Name)
 		}
@@ -329,7 +308,7 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 		if err != nil {
 			return nil, s.locateUnless(i, err, overrides)
 		}
-		stage := Stage{Plan: plan}
+		stage := Stage{Plan: plan, Gone: s.gone(i, w)}
 		if len(s.phases) > 0 {
 			p := &s.phases[i]
 			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect

@@ -25,7 +25,7 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 	targets := c.Targets
 	if p.Server != nil {
 		targets = p.Server.Addrs
-		crew := crewSize(c.Connections)
+		crew := p.crewSize()
 		l.Backlog = p.Server.Backlog
 		l.Queues = p.Server.Loops * len(targets)
 		if crew > 1 {
@@ -39,6 +39,7 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 	}
 	l.Spaces = p.spacesOf(targets)
 	l.Loopback = allLoopback(targets)
+	l.Loopback4 = LoopbackSources(targets) != nil
 	fin := c.Lifecycle.CloseHow != wire.RST
 	l.ClientWaits = fin && (c.Lifecycle.CloseBy == wire.Client || c.Lifecycle.CloseBy == wire.Both)
 	l.ServerWaits = fin && c.Lifecycle.CloseBy == wire.Server && (p.Server != nil || local(targets))

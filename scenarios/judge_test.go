@@ -142,7 +142,7 @@ func TestJudgeFlags(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
-	got, err := Resolve(t.Context(), "127.0.0.1:1,[::1]:2,127.0.0.1:1")
+	got, err := Resolve(t.Context(), "127.0.0.1:1,[::1]:2,127.0.0.1:1", "ip")
 	if want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[::1]:2")}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
@@ -150,7 +150,7 @@ func TestResolve(t *testing.T) {
 		"127.0.0.1": "HOST:PORT", "127.0.0.1:x": "port from 1", "127.0.0.1:0": "port from 1",
 		":80": "host in front", "::1:80": "brackets", "": "HOST:PORT",
 	} {
-		if _, err := Resolve(t.Context(), text); err == nil || !strings.Contains(err.Error(), remedy) {
+		if _, err := Resolve(t.Context(), text, "ip"); err == nil || !strings.Contains(err.Error(), remedy) {
 			t.Errorf("%q: %v, want a word on %q", text, err, remedy)
 		}
 	}

@@ -20,7 +20,7 @@ func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs O
 		if len(phases) > 0 && ctx.Err() != nil {
 			break
 		}
-		if s.Plan.Server != nil && s.Open == nil && len(held) == crewSize(s.Plan.Client.Connections)*len(s.Plan.Server.Addrs) {
+		if s.Plan.Server != nil && s.Open == nil && len(held) == s.Plan.crewSize()*len(s.Plan.Server.Addrs) {
 			s.Plan.Server.Addrs = held
 		}
 		if obs.Stage != nil {

@@ -57,6 +57,13 @@ func (s *Scenario) Realistic() error {
 	return nil
 }
 
+// OverIPv6 makes the connections that the experiment looks at of IPv6.
+func (s *Scenario) OverIPv6() {
+	p := *s.Phenomenon
+	p.Experiment = p.Experiment.OverIPv6()
+	s.Phenomenon = &p
+}
+
 // Scaled tells whether the scenario has parameters that save time.
 func (p *Phenomenon) Scaled() bool { return p.realistic != nil }
 

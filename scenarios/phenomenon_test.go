@@ -143,6 +143,33 @@ var scaled = map[string]string{
 // busy are those that use all that a machine has.
 var busy = []string{Short, Long, SYNBurst, "retransmit", "port-search-cliff"}
 
+// timed are those whose claims are about rates and times. A machine that stands still misses
+// arrivals and beats, so each may be tried again; what was seen instead is in the log.
+var timed = []string{"heartbeat-designs", "keepalive", "port-search-cliff", "syn-loss", "time-wait-exhaustion", "time-wait-remedies"}
+
+// attempts is how often one of them is tried.
+const attempts = 3
+
+// reproduced runs a scenario until its claim is seen, as often as it may be tried.
+func reproduced(t *testing.T, name string) {
+	t.Helper()
+	most := 1
+	if slices.Contains(timed, name) {
+		most = attempts
+	}
+	for i := 1; ; i++ {
+		r := shown(t, name, scaled[name], lab.Link{})
+		switch {
+		case r.Verdict.Reproduced:
+			return
+		case i == most:
+			t.Errorf("not reproduced:\n%s", evidence(r.Verdict))
+			return
+		}
+		t.Logf("not reproduced in attempt %d of %d:\n%s", i, most, evidence(r.Verdict))
+	}
+}
+
 // Each claim of the catalogue is seen on this kernel; and where its mechanism is taken
 // away, it is not. These wait for most of their time.
 func TestPhenomena(t *testing.T) {
@@ -166,9 +193,7 @@ func phenomena(t *testing.T, which func(name string) bool) {
 			if !slices.Contains(busy, s.Name) {
 				t.Parallel()
 			}
-			if r := shown(t, s.Name, scaled[s.Name], lab.Link{}); !r.Verdict.Reproduced {
-				t.Errorf("not reproduced:\n%s", evidence(r.Verdict))
-			}
+			reproduced(t, s.Name)
 			how, ok := wrong[s.Name]
 			if !ok {
 				t.Fatal("nothing takes its mechanism away: can its verdict fail?")
@@ -245,7 +270,7 @@ func TestPhenomenaInFiles(t *testing.T) {
 		whole + "lab:\n  timeline: [{to-server: loss=1%}]\n":                                     "add at",
 		whole + "lab:\n  timeline: [{at: 1s, to-server: delay=1ms}]":                             "only loss, every and drop can change",
 		whole + "lab:\n  timeline: [{at: 2s, to-client: loss=1%}, {at: 1s, to-client: loss=0%}]": "put the earlier one first",
-		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      "did you mean",
+		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      `unknown key "to"`,
 		whole + "host: yes\n":                                                                    "want true",
 		whole + "host: true\nlab: {}\n":                                                          "leave one of them out",
 		whole + "host: true\nexperiment: mss\n":                                                  "leave host out",

@@ -70,8 +70,15 @@ func (p *Plan) settleIn() error {
 
 var errNoV6 = errors.New("the hosts of the lab have no IPv6 address: this kernel has no IPv6, or disables it (ipv6.disable, net.ipv6.conf.default.disable_ipv6); leave --ipv6 out, or enable it")
 
-// sources are those that a run has by default: many where they cost nothing.
+// foreign tells whether the target is a server of which nothing is known.
+func (p *Plan) foreign() bool { return p.Server == nil && !p.Scripted }
+
+// sources are those that a run has by default: many where they cost nothing. A foreign
+// server may refuse whoever does not come from 127.0.0.1, as Redis does.
 func (p *Plan) sources(targets []netip.AddrPort) loadgen.Sources {
+	if p.foreign() {
+		return nil
+	}
 	if p.Lab == nil {
 		return LoopbackSources(targets)
 	}

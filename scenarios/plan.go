@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 	"time"
 
@@ -59,6 +58,7 @@ func (w *Workload) Plan(ctx context.Context) (Plan, error) {
 	}
 	plan.Client.Lifecycle = lifecycle
 	plan.Scripted = lifecycle.Response.Kind == loadgen.Exactly && !lifecycle.ConnectOnly
+	plan.Preflight = lifecycle.Response.Kind != loadgen.Exactly && !lifecycle.ConnectOnly && !w.raw.noPreflight
 	plan.Settings = w.settings(&plan)
 	return plan, nil
 }
@@ -89,7 +89,7 @@ const burstLead = 50 * time.Millisecond
 // aim fills in what to load.
 func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 	if w.target != "" {
-		targets, err := Resolve(ctx, w.target)
+		targets, err := Resolve(ctx, w.target, w.family())
 		if err != nil {
 			return misuse("target", ": %w", err)
 		}
@@ -119,6 +119,17 @@ func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 	return nil
 }
 
+// family is the one to which the addresses of a name are limited, as package net calls it.
+func (w *Workload) family() string {
+	switch {
+	case w.ipv4:
+		return "ip4"
+	case w.ipv6:
+		return "ip6"
+	}
+	return "ip"
+}
+
 // reach tells whether every target can be reached from a source of its family.
 func (w *Workload) reach(plan *Plan) error {
 	targets := plan.Client.Targets
@@ -128,6 +139,11 @@ func (w *Workload) reach(plan *Plan) error {
 	for _, t := range targets {
 		suits := func(source netip.Addr) bool { return source.Unmap().Is4() == t.Addr().Unmap().Is4() }
 		if w.sources != nil && !slices.ContainsFunc(w.sources, suits) {
+			if w.isPreset("sources") && w.flags.Changed("target") {
+				w.sources, plan.Client.Sources = nil, nil
+				w.gone = append(w.gone, "sources")
+				return nil
+			}
 			return misuse("sources", " has no address of the family of target %s: add one, or leave --sources out", t.Addr())
 		}
 	}
@@ -142,22 +158,11 @@ func (w *Workload) lifecycle() (loadgen.Lifecycle, error) {
 	case !w.set("payload", "payload-file"):
 		return w.common(loadgen.Scripted(w.script())), nil
 	}
-	l := w.common(loadgen.Lifecycle{Request: w.payload, Response: w.until})
-	if w.payloadFile != "" {
-		content, err := readPayload(w.payloadFile)
-		if err != nil {
-			return l, misuse("payload-file", ": %w: name a file that can be read", err)
-		}
-		l.Request = content
+	l := w.common(loadgen.Lifecycle{Response: w.until, Hello: w.greeting()})
+	if err := w.ask(&l); err != nil {
+		return l, err
 	}
-	l.Again = l.Request
 	if l.Response.Kind == loadgen.PeerFIN {
-		switch {
-		case w.set("close") && w.closeBy == wire.Client:
-			return l, misuse("until", " close waits for the server to close: leave --close client out, or say when the answer is whole with --until bytes:N or a regular expression")
-		case w.closeWait:
-			return l, misuse("close-wait", " waits behind the client's FIN, and with --until close the server closes first: leave --close-wait out, or say when the answer is whole with --until bytes:N or a regular expression")
-		}
 		l.CloseBy = wire.Server
 	}
 	return l, nil
@@ -197,18 +202,6 @@ func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
 	return l
 }
 
-// readPayload reads a file of at most values.MaxMessage bytes.
-func readPayload(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > values.MaxMessage {
-		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
-	}
-	return os.ReadFile(name)
-}
-
 // settings are all flags that decide the run, with the defaults that were chosen.
 func (w *Workload) settings(plan *Plan) map[string]string {
 	settings := map[string]string{}
@@ -226,6 +219,9 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	settings["warmup"] = c.Warmup.String()
 	settings["seed"] = fmt.Sprint(c.Seed)
 	settings["close"] = c.Lifecycle.CloseBy.String()
+	if w.sources == nil {
+		delete(settings, "sources")
+	}
 	if c.Profile == nil {
 		delete(settings, "arrival")
 	}

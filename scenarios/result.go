@@ -55,6 +55,7 @@ func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 		beats := report.Beats
 		r.Beats = &beats
 	}
+	r.Said = report.Said.Shortened()
 	r.Exhaustion = report.Exhaustion
 	if t := report.TCP; t != (metrics.TCPSample{}) {
 		r.TCP = &t
@@ -117,9 +118,7 @@ func sentence(l *loadgen.Lifecycle) string {
 	var b strings.Builder
 	b.WriteString("connect")
 	if !l.ConnectOnly {
-		if n := len(l.Request); n > 0 {
-			fmt.Fprintf(&b, ", send %d B", n)
-		}
+		b.WriteString(asked(l))
 		switch l.Response.Kind {
 		case loadgen.Exactly:
 			fmt.Fprintf(&b, ", receive %d B", l.Response.Bytes)

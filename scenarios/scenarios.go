@@ -26,6 +26,9 @@ type Plan struct {
 	// Scripted tells that the target is a tcpbench server; one that is not our own is
 	// asked for its limits before the run.
 	Scripted bool
+	// Preflight tells to make one exchange with each target before the load, and not to
+	// begin if the answer is not what the load waits for.
+	Preflight bool
 	// Lab is where the run takes place, and nil is here. In a lab the run's own server has the
 	// address of the lab's server in place of a loopback address.
 	Lab *Venue

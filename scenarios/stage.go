@@ -79,6 +79,9 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.greet(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.preflight(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.startClients(); err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // Resolve reads comma-separated targets host:port. All addresses of a name are used, in
-// the resolver's order, each once.
-func Resolve(ctx context.Context, text string) ([]netip.AddrPort, error) {
+// the resolver's order, each once; network is ip for those of both families, ip4 or ip6.
+func Resolve(ctx context.Context, text, network string) ([]netip.AddrPort, error) {
 	var targets []netip.AddrPort
 	seen := map[netip.AddrPort]bool{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -28,9 +28,9 @@ func Resolve(ctx context.Context, text string) ([]netip.AddrPort, error) {
 		if host == "" {
 			return nil, fmt.Errorf("%q: want a host in front of the colon, as in 127.0.0.1:%d", part, port)
 		}
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w: want a name that resolves, or an address", part, err)
+			return nil, fmt.Errorf("%q: %w: want a name that resolves%s, or an address", part, err, map[string]string{"ip4": " to IPv4", "ip6": " to IPv6"}[network])
 		}
 		for _, a := range addrs {
 			t := netip.AddrPortFrom(a.Unmap(), uint16(port))

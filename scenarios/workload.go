@@ -22,6 +22,8 @@ type Workload struct {
 	flags *pflag.FlagSet
 	// presets are the flags that the scenario has set, and not the command line.
 	presets map[string]bool
+	// gone are the flags of the scenario that have given way to those of the command line.
+	gone []string
 
 	target      string
 	duration    time.Duration
@@ -55,8 +57,7 @@ type Workload struct {
 	closeWait    bool
 	requestSize  uint32
 	responseSize uint32
-	payload      []byte
-	payloadFile  string
+	raw          rawWords
 	until        loadgen.Until
 	connectOnly  bool
 
@@ -65,7 +66,7 @@ type Workload struct {
 	bpf     bool
 
 	ports         []uint16
-	ipv6          bool
+	ipv4, ipv6    bool
 	serverLoops   int
 	backlog       int
 	serverOptions server.Options
@@ -89,7 +90,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	w.flags = f
 	f.StringVar(&w.target, "target", "", "`HOST:PORT` to load, or several with commas; all addresses of a name are used (default a server of its own)")
 
-	f.DurationVar(&w.duration, "duration", w.duration, "how long to measure; a held population has --hold instead")
+	f.DurationVar(&w.duration, "duration", w.duration, "how long to measure; where the scenario holds a population, how long to hold it, as --hold")
 	f.Uint64Var(&w.count, "count", 0, "end after this many connections; alone, it takes the place of --duration")
 	f.DurationVar(&w.warmup, "warmup", w.warmup, "load that is not recorded, before the rest (0s with --count alone)")
 	f.DurationVar(&w.timeout, "timeout", w.timeout, "bound of each stage: connect, exchange, close")
@@ -108,14 +109,15 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
-	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to loopback 127.0.1.1-127.0.1.254)")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback 127.0.1.1-127.0.1.254)")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
 	w.registerLifecycle(f)
 	w.registerOptions(f)
 
 	f.Var(values.New(&w.ports, "", "PORTS", values.Ports), "ports", "ports of the run's own server, as in 9000-9063 (default one that is free)")
-	f.BoolVarP(&w.ipv6, "ipv6", "6", false, "the run's own server listens on ::1")
+	f.BoolVarP(&w.ipv4, "ipv4", "4", false, "IPv4 only: of the addresses of a name, and for the run's own server")
+	f.BoolVarP(&w.ipv6, "ipv6", "6", false, "IPv6 only, likewise: the run's own server listens on ::1")
 	f.IntVar(&w.serverLoops, "server-loops", w.serverLoops, "event loops of the run's own server")
 	f.IntVar(&w.backlog, "backlog", 0, "accept queue of each of its listening sockets (default net.core.somaxconn)")
 	f.DurationVar(&w.serverOptions.DeferAccept, "defer-accept", 0, "TCP_DEFER_ACCEPT of its sockets: accept a connection when it has sent data, or after this time, in whole seconds")
@@ -138,9 +140,8 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
 	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
 	f.Var(values.New(&w.responseSize, "1", "BYTES", values.Size), "response-size", "payload of the response")
-	f.Var(values.New(&w.payload, "", "TEXT", loadgen.ParsePayload), "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN`)
-	f.StringVar(&w.payloadFile, "payload-file", "", "send the content of this `FILE`")
 	f.Var(values.New(&w.until, "close", "bytes:N|close|REGEXP", loadgen.ParseUntil), "until", "with --payload: when the response is whole")
+	w.registerRaw(f)
 	f.BoolVar(&w.connectOnly, "connect-only", false, "connect and close, nothing is sent")
 }
 
@@ -169,7 +170,7 @@ func Words() map[string][]string {
 	return map[string][]string{
 		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
-		"until": {"close", "bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
+		"until": {"close", "bytes:"}, "hello-until": {"bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
 	}
 }
 
@@ -184,56 +185,6 @@ func (w *Workload) preset(name, value string) error {
 	}
 	w.presets[name] = true
 	return f.Value.Set(value)
-}
-
-// displaced are the flags of a scenario that one of the command line takes the place of,
-// for both together would contradict each other or mean something else. What else
-// contradicts is an error.
-var displaced = map[string][]string{
-	"rate":         {"connections", "burst", "every", "hold", "replace", "open-rate"},
-	"burst":        {"connections", "rate", "arrival", "hold", "replace", "open-rate"},
-	"hold":         {"rate", "arrival", "burst", "every", "duration", "count"},
-	"payload":      {"payload-file", "request-size", "response-size"},
-	"payload-file": {"payload", "request-size", "response-size"},
-	"target":       {"ports", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout"},
-}
-
-// displace takes back what the command line has taken the place of.
-func (w *Workload) displace() {
-	fresh := newWorkload(w.name)
-	restore := map[string]func(){
-		"connections": func() { w.connections = fresh.connections },
-		"rate":        func() { w.rate = fresh.rate },
-		"arrival":     func() { w.arrival = fresh.arrival },
-		"burst":       func() { w.burst = fresh.burst },
-		"every":       func() { w.every = fresh.every },
-		"hold":        func() { w.hold = fresh.hold },
-		"replace":     func() { w.replace = fresh.replace },
-		"open-rate":   func() { w.openRate = fresh.openRate },
-		"duration":    func() { w.duration = fresh.duration },
-		"count":       func() { w.count = fresh.count },
-
-		"payload":       func() { w.payload = fresh.payload },
-		"payload-file":  func() { w.payloadFile = fresh.payloadFile },
-		"request-size":  func() { w.requestSize = fresh.requestSize },
-		"response-size": func() { w.responseSize = fresh.responseSize },
-
-		"ports":               func() { w.ports = fresh.ports },
-		"ipv6":                func() { w.ipv6 = fresh.ipv6 },
-		"server-loops":        func() { w.serverLoops = fresh.serverLoops },
-		"backlog":             func() { w.backlog = fresh.backlog },
-		"defer-accept":        func() { w.serverOptions.DeferAccept = 0 },
-		"server-keepalive":    func() { w.serverOptions.KeepAlive = 0 },
-		"server-user-timeout": func() { w.serverOptions.UserTimeout = 0 },
-	}
-	w.flags.Visit(func(f *pflag.Flag) {
-		for _, name := range displaced[f.Name] {
-			if w.presets[name] && !w.flags.Changed(name) {
-				delete(w.presets, name)
-				restore[name]()
-			}
-		}
-	})
 }
 
 // set tells whether the scenario or the command line has set one of the flags.

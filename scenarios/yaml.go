@@ -270,6 +270,9 @@ func (m mapping) settings(besides ...string) ([]setting, error) {
 		items := []node{n}
 		if _, ok := n.value.(*ast.SequenceNode); ok {
 			items, _ = m.list(key)
+			if key == "payload" { // in which a comma is a comma
+				return nil, m.errorAt(key, "one text: several requests stand in the lines of a payload-file, with payload-lines: true")
+			}
 		}
 		var words []string
 		for _, item := range items {

@@ -183,6 +183,16 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// opened is more descriptors than a process has before it listens.
+const opened = 16
+
+// Most is for how many connections a server of so many loops and addresses has descriptors in
+// a process that may have limit of them, if its Config has no Reserve and no Room. It is zero
+// or less where there are none.
+func Most(limit, loops, addrs int) int {
+	return limit - (defaultReserve + 2*loops) - (opened + addrs + loops*(addrs+2))
+}
+
 // ceiling is the first descriptor that no connection may have but to wait for its refusal,
 // and the number of those.
 func ceiling(cfg *Config, held *claim) (first, room int, err error) {

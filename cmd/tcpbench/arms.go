@@ -117,6 +117,9 @@ func (o *compareOptions) varied() ([]scenarios.Arm, error) {
 		if err != nil {
 			return nil, usage("--vary %q: %w", o.vary, err)
 		}
+		if near := lab.NearKey(setting.Key); near != "" {
+			return nil, usage("--vary %q: this kernel has no %s: did you mean %s?", o.vary, setting.Key, near)
+		}
 		arm := made[0]
 		arm.Client.Set(setting)
 		arm.Server.Set(setting)

@@ -17,8 +17,9 @@ import (
 func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) error {
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Summary)
-	load := s.Load()
+	load := lacking(s.Load(), gone(stages))
 	for _, o := range scenarios.Overrides(c.Flags()) {
+		load = slices.DeleteFunc(load, func(words string) bool { return strings.HasPrefix(words, "--"+o.Name+" ") })
 		load = append(load, "--"+o.Name+" "+o.Value)
 	}
 	p := s.Phenomenon
@@ -55,6 +56,23 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		return explainLoopback(c, p)
 	}
 	return nil
+}
+
+// gone is what the scenario sets that has given way to the command line, in any phase.
+func gone(stages []scenarios.Stage) (all []string) {
+	for _, s := range stages {
+		all = append(all, lacking(s.Gone, all)...)
+	}
+	return all
+}
+
+func lacking(words, some []string) (rest []string) {
+	for _, w := range words {
+		if !slices.Contains(some, w) {
+			rest = append(rest, w)
+		}
+	}
+	return rest
 }
 
 // explainLoopback tells what would be done where no lab can be made, as far as that differs.
@@ -109,7 +127,7 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 		}
 		fmt.Fprintf(w, "\n%s\n", indented("  "+s.Name+": ", s.Why))
 		if len(s.Load) > 0 {
-			fmt.Fprintln(w, indented("    ", strings.Join(s.Load, " ")))
+			fmt.Fprintln(w, indented("    ", strings.Join(lacking(s.Load, s.Gone), " ")))
 		}
 		if s.Own != nil {
 			explainSetup(w, "    ", s.Own)

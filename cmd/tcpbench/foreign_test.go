@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -67,6 +68,13 @@ var manners = map[string]func(*net.TCPConn){
 	"early": ask,
 	// silent never says anything.
 	"silent": func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) },
+	// lines sends each line back.
+	"lines": func(c *net.TCPConn) {
+		in := bufio.NewScanner(c)
+		for in.Scan() {
+			say(c, in.Text()+"\n")
+		}
+	},
 	// banner speaks first, like ssh and smtp.
 	"banner": func(c *net.TCPConn) {
 		say(c, "220 ready\r\n")

@@ -160,6 +160,9 @@ func setOn(p *lab.Profile, set []string) error {
 		if err != nil {
 			return usage("--set %s: %w", text, err)
 		}
+		if near := lab.NearKey(s.Key); near != "" {
+			return usage("--set %s: this kernel has no %s: did you mean %s?", text, s.Key, near)
+		}
 		p.Set(s)
 	}
 	if len(set) > 0 {

@@ -107,7 +107,7 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 		done <- err
 	})
 	<-started
-	err, caught := awaitShell(cmd, signals, done)
+	caught, err := awaitShell(cmd, signals, done)
 	if caught != nil {
 		return exit{signalled{caught}.code(), nil}
 	}
@@ -126,12 +126,12 @@ const shellPatience = 2 * time.Second
 
 // awaitShell waits for the end of the shell. SIGTERM and SIGHUP end it: it gets SIGHUP, which
 // interactive shells obey, and SIGKILL if that does not help. Then caught is the signal.
-func awaitShell(cmd *exec.Cmd, signals <-chan os.Signal, done <-chan error) (err error, caught os.Signal) {
+func awaitShell(cmd *exec.Cmd, signals <-chan os.Signal, done <-chan error) (caught os.Signal, err error) {
 	var kill <-chan time.Time
 	for {
 		select {
 		case err := <-done:
-			return err, caught
+			return caught, err
 		case s := <-signals:
 			if caught != nil || cmd.Process == nil || s != syscall.SIGTERM && s != syscall.SIGHUP {
 				continue

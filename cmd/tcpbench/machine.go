@@ -11,6 +11,7 @@ import (
 	"tcpbench/metrics/kernel"
 	"tcpbench/metrics/kernel/trace"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/experiment"
 )
 
 // The questions about this machine besides those of a lab.
@@ -97,6 +98,9 @@ func cannot(what string, because error, lift string) error {
 func failure(what string, err error) error {
 	if r, ok := lab.Explain(err); ok {
 		return cannot(what, r, r.Lift)
+	}
+	if errors.Is(err, experiment.ErrNoIPv6) {
+		return cannot("run with --ipv6", err, "sysctl -w net.ipv6.conf.all.disable_ipv6=0, or a kernel with IPv6")
 	}
 	return exit{exitFailed, err}
 }

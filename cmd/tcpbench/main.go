@@ -68,7 +68,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	err := mistaken(root, args)
+	if err == nil {
+		err = root.Execute()
+	}
 	if err == nil {
 		return exitFine
 	}

@@ -42,6 +42,11 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 			return nil, usage("--realistic: %w", err)
 		}
 	}
+	if s.Experiment() {
+		if err := chooseFamily(c, s, why); err != nil {
+			return nil, err
+		}
+	}
 	r := &prepared{unlabbed: why, scenario: s, expect: s.Expectations(), in: o.in, traced: o.bpf}
 	if s.Experiment() && len(o.expect) > 0 {
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
@@ -69,6 +74,22 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		r.in = &labOptions{profile: lab.KernelDefault}
 	}
 	return r, nil
+}
+
+// chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags.
+// unlabbed is why there is no lab, and empty for one.
+func chooseFamily(c *cobra.Command, s *scenarios.Scenario, unlabbed string) error {
+	four, _ := c.Flags().GetBool("ipv4") // both are there
+	six, _ := c.Flags().GetBool("ipv6")
+	switch {
+	case four && six:
+		return usage("--ipv4 and --ipv6: an experiment is done on connections of one family: leave one of them out")
+	case six && unlabbed != "":
+		return usage("--ipv6: on loopback an experiment is done over IPv4: leave it out, or use --where lab (%s)", unlabbed)
+	case six:
+		s.OverIPv6()
+	}
+	return nil
 }
 
 // run runs it, in a lab if it is to be in one. A result may come with an error: of what had to

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
@@ -40,12 +42,16 @@ func newRun() *cobra.Command {
 		Long: `Run a scenario against a server and report what became of every connection.
 
 A scenario is one of those that come with the program (tcpbench list) or a file of your own
-(docs/scenario-files.md; tcpbench show prints one to start from, - is stdin). Flags of the
-command line count more than the file's.
+(docs/scenario-files.md; tcpbench show prints one to start from, - is stdin).
+
+What you write wins over what the scenario presets: a preset that contradicts one of your
+flags gives way, and the run says which did. Only two of your own flags can contradict each
+other.
 
 Without --target the run starts a tcpbench server of its own on a free loopback port,
 as a child process whose CPU time is accounted apart. With --target it loads that: a
-tcpbench server as it is, any other server with --payload and --until, or --connect-only.
+tcpbench server as it is, any other server with --payload and --until, or --connect-only
+(docs/any-server.md).
 
 The result goes to stdout, as text or with --format json as a document (docs/result.md);
 progress and warnings go to stderr. Ctrl-C ends the run in order and keeps what was
@@ -118,6 +124,8 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.SortFlags = false
 	if s.Experiment() {
 		f.BoolVar(&o.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, resets and why; needs CAP_BPF and CAP_PERFMON")
+		f.BoolP("ipv4", "4", false, "connections of IPv4, as without")
+		f.BoolP("ipv6", "6", false, "connections of IPv6, in place of IPv4")
 	} else {
 		s.Preset(f)
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
@@ -147,11 +155,14 @@ var examples = map[string]string{
   tcpbench run short --close server --close-how rst --connections 256
   tcpbench run short --target 127.0.0.1:8080 --payload 'GET / HTTP/1.0\r\n\r\n' --until close
   tcpbench run short --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n'
+  tcpbench run short --target 127.0.0.1:11211 --payload 'get key{{rand:6}}\r\n' --until 'END\r\n'
+  tcpbench run short --target 127.0.0.1:25 --hello-until '^220 .*\r\n' --payload 'EHLO me\r\n' --until '250 .*\r\n'
   tcpbench run short --target server.example:22 --connect-only --rate 10
   tcpbench run short --count 100000 --format json --quiet | jq .rate`,
 	scenarios.Long: `  tcpbench run long
   tcpbench run long --connections 100000 --heartbeat 5s --hold 30s
   tcpbench run long --heartbeat 1s --missed 3 --replace
+  tcpbench run long --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n' --heartbeat 1s
   tcpbench run long --connections 5000 --open-rate 1k --close-rate 500`,
 	scenarios.SYNBurst: `  tcpbench run syn-burst
   tcpbench run syn-burst --burst 5000 --every 5s --backlog 128 --duration 20s`,
@@ -172,6 +183,9 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	r, err := o.prepare(c, s)
 	if err != nil {
 		return err
+	}
+	if out := gone(r.stages); len(out) > 0 && !o.quiet && !lab.Owned() { // else the first process has said it
+		fmt.Fprintf(c.ErrOrStderr(), "What you wrote takes the place of %s of %s.\n", strings.Join(out, " "), s.Name)
 	}
 	if o.explain {
 		return explain(c, s, r.stages)

@@ -52,6 +52,9 @@ func loadScenario(c *cobra.Command, name string) (*scenarios.Scenario, error) {
 	if name == "-" {
 		return readScenario("stdin", c)
 	}
+	if target, ok := targetIn(name); ok {
+		return nil, usage("%s: %s", c.Name(), asTarget(target))
+	}
 	if !strings.ContainsAny(name, "/.") {
 		return findBuiltin(c.Name(), name)
 	}

@@ -178,7 +178,7 @@ func (o *serveOptions) addresses(ctx context.Context, several bool) ([]netip.Add
 	}
 	ip := netip.IPv6Unspecified() // of both families, as far as the kernel has them
 	if host != "" {
-		resolved, err := scenarios.Resolve(ctx, net.JoinHostPort(host, "1"))
+		resolved, err := scenarios.Resolve(ctx, net.JoinHostPort(host, "1"), "ip")
 		if err != nil {
 			return nil, usage("--listen: %w", err)
 		}

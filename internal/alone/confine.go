@@ -152,8 +152,8 @@ func bindReadOnly(dir string) error {
 // devices are those that every container has.
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
-// enterRoot makes a directory, read-only, the root of all that follows, with /proc, a read-only
-// /proc/sys, and the devices that every container has. The root before is gone.
+// enterRoot makes a directory, read-only, the root of all that follows, with /proc and the devices
+// that every container has. The root before is gone.
 func enterRoot(dir string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -168,9 +168,6 @@ func enterRoot(dir string) error {
 		}
 	}
 	if err := unix.Mount("proc", proc, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return err
-	}
-	if err := bindReadOnly(filepath.Join(proc, "sys")); err != nil {
 		return err
 	}
 	if err := unix.Mount("tmpfs", dev, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755"); err != nil {

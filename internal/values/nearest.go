@@ -1,9 +1,12 @@
 package values
 
 // Nearest returns the word that an unknown one may have meant, or nothing when none is
-// near.
+// near: one slip of the finger in a word of three letters, two in a longer one.
 func Nearest(typed string, words []string) string {
 	best, distance := "", 3
+	if len(typed) <= 3 {
+		distance = 2
+	}
 	for _, w := range words {
 		if d := editDistance(typed, w); d < distance {
 			best, distance = w, d
@@ -12,22 +15,27 @@ func Nearest(typed string, words []string) string {
 	return best
 }
 
-// editDistance is the number of letters to insert, delete or replace (Levenshtein).
+// editDistance is the number of letters to insert, delete, replace, or swap with the next
+// one (optimal string alignment).
 func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	before, last := []int(nil), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		row := make([]int, len(b)+1)
 		row[0] = i + 1
 		for j := range len(b) {
 			cost := 1
 			if a[i] == b[j] {
 				cost = 0
 			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
+		before, last = last, row
 	}
-	return row[len(b)]
+	return last[len(b)]
 }

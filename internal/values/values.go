@@ -34,7 +34,7 @@ func (v *value[T]) Type() string   { return v.kind }
 func (v *value[T]) Set(text string) error {
 	parsed, err := v.parse(text)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, asked(v.meant(text)))
 	}
 	*v.to, v.text = parsed, text
 	return nil
@@ -47,17 +47,25 @@ func Wanted(err error) error {
 	if !errors.As(err, &invalid) {
 		return err
 	}
+	kind, text := invalid.GetFlag().Value.Type(), invalid.GetValue()
 	remedy := map[string]string{
 		"duration": "a number with a unit, as in 500ms, 10s or 2m",
 		"int":      "a whole number",
 		"float64":  "a number, as in 0.5",
 		"uint64":   "a whole number of 0 or more",
 		"bool":     "true or false, or no value at all",
-	}[invalid.GetFlag().Value.Type()]
+	}[kind]
+	meant := ""
+	switch kind {
+	case "duration":
+		meant = Duration(text)
+	case "int", "uint64":
+		meant = whole(text)
+	}
 	if remedy == "" {
 		return err
 	}
-	return fmt.Errorf("invalid argument %q for --%s: want %s", invalid.GetValue(), invalid.GetFlag().Name, remedy)
+	return fmt.Errorf("invalid argument %q for --%s: want %s%s", text, invalid.GetFlag().Name, remedy, asked(meant))
 }
 
 // Word is a flag that takes one of a few words.

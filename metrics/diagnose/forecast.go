@@ -32,8 +32,9 @@ type Load struct {
 	// ClientWaits tells that TIME_WAIT stays with the client, ServerWaits that it does
 	// with a server on this host.
 	ClientWaits, ServerWaits bool
-	// Loopback tells that all targets are loopback addresses.
-	Loopback bool
+	// Loopback tells that all targets are loopback addresses, Loopback4 that they are those
+	// of IPv4, where each of 127.0.0.0/8 can be a source.
+	Loopback, Loopback4 bool
 	// Own tells that the server is this run's own. Queues is then the number of its
 	// listening sockets and Backlog what listen() is told, zero for as much as possible.
 	Own             bool
@@ -97,7 +98,7 @@ func portsWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
 		return nil
 	}
 	f := &metrics.Finding{
-		Name: PortsExhausted, Mechanism: portsMechanism, Remedies: portsRemedies(),
+		Name: PortsExhausted, Mechanism: portsMechanism, Remedies: portsRemedies(l.Loopback4),
 		Evidence: []metrics.Value{count("four-tuple spaces", uint64(l.Spaces)), count("ports of each", uint64(l.Ports))},
 	}
 	if float64(l.Open) > total {

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"net/netip"
 
 	"tcpbench/metrics"
 )
@@ -23,10 +24,35 @@ const portsMechanism = "A connection is four numbers, and between one source add
 	"so a space of P ports makes P/60 connections per second for ever, and no more; connect() then fails with EADDRNOTAVAIL " +
 	"(__inet_hash_connect)."
 
-func portsRemedies() []metrics.Remedy {
+// moreSources is the remedy of more four-tuple spaces. On loopback every address of
+// 127.0.0.0/8 is there without being configured.
+func moreSources(loopback bool) metrics.Remedy {
+	if loopback {
+		return metrics.Remedy{
+			Do:   "more source addresses, as in --sources 127.0.0.2-127.0.0.65, or destination ports: each pair has the whole range",
+			Cost: "some servers refuse whoever does not come from 127.0.0.1 (Redis in protected mode)",
+		}
+	}
+	return metrics.Remedy{
+		Do:   "more source addresses or destination ports (--sources, --ports): each pair has the whole range",
+		Cost: "addresses to configure, or a server that listens on several ports",
+	}
+}
+
+// loopback tells whether all targets of a run are IPv4 addresses of this host's loopback.
+func loopback(r *metrics.Result) bool {
+	for _, t := range r.Scenario.Target {
+		if a, err := netip.ParseAddrPort(t); err != nil || !a.Addr().Unmap().Is4() || !a.Addr().IsLoopback() {
+			return false
+		}
+	}
+	return len(r.Scenario.Target) > 0
+}
+
+func portsRemedies(loopback bool) []metrics.Remedy {
 	return []metrics.Remedy{
 		{Do: "let connections live longer (pools, keep-alive): fewer are opened", Cost: "a change of the application"},
-		{Do: "more source addresses or destination ports (--sources, --ports): each pair has the whole range", Cost: "addresses to configure, or a server that listens on several ports"},
+		moreSources(loopback),
 		{Do: `sysctl -w net.ipv4.ip_local_port_range="1024 65535"`, Cost: "2.3 times as many at best; a service that starts later may find its port taken (net.ipv4.ip_local_reserved_ports)"},
 		{Do: "sysctl -w net.ipv4.tcp_tw_reuse=1: connect() takes over a port whose TIME_WAIT is older than a second", Cost: "needs TCP timestamps on both sides, by which late segments are told apart (RFC 6191)"},
 		{Do: "let the server close first", Cost: "TIME_WAIT then fills the server's memory, 0.2 to 0.3 KB for each"},
@@ -40,7 +66,7 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 	if n == 0 && r.Exhaustion == nil {
 		return nil
 	}
-	f := &metrics.Finding{Name: PortsExhausted, Mechanism: portsMechanism, Remedies: portsRemedies()}
+	f := &metrics.Finding{Name: PortsExhausted, Mechanism: portsMechanism, Remedies: portsRemedies(loopback(r))}
 	f.What = "The client ran out of ports"
 	if e := r.Exhaustion; e != nil {
 		at := float64(e.AtNS) / 1e9
@@ -105,7 +131,7 @@ func portSearch(r *metrics.Result) *metrics.Finding {
 		Remedies: []metrics.Remedy{
 			{Do: "the socket option IP_LOCAL_PORT_RANGE (--local-ports), even with the same range", Cost: "Linux 6.3; the application sets it on each socket"},
 			{Do: "bind() each port explicitly (--local-ports with --explicit-ports)", Cost: "the application keeps its own table of ports"},
-			{Do: "more source addresses or destination ports, so that no space fills beyond half", Cost: "addresses to configure"},
+			moreSources(loopback(r)),
 		},
 	}
 	return f

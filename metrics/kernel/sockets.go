@@ -30,17 +30,20 @@ type Timer uint8
 const ProbeTimer Timer = 4
 
 // Find looks one socket up, which takes no longer however many there are. It is not ok where
-// there is none. Both addresses are of IPv4.
+// there is none. Both addresses are of one family.
 func (c *Census) Find(local, remote netip.AddrPort) (s Socket, ok bool, err error) {
 	c.seq++
-	b := appendRequest(c.request[:0], c.seq, unix.AF_INET, allStates, nil)
+	family := uint8(unix.AF_INET)
+	if local.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	b := appendRequest(c.request[:0], c.seq, family, allStates, nil)
 	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST) // and no dump
 	id := b[unix.SizeofNlMsghdr+8:]                          // struct inet_diag_sockid
 	binary.BigEndian.PutUint16(id, local.Port())
 	binary.BigEndian.PutUint16(id[2:], remote.Port())
-	from, to := local.Addr().As4(), remote.Addr().As4()
-	copy(id[4:], from[:])
-	copy(id[20:], to[:])
+	copy(id[4:], local.Addr().AsSlice())
+	copy(id[20:], remote.Addr().AsSlice())
 	for i := range 8 {
 		id[40+i] = 0xff // INET_DIAG_NOCOOKIE
 	}

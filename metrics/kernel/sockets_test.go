@@ -16,12 +16,17 @@ func TestFind(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	t.Run("IPv4", func(t *testing.T) { findOver(t, "tcp4", "127.0.0.1:0") })
+	t.Run("IPv6", func(t *testing.T) { findOver(t, "tcp6", "[::1]:0") })
+}
+
+func findOver(t *testing.T, network, address string) {
+	l, err := net.Listen(network, address)
 	if err != nil {
-		t.Fatal(err)
+		alone.Needed(t, err.Error())
 	}
 	defer l.Close()
-	c, err := net.Dial("tcp4", l.Addr().String())
+	c, err := net.Dial(network, l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,11 @@ func failing(t *testing.T) *metrics.Result {
 		Failed:    map[string]uint64{"connect.ports_exhausted": 40, "exchange.reset": 7, "connect.refused": 1},
 		Open:      16,
 	}
+	r.Said = &metrics.Said{Others: 1, Texts: []metrics.SaidText{
+		{Failure: "exchange.reset", Text: `-ERR max number of clients reached\r\n`, Count: 4},
+		{Failure: "close.reset", Text: `-ERR max number of clients reached\r\n`, Count: 1},
+		{Failure: "exchange.reset", Text: `HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n`, Count: 1},
+	}}
 	r.Rate = 25_127.9
 	lifetime := r.Histograms[metrics.Lifetime]
 	lifetime.Count, lifetime.Clamped, lifetime.Max = 251_320, 1, 25*3600e9

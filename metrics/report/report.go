@@ -106,6 +106,7 @@ func (p *page) whole(r *metrics.Result) {
 		return
 	}
 	p.tally(r)
+	p.said(r)
 	p.rate(r)
 	p.special(r)
 	p.latencies(r)

@@ -20,6 +20,9 @@ const (
 func (p *page) headline(r *metrics.Result) {
 	s := r.Scenario
 	items := []string{s.Name, s.Arrival, s.Lifecycle, targets(s.Target), duration(r.ElapsedS * 1e9)}
+	if r.Experiment != nil && r.Experiment.Family == metrics.IPv6 {
+		items = slices.Insert(items, 1, "over IPv6")
+	}
 	for i := range items {
 		items[i] = clean(items[i])
 	}

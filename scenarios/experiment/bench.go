@@ -103,7 +103,7 @@ func (b *bench) report() *metrics.Experiment {
 		}
 		return 0
 	})
-	return &metrics.Experiment{Events: b.events, Facts: b.facts}
+	return &metrics.Experiment{Family: b.experiment.Family(), Events: b.events, Facts: b.facts}
 }
 
 func (b *bench) event(e metrics.Event) {
@@ -154,8 +154,9 @@ func (b *bench) found(v metrics.Value) {
 	b.facts = append(b.facts, v)
 }
 
-// patience is how long something may take that happens at once.
-const patience = 5 * time.Second
+// patience is how long something may take that happens at once, on a machine that has other
+// things to do.
+const patience = 20 * time.Second
 
 // await waits for something to become true, and looks at both hosts meanwhile. In vain ends
 // the experiment.

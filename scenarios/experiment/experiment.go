@@ -25,6 +25,7 @@ type Experiment struct {
 	// Settings are those that it writes meanwhile, besides its scenario's.
 	Settings []lab.Setting
 	do       func(*bench)
+	ipv6     bool // on connections of IPv6, not of IPv4
 	// onLoopback is what is done where there is no lab; nil where only a lab will do.
 	onLoopback *story
 }
@@ -127,6 +128,7 @@ func (e *Experiment) perform(b *bench, do func(*bench)) (result *metrics.Experim
 		result = b.report()
 	}()
 	b.open()
+	b.checkFamily()
 	do(b)
 	return nil, nil // the deferred function knows
 }

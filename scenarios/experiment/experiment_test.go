@@ -137,3 +137,13 @@ func TestDescribe(t *testing.T) {
 func addr(port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, 1}), port)
 }
+
+func TestSNMP6(t *testing.T) {
+	const text = "Ip6InReceives                   \t12\nIp6FragCreates                  \t7\n"
+	if n, err := snmp6([]byte(text), "Ip6FragCreates"); n != 7 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := snmp6([]byte(text), "Ip6Frag"); err == nil {
+		t.Error("a counter that is not there was found")
+	}
+}

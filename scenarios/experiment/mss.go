@@ -48,6 +48,6 @@ var mss = &Experiment{
 		b.fact("largest_to_client", float64(largest[server]))
 		b.remark("the largest segment to the server has %d bytes, to the client %d", largest[client], largest[server])
 		b.fact("received", float64(received))
-		b.fact("fragments", float64(b.counter(client, "Ip", "FragCreates")+b.counter(server, "Ip", "FragCreates")))
+		b.fact("fragments", float64(b.fragments(client)+b.fragments(server)))
 	},
 }

@@ -21,7 +21,7 @@ var selfConnect = &Experiment{
 	},
 	do: func(b *bench) {
 		const most = 2000
-		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port+54)
+		to := netip.AddrPortFrom(b.loopback(), port+54)
 		b.act(client, "connect() to %s, where nobody listens, again and again", to)
 		refused := 0
 		for n := range most {

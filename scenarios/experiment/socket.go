@@ -22,7 +22,7 @@ type socket struct {
 func (b *bench) socket(of side) *socket {
 	s := &socket{bench: b, side: of}
 	b.check(b.on(of, func() (err error) {
-		s.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		s.fd, err = unix.Socket(b.domain(), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		return os.NewSyscallError("socket", err)
 	}), "make a socket")
 	b.fds = append(b.fds, s.fd)
@@ -40,18 +40,7 @@ func (b *bench) address(of side, p uint16) netip.AddrPort {
 	if b.lab == nil {
 		return netip.AddrPortFrom(Loopback[of], p)
 	}
-	return netip.AddrPortFrom(b.host(of).V4, p)
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
-}
-
-func addrPort(s unix.Sockaddr) netip.AddrPort {
-	if v4, ok := s.(*unix.SockaddrInet4); ok {
-		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), uint16(v4.Port))
-	}
-	return netip.AddrPort{}
+	return netip.AddrPortFrom(b.addrOf(b.host(of)), p)
 }
 
 func (s *socket) set(level, option, value int, name string) {

@@ -3,7 +3,7 @@
 // /proc/sys, a network of its own that has only loopback, as an ordinary user, and behind a
 // seccomp filter that denies namespaces.
 //
-//	go run ./scripts/container -root DIR [-user N] [-filter=false] -- /tcpbench list
+//	go run ./scripts/container -root DIR [-user N] [-filter=false] [-writable] -- /tcpbench list
 //
 // It needs root. What it cannot show is what an engine adds: AppArmor, SELinux, cgroups.
 package main
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,12 +31,16 @@ func main() {
 	root := flag.String("root", "", "the root directory, with the program in it")
 	user := flag.Int("user", 65534, "user and group of the program")
 	filter := flag.Bool("filter", true, "deny user and network namespaces, as Docker's default seccomp filter does")
+	writable := flag.Bool("writable", false, "leave /proc/sys writable, as --security-opt systempaths=unconfined does")
 	flag.Parse()
 	if *root == "" || flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "container: -root DIR and a program are needed")
 		os.Exit(2)
 	}
-	words := []string{"loopback", "root=" + *root, "docker-capabilities", fmt.Sprintf("uid=%d", *user)}
+	words := []string{"loopback", "root=" + *root, "read-only", "docker-capabilities", fmt.Sprintf("uid=%d", *user)}
+	if *writable {
+		words = slices.Delete(words, 2, 3)
+	}
 	if *filter {
 		words = append(words, "seccomp")
 	}

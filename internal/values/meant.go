@@ -1,0 +1,96 @@
+package values
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// asked is the end of an error that guesses what was meant, or nothing.
+func asked(meant string) string {
+	if meant == "" {
+		return ""
+	}
+	return ": did you mean " + meant + "?"
+}
+
+// units are the ways to write a unit of time, by the one that is read.
+var units = map[string][]string{
+	"ns": {"nanosecond"}, "us": {"µsec", "usec", "microsecond"}, "ms": {"msec", "milli", "millisecond"},
+	"s": {"sec", "second"}, "m": {"min", "minute"}, "h": {"hr", "hour"},
+}
+
+var numberAndUnit = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([a-zµ]*)$`)
+
+// Duration returns the duration that a text may have meant, as time.ParseDuration reads it:
+// 3s of 3sec, 3 s or 3. It returns nothing if there is none.
+func Duration(text string) string {
+	m := numberAndUnit.FindStringSubmatch(strings.ToLower(strings.ReplaceAll(text, " ", "")))
+	if m == nil {
+		return ""
+	}
+	number, unit := m[1], m[2]
+	if unit == "" {
+		unit = "s"
+	}
+	for short, long := range units {
+		for _, word := range long {
+			if unit == word || unit == word+"s" {
+				unit = short
+			}
+		}
+	}
+	if meant := number + unit; meant != text {
+		if _, err := time.ParseDuration(meant); err == nil {
+			return meant
+		}
+	}
+	return ""
+}
+
+var shortened = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([kKmM]?)$`)
+
+// whole returns the whole number that a text may have meant: 10000 of 10k or 10,000.
+func whole(text string) string {
+	m := shortened.FindStringSubmatch(strings.NewReplacer(",", "", "_", "", " ", "").Replace(text))
+	if m == nil {
+		return ""
+	}
+	n, _ := strconv.ParseFloat(m[1], 64) // the expression takes numbers only
+	n *= map[string]float64{"": 1, "k": 1e3, "m": 1e6}[strings.ToLower(m[2])]
+	if meant := fmt.Sprintf("%.0f", n); n == math.Trunc(n) && n < 1<<53 && meant != text {
+		return meant
+	}
+	return ""
+}
+
+var (
+	largeK   = regexp.MustCompile(`([0-9])K`)
+	trailing = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([kKmM]?)[a-zA-Z/]*$`)
+)
+
+// scaled returns texts that one with a unit of thousands or millions may have meant: 5k of
+// 5K, 5kk or 5 kB.
+func scaled(text string) []string {
+	candidates := []string{largeK.ReplaceAllString(text, "${1}k")}
+	if m := trailing.FindStringSubmatch(text); m != nil {
+		candidates = append(candidates, m[1]+map[string]string{"": "", "k": "k", "m": "M"}[strings.ToLower(m[2])])
+	}
+	return candidates
+}
+
+// meant guesses what a text was to be that the flag's parser refuses.
+func (v *value[T]) meant(text string) string {
+	if words := strings.Split(v.kind, "|"); len(words) > 1 {
+		return Nearest(strings.ToLower(text), words)
+	}
+	for _, candidate := range scaled(text) {
+		if _, err := v.parse(candidate); err == nil {
+			return candidate
+		}
+	}
+	return ""
+}

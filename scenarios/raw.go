@@ -1,0 +1,145 @@
+package scenarios
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"tcpbench/internal/values"
+	"tcpbench/loadgen"
+)
+
+// rawWords are what a workload says to a server that is no tcpbench server.
+type rawWords struct {
+	payload     []loadgen.Template
+	file        string
+	lines       bool
+	hello       []byte
+	helloUntil  loadgen.Until
+	noPreflight bool
+}
+
+func (w *Workload) registerRaw(f *pflag.FlagSet) {
+	f.Var(&requests{to: &w.raw.payload, flags: f}, "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN, fields {{n:8}} {{rand:8}} {{hex:16}}; given again, another request in rotation`)
+	f.StringVar(&w.raw.file, "payload-file", "", "send the content of this `FILE`, byte by byte")
+	f.BoolVar(&w.raw.lines, "payload-lines", false, "each line of --payload-file is a request like --payload, sent in rotation")
+	f.Var(values.New(&w.raw.hello, "", "TEXT", loadgen.ParsePayload), "hello", "send this once, before the first --payload of a connection")
+	f.Var(values.New(&w.raw.helloUntil, "", "bytes:N|REGEXP", parseHelloUntil), "hello-until", "when the answer to --hello is whole; alone, wait for a greeting that long")
+	f.BoolVar(&w.raw.noPreflight, "no-preflight", false, "begin the load of a --payload without trying one exchange before")
+}
+
+func parseHelloUntil(text string) (loadgen.Until, error) {
+	u, err := loadgen.ParseUntil(text)
+	if err == nil && u.Kind == loadgen.PeerFIN {
+		return u, fmt.Errorf("the connection goes on after a hello: want bytes:N or a regular expression")
+	}
+	return u, err
+}
+
+// requests is the value of the flag --payload. Given again it adds a request; but the first one of a
+// command line takes the place of what the scenario has.
+type requests struct {
+	to    *[]loadgen.Template
+	flags *pflag.FlagSet
+	texts []string
+}
+
+func (p *requests) String() string { return strings.Join(p.texts, "\n") }
+func (p *requests) Type() string   { return "TEXT" }
+
+func (p *requests) Set(text string) error {
+	t, err := loadgen.ParseTemplate(text)
+	if err != nil {
+		return err
+	}
+	if !p.flags.Changed("payload") {
+		*p.to, p.texts = nil, nil
+	}
+	*p.to, p.texts = append(*p.to, t), append(p.texts, text)
+	return nil
+}
+
+// emptyRequest tells whether one of the requests of --payload has no bytes.
+func (w *Workload) emptyRequest() bool {
+	return slices.ContainsFunc(w.raw.payload, func(t loadgen.Template) bool { return len(t.Text) == 0 })
+}
+
+// greeting is what is said once; nil is nothing.
+func (w *Workload) greeting() *loadgen.Greeting {
+	if !w.set("hello-until") {
+		return nil
+	}
+	return &loadgen.Greeting{Request: w.raw.hello, Response: w.raw.helloUntil}
+}
+
+// ask fills in the requests.
+func (w *Workload) ask(l *loadgen.Lifecycle) error {
+	all := w.raw.payload
+	if w.raw.file != "" {
+		content, err := readPayload(w.raw.file)
+		switch {
+		case err != nil:
+			return misuse("payload-file", ": %w: name a file that can be read", err)
+		case !w.raw.lines:
+			all = []loadgen.Template{{Text: content}}
+		default:
+			if all, err = loadgen.ParseLines(string(content)); err != nil {
+				return misuse("payload-file", " %s: %w", w.raw.file, err)
+			}
+		}
+	}
+	l.Request = all[0].Text
+	l.Again = l.Request
+	if len(all) > 1 || len(all[0].Fields) > 0 {
+		l.Rotation = all
+	}
+	return nil
+}
+
+// readPayload reads a file of at most values.MaxMessage bytes.
+func readPayload(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > values.MaxMessage {
+		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
+	}
+	return os.ReadFile(name)
+}
+
+// asked is what a connection says, for the sentence of a lifecycle.
+func asked(l *loadgen.Lifecycle) string {
+	var b strings.Builder
+	if h := l.Hello; h != nil {
+		if len(h.Request) > 0 {
+			fmt.Fprintf(&b, ", send a hello of %d B", len(h.Request))
+		}
+		fmt.Fprintf(&b, ", wait for %s", quoted(h.Response))
+	}
+	least, most := len(l.Request), len(l.Request)
+	for _, t := range l.Rotation {
+		least, most = min(least, len(t.Text)), max(most, len(t.Text))
+	}
+	switch {
+	case most == 0:
+	case least < most:
+		fmt.Fprintf(&b, ", send %d to %d B", least, most)
+	default:
+		fmt.Fprintf(&b, ", send %d B", most)
+	}
+	if n := len(l.Rotation); n > 1 {
+		fmt.Fprintf(&b, " (%d requests in rotation)", n)
+	}
+	return b.String()
+}
+
+func quoted(u loadgen.Until) string {
+	if u.Kind == loadgen.Match {
+		return fmt.Sprintf("%q", u.Pattern)
+	}
+	return u.String()
+}
