@@ -129,8 +129,12 @@ var exclusions = slices.Concat([]exclusion{
 	excludeEach([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
 )
 
+const beforePayload = "comes before a --payload to a foreign server: add --payload"
+
 var needs = slices.Concat([]need{
 	{says("payload-lines", func(w *Workload) bool { return w.raw.lines }), func(w *Workload) bool { return w.set("payload-file") }, "are of a file: add --payload-file FILE"},
+	{term{flag: "hello"}, (*Workload).sendsPayload, beforePayload},
+	{term{flag: "hello-until"}, (*Workload).sendsPayload, beforePayload},
 	{term{flag: "hello"}, func(w *Workload) bool { return w.set("hello-until") }, "has an answer: say when it is whole with --hello-until bytes:N or a regular expression"},
 	{says("no-preflight", func(w *Workload) bool { return w.raw.noPreflight }), (*Workload).sendsPayload, "leaves out the exchange that is tried before the load of a --payload: add --payload, or leave it out"},
 	{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
@@ -143,7 +147,6 @@ var needs = slices.Concat([]need{
 	{beating, func(w *Workload) bool { return w.hold > 0 }, "needs connections that stay: add --hold, as in --hold 30s, or use run long"},
 },
 	needsOf(payloads, func(w *Workload) bool { return w.target != "" }, "is for a foreign server: add --target HOST:PORT; the run's own server knows only its header"),
-	needsOf(given("hello", "hello-until"), (*Workload).sendsPayload, "comes before a --payload to a foreign server: add --payload"),
 	needsOf(given("keepalive-interval", "keepalive-probes"), func(w *Workload) bool { return w.options.KeepAlive != 0 || w.serverOptions.KeepAlive != 0 }, "says how keepalive probes go: add --keepalive, as in --keepalive 5s"),
 	needsOf(given("missed", "heartbeat-design"), func(w *Workload) bool { return w.heartbeat != 0 }, "says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s"),
 )
