@@ -86,7 +86,7 @@ func (w *Workload) checkRanges() error {
 	case w.heartbeat != 0 && (w.heartbeat < 10*time.Millisecond || w.heartbeat > 10*time.Minute || w.heartbeat%(10*time.Millisecond) != 0):
 		return misuse("heartbeat", " %v: want 10ms to 10m, in steps of 10ms", w.heartbeat)
 	case len(w.raw.payload) > 1 && w.emptyRequest():
-		return misuse("payload", " is empty: of several requests in rotation each has a byte or more")
+		return misuse("payload", " is empty: only a single exchange can be one in which the server speaks alone")
 	case w.missed < 1 || w.missed > 100:
 		return misuse("missed", " %d: want 1 to 100", w.missed)
 	}

@@ -129,21 +129,23 @@ var exclusions = slices.Concat([]exclusion{
 	excludeEach([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
 )
 
-var needs = slices.Concat(
-	needsOf(given("hello", "hello-until"), (*Workload).sendsPayload, "comes before a --payload to a foreign server: add --payload"),
-	[]need{
-		{says("payload-lines", func(w *Workload) bool { return w.raw.lines }), func(w *Workload) bool { return w.set("payload-file") }, "are of a file: add --payload-file FILE"},
-		{term{flag: "hello"}, func(w *Workload) bool { return w.set("hello-until") }, "has an answer: say when it is whole with --hello-until bytes:N or a regular expression"},
-		{says("no-preflight", func(w *Workload) bool { return w.raw.noPreflight }), (*Workload).sendsPayload, "leaves out the exchange that is tried before the load of a --payload: add --payload, or leave it out"},
-		{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
-		{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
-		{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 || w.sendsPayload() }, "is of the random distances in an open loop, of --jitter and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson"},
-		{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
-		{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
-		{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
-		{pipelined, func(w *Workload) bool { return w.exchanges > 1 }, "sends all --exchanges at once: give 2 or more of them"},
-		{beating, func(w *Workload) bool { return w.hold > 0 }, "needs connections that stay: add --hold, as in --hold 30s, or use run long"},
-	},
+const beforePayload = "comes before a --payload to a foreign server: add --payload"
+
+var needs = slices.Concat([]need{
+	{says("payload-lines", func(w *Workload) bool { return w.raw.lines }), func(w *Workload) bool { return w.set("payload-file") }, "are of a file: add --payload-file FILE"},
+	{term{flag: "hello"}, (*Workload).sendsPayload, beforePayload},
+	{term{flag: "hello-until"}, (*Workload).sendsPayload, beforePayload},
+	{term{flag: "hello"}, func(w *Workload) bool { return w.set("hello-until") }, "has an answer: say when it is whole with --hello-until bytes:N or a regular expression"},
+	{says("no-preflight", func(w *Workload) bool { return w.raw.noPreflight }), (*Workload).sendsPayload, "leaves out the exchange that is tried before the load of a --payload: add --payload, or leave it out"},
+	{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
+	{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
+	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 || w.sendsPayload() }, "is of the random distances in an open loop, of --jitter and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson"},
+	{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
+	{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
+	{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
+	{pipelined, func(w *Workload) bool { return w.exchanges > 1 }, "sends all --exchanges at once: give 2 or more of them"},
+	{beating, func(w *Workload) bool { return w.hold > 0 }, "needs connections that stay: add --hold, as in --hold 30s, or use run long"},
+},
 	needsOf(payloads, func(w *Workload) bool { return w.target != "" }, "is for a foreign server: add --target HOST:PORT; the run's own server knows only its header"),
 	needsOf(given("keepalive-interval", "keepalive-probes"), func(w *Workload) bool { return w.options.KeepAlive != 0 || w.serverOptions.KeepAlive != 0 }, "says how keepalive probes go: add --keepalive, as in --keepalive 5s"),
 	needsOf(given("missed", "heartbeat-design"), func(w *Workload) bool { return w.heartbeat != 0 }, "says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s"),

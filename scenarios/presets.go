@@ -108,7 +108,10 @@ func (w *Workload) holdForDuration() error {
 	return errors.Join(d.Value.Set(d.DefValue), w.flags.Lookup("hold").Value.Set(hold.String()))
 }
 
-// gone is what has given way in a phase.
+// gone is what has given way in a phase. A preset that only repeats the default of its flag is
+// left out: nothing is lost with it.
 func (s *Scenario) gone(i int, w *Workload) []string {
-	return wordsOf(slices.DeleteFunc(slices.Clone(s.settings(i)), func(set setting) bool { return !slices.Contains(w.gone, set.name) }))
+	return wordsOf(slices.DeleteFunc(slices.Clone(s.settings(i)), func(set setting) bool {
+		return !slices.Contains(w.gone, set.name) || set.value == w.flags.Lookup(set.name).DefValue
+	}))
 }

@@ -54,7 +54,9 @@ func full() []Message {
 				Request: []byte("\x00\xff\r\n<&>\u2028"), Response: loadgen.Until{Kind: loadgen.Match, Pattern: `\+(PONG|<&>)\r\n`, Bytes: 1},
 				ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
 				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Hold: 3, Keep: true,
-				Beat: &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings},
+				Beat:     &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings},
+				Hello:    &loadgen.Greeting{Request: []byte("\xff"), Response: loadgen.Until{Kind: loadgen.AtLeast, Bytes: 1, Pattern: "x"}},
+				Rotation: []loadgen.Template{{Text: []byte("\x00"), Fields: []loadgen.Field{{Kind: "n", At: 1, Width: 2}}}},
 			},
 		}},
 		{Type: Prepare, Server: &server.Config{
@@ -79,6 +81,7 @@ func full() []Message {
 			UserNS: 7, SystemNS: 8, MaxRSS: 9, RampNS: 10, Held: 11, Beats: metrics.Beats{Sent: 1, Answered: 2, Missed: 3},
 			Exhaustion: &metrics.Exhaustion{AtNS: 1, Source: "127.0.0.1", Target: "127.0.0.2:3", Ports: 4, TimeWait: 5, InUse: 6},
 			TCP:        metrics.TCPSample{Established: 1, SYNRetransmits: 2, Closed: 3, Retransmits: 4, Retransmitted: 5, MSS: 6},
+			Said:       &metrics.Said{Texts: []metrics.SaidText{{Failure: "exchange.reset", Text: `\x00`, Count: 1}}, Others: 2},
 			Bursts:     []metrics.Burst{{Due: 1, First: 2, Last: 3, Count: 4}},
 		}},
 		{Type: Failed, Error: "first line\nsecond \"line\" \x1b"},
