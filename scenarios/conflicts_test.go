@@ -21,7 +21,7 @@ var sensible = map[string][]string{
 	"exchanges": {"3", "1"}, "gap": {"10ms"}, "jitter": {"0.5"}, "pipeline": {"true"}, "stay": {"1s"},
 	"heartbeat": {"1s", "0s"}, "missed": {"5"}, "heartbeat-design": {"listen", "server"},
 	"close": {"client", "server", "both", "never"}, "close-how": {"fin", "rst", "half"}, "close-wait": {"true"},
-	"request-size": {"0", "1k"}, "response-size": {"0", "1k"}, "payload": {"x"}, "payload-file": {"$FILE"}, "until": {"close", "bytes:5"},
+	"request-size": {"0", "1k"}, "response-size": {"0", "1k"}, "payload": {"x"}, "payload-file": {"$FILE"}, "payload-lines": {"true"}, "hello": {"x"}, "hello-until": {"bytes:5"}, "no-preflight": {"true"}, "until": {"close", "bytes:5"},
 	"connect-only": {"true"}, "nodelay": {"true"}, "quickack": {"true"}, "fastopen": {"true"}, "mptcp": {"true"}, "reuseaddr": {"true"},
 	"bind-port": {"true"}, "local-ports": {"20000-29999"}, "explicit-ports": {"true"}, "syncnt": {"3"}, "tos": {"8"}, "congestion": {"reno"},
 	"keepalive": {"5s"}, "keepalive-interval": {"1s"}, "keepalive-probes": {"3"}, "user-timeout": {"1s"}, "fin-timeout": {"5s"}, "hello": {"x"}, "hello-until": {"bytes:3"}, "no-preflight": {"true"}, "payload-lines": {"true"},

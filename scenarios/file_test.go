@@ -112,16 +112,16 @@ func TestCommandLineCountsMore(t *testing.T) {
 	if p, err := plan("--hold 5s"); err != nil || p.Client.HoldFor != 5*time.Second || p.Client.Connections != 7 {
 		t.Errorf("%+v, %v", p.Client, err)
 	}
-	// A rate takes the place of a population, and heartbeats need one.
-	if _, err := plan("--rate 1k"); err == nil || !strings.Contains(err.Error(), "f.yaml:6:14: --heartbeat needs connections that stay") {
-		t.Errorf("error %v", err)
+	// A rate takes the place of a population, and of the heartbeats, which need one.
+	if p, err := plan("--rate 1k"); err != nil || p.Client.Process != loadgen.Constant || p.Client.Lifecycle.Beat != nil {
+		t.Errorf("%+v, %v", p.Client, err)
 	}
 	if p, err := plan("--rate 1k --heartbeat 0s"); err != nil || p.Client.Process != loadgen.Constant || p.Client.OpenRate != 0 {
 		t.Errorf("%+v, %v", p.Client, err)
 	}
-	// What only contradicts is refused, and is not the file's mistake.
-	if _, err := plan("--duration 3s"); err == nil || !strings.Contains(err.Error(), "--hold bounds the run") {
-		t.Errorf("error %v", err)
+	// A population is held for the time that the command line says.
+	if p, err := plan("--duration 4s"); err != nil || p.Client.HoldFor != 4*time.Second || p.Client.Lifecycle.Beat == nil {
+		t.Errorf("%+v, %v", p.Client, err)
 	}
 }
 

@@ -37,12 +37,14 @@ func (b *bench) freePorts() (low uint16) {
 }
 
 // allFree tries the ports at all addresses: connect() takes none at which somebody listens,
-// whatever the address.
+// whatever the address. Sockets in TIME_WAIT are of other four-tuples, and do not count
+// (SO_REUSEADDR): after a load they have every port.
 func (b *bench) allFree(low uint16) bool {
 	for i := range uint16(narrow) {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		b.check(err, "make a socket")
 		defer unix.Close(fd)
+		b.check(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), "set SO_REUSEADDR")
 		switch err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(netip.IPv4Unspecified(), low+i))); {
 		case errors.Is(err, unix.EADDRINUSE):
 			return false
