@@ -24,7 +24,7 @@ var sensible = map[string][]string{
 	"request-size": {"0", "1k"}, "response-size": {"0", "1k"}, "payload": {"x"}, "payload-file": {"$FILE"}, "payload-lines": {"true"}, "hello": {"x"}, "hello-until": {"bytes:5"}, "no-preflight": {"true"}, "until": {"close", "bytes:5"},
 	"connect-only": {"true"}, "nodelay": {"true"}, "quickack": {"true"}, "fastopen": {"true"}, "mptcp": {"true"}, "reuseaddr": {"true"},
 	"bind-port": {"true"}, "local-ports": {"20000-29999"}, "explicit-ports": {"true"}, "syncnt": {"3"}, "tos": {"8"}, "congestion": {"reno"},
-	"keepalive": {"5s"}, "keepalive-interval": {"1s"}, "keepalive-probes": {"3"}, "user-timeout": {"1s"}, "fin-timeout": {"5s"}, "hello": {"x"}, "hello-until": {"bytes:3"}, "no-preflight": {"true"}, "payload-lines": {"true"},
+	"keepalive": {"5s"}, "keepalive-interval": {"1s"}, "keepalive-probes": {"3"}, "user-timeout": {"1s"}, "fin-timeout": {"5s"},
 	"ports": {"9000-9003"}, "ipv4": {"true"}, "ipv6": {"true"}, "server-loops": {"1"}, "backlog": {"16"}, "defer-accept": {"1s"},
 	"server-keepalive": {"5s"}, "server-user-timeout": {"1s"},
 }
