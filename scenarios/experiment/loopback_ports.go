@@ -36,16 +36,20 @@ func (b *bench) freePorts() (low uint16) {
 	return 0
 }
 
-// allFree tries the ports at all addresses: connect() takes none at which somebody listens,
-// whatever the address. Sockets in TIME_WAIT are of other four-tuples, and do not count
-// (SO_REUSEADDR): after a load they have every port.
+// allFree tells whether the client can have the ports: connect() takes none at which somebody
+// listens, whatever the address. Sockets in TIME_WAIT are of other addresses, and do not count:
+// after a load they have every port, so that bind() to all addresses would fail.
 func (b *bench) allFree(low uint16) bool {
+	listening, err := b.census[client].Listeners([]kernel.Ports{{Low: low, High: low + narrow - 1}})
+	b.check(err, "look at the client")
+	if len(listening) > 0 {
+		return false
+	}
 	for i := range uint16(narrow) {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		b.check(err, "make a socket")
 		defer unix.Close(fd)
-		b.check(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), "set SO_REUSEADDR")
-		switch err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(netip.IPv4Unspecified(), low+i))); {
+		switch err := unix.Bind(fd, sockaddr(b.address(client, low+i))); {
 		case errors.Is(err, unix.EADDRINUSE):
 			return false
 		default:
