@@ -3,9 +3,9 @@ package scenarios
 import (
 	"bytes"
 	"embed"
-	"io/fs"
 	"path"
-	"strings"
+	"slices"
+	"sync"
 
 	"github.com/spf13/pflag"
 )
@@ -47,7 +47,7 @@ func Builtins() []*Scenario {
 
 // Find returns the built-in scenario of that name, and whether there is one.
 func Find(name string) (*Scenario, bool) {
-	if _, err := fs.Stat(catalogue, fileOf(name)); err != nil || strings.ContainsAny(name, "/.") {
+	if !slices.Contains(names, name) {
 		return nil, false
 	}
 	return builtin(name), true
@@ -58,18 +58,32 @@ func Blank() *Scenario { return &Scenario{Name: "run", file: "run"} }
 
 func fileOf(name string) string { return path.Join("catalogue", name+".yaml") }
 
-// builtin reads a file of the catalogue, which a test has found to be sound.
+// builtin is a scenario of the catalogue, for the caller to change: what changes a scenario
+// replaces its parts, and leaves those of the parsed file alone.
 func builtin(name string) *Scenario {
-	text, err := catalogue.ReadFile(fileOf(name))
-	if err != nil {
-		panic(err)
-	}
-	s, err := ReadScenario(name+".yaml", bytes.NewReader(text))
-	if err != nil {
-		panic(err)
-	}
-	return s
+	s := *parsed[name]()
+	return &s
 }
+
+// parsed reads each file of the catalogue once, when it is asked for. A test has found the files
+// to be sound.
+var parsed = func() map[string]func() *Scenario {
+	all := map[string]func() *Scenario{}
+	for _, name := range names {
+		all[name] = sync.OnceValue(func() *Scenario {
+			text, err := catalogue.ReadFile(fileOf(name))
+			if err != nil {
+				panic(err)
+			}
+			s, err := ReadScenario(name+".yaml", bytes.NewReader(text))
+			if err != nil {
+				panic(err)
+			}
+			return s
+		})
+	}
+	return all
+}()
 
 // noted is the value of a flag that remembers the words it was set by, in order: what the
 // command line says is said again to every phase of a scenario.
