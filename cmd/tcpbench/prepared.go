@@ -70,7 +70,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 	}
 	p := s.Phenomenon
 	r.judged = p != nil && (!p.Host || len(over) == 0)
-	if r.in == nil && p != nil && !p.Host && !p.OnLoopback() { // what it claims is to be seen in a lab of its own
+	if r.in == nil && p != nil && !p.Host && !p.OnLoopback() { // it shows its claim in a lab of its own
 		r.in = &labOptions{profile: lab.KernelDefault}
 	}
 	return r, nil

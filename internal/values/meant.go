@@ -82,7 +82,7 @@ func scaled(text string) []string {
 	return candidates
 }
 
-// meant guesses what a text was to be that the flag's parser refuses.
+// meant guesses what the user meant by a text that the flag's parser refuses.
 func (v *value[T]) meant(text string) string {
 	if words := strings.Split(v.kind, "|"); len(words) > 1 {
 		return Nearest(strings.ToLower(text), words)

@@ -10,7 +10,7 @@ import (
 // Caution is something that bounds what a whole comparison says.
 type Caution struct {
 	Text string `json:"text"`
-	// Alarm tells that nothing of the comparison is to be believed.
+	// Alarm tells that nothing in the comparison can be believed.
 	Alarm bool `json:"alarm,omitempty"`
 }
 
@@ -50,7 +50,7 @@ func cautions(sides []Side) (all []Caution) {
 		switch {
 		case flagged == 0:
 		case name == "invalid" && flagged == total:
-			all = append(all, Caution{"All results are invalid, so nothing below is to be believed. The last one: " + why, true})
+			all = append(all, Caution{"All results are invalid, so nothing below can be believed. The last one: " + why, true})
 		default:
 			all = append(all, Caution{fmt.Sprintf("%s: results %s. The last one: %s", name, strings.Join(where, ", "), why), name == "invalid"})
 		}

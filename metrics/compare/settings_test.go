@@ -98,7 +98,7 @@ func TestCautions(t *testing.T) {
 		alarm bool
 	}{
 		"none":           {flagged("shared-host", 4), flagged("invalid", 0), "", false},
-		"all invalid":    {flagged("invalid", 4), flagged("invalid", 4), "All results are invalid, so nothing below is to be believed. The last one: Because.", true},
+		"all invalid":    {flagged("invalid", 4), flagged("invalid", 4), "All results are invalid, so nothing below can be believed. The last one: Because.", true},
 		"some invalid":   {flagged("invalid", 0), flagged("invalid", 1), "invalid: results 1 of 4 of B. The last one: Because.", true},
 		"noisy":          {flagged("noisy-host", 3), flagged("noisy-host", 1), "noisy-host: results 3 of 4 of A, 1 of 4 of B. The last one: Because.", false},
 		"client-limited": {flagged("client-limited", 4), flagged("client-limited", 4), "client-limited: results 4 of 4 of A, 4 of 4 of B. The last one: Because.", false},

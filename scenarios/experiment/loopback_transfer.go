@@ -109,7 +109,7 @@ var rstCloseOnLoopback = &story{
 		at := c.at()
 		b.act(client, "send(%d), which the server does not read", most)
 		sent := 0
-		b.await("all that is to be sent", func() bool {
+		b.await("all bytes in the send buffer", func() bool {
 			if sent < most {
 				sent += c.send(most - sent)
 			}

@@ -22,7 +22,7 @@ var rstClose = &Experiment{
 		b.act(client, "send(%d), which the server does not read", most)
 		b.silent = true
 		sent := 0
-		b.await("all that is to be sent", func() bool {
+		b.await("all bytes in the send buffer", func() bool {
 			sent += c.send(most - sent)
 			return sent == most && b.settled(at, sent)
 		})
