@@ -2,10 +2,12 @@ package loadgen
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"tcpbench/internal/wire"
 	"tcpbench/metrics"
 )
 
@@ -176,5 +178,29 @@ func TestALoopDoesNotWaitForTheCollector(t *testing.T) {
 	}
 	if sum.Attempted != 10 || sum.Succeeded != 10 || took != 10 || len(events) < 4 {
 		t.Errorf("%d events hold %d attempted, %d succeeded, %d connects", len(events), sum.Attempted, sum.Succeeded, took)
+	}
+}
+
+// A loop that ends after a second is over, and before it has noticed, hands that second over
+// before its last one: merged with those of other loops, seconds end in order.
+func TestTheLastSecondBeginsWhereTheOneBeforeEnded(t *testing.T) {
+	l, events := manualLoop(t, Config{
+		Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Process: Closed, Connections: 1, Count: 1, Timeout: patience,
+		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: CountExhausted,
+	})
+	l.passMarks() // the measured time has begun
+	l.now = l.measureFrom + perInterval + 5
+	last := l.lastSecond()
+	if last.Index != 1 || last.EndNS != perInterval+5 {
+		t.Errorf("the last is number %d and ends at %d", last.Index, last.EndNS)
+	}
+	<-events // it measures
+	select {
+	case e := <-events:
+		if e.kind != loopInterval || e.second.Index != 0 || e.second.EndNS != perInterval {
+			t.Errorf("handed over %+v", e.second.Interval)
+		}
+	default:
+		t.Error("the second that is over was not handed over")
 	}
 }

@@ -75,9 +75,11 @@ func parseRamp(text, from, rest string) (Profile, error) {
 }
 
 func (p Profile) String() string {
-	switch last := p[len(p)-1]; {
+	switch {
+	case len(p) == 0:
+		return ""
 	case len(p) == 1:
-		return last.From.String()
+		return p[0].From.String()
 	case p[0].From != p[0].To:
 		return fmt.Sprintf("%v..%v/%v", p[0].From, p[0].To, p[0].For)
 	default:

@@ -91,6 +91,11 @@ func (l *loop) passMarks() {
 			l.dismiss()
 		}
 	}
+	l.endIntervals()
+}
+
+// endIntervals hands over the seconds that are over.
+func (l *loop) endIntervals() {
 	for l.measuring && l.now >= l.interval.end {
 		l.endInterval()
 	}
@@ -173,8 +178,12 @@ func (l *loop) endInterval() {
 	l.interval.end += perInterval
 }
 
-// lastSecond is the part of a second that was under way when the loop ended.
-func (l *loop) lastSecond() second { return l.takeSecond(max(l.now, l.measureFrom)) }
+// lastSecond is the part of a second that was under way when the loop ended. A second that was
+// over by then is handed over first: another loop may have one more.
+func (l *loop) lastSecond() second {
+	l.endIntervals()
+	return l.takeSecond(max(l.now, l.measureFrom))
+}
 
 func (l *loop) takeSecond(end int64) second {
 	succeeded, failed := l.endedSoFar()
