@@ -210,6 +210,8 @@ func TestRotationInParts(t *testing.T) {
 	if got.ends() != allSucceeded(12) {
 		t.Fatal(got.ends())
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for i := range 12 {
 		if n := g.lines[fmt.Sprintf("%04d\n", i)]; n != 1 {
 			t.Errorf("request %d came %d times", i, n)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 )
 
@@ -211,7 +211,7 @@ func TestHostileClients(t *testing.T) {
 	if n < hostileClients || highest < most {
 		t.Errorf("that is no attack")
 	}
-	if usage.Maxrss > 512<<10 && !raceEnabled() {
+	if usage.Maxrss > 512<<10 && !alone.UnderRace() {
 		t.Errorf("%d MiB of memory", usage.Maxrss>>10)
 	}
 	await(t, func() (bool, string) {
@@ -220,6 +220,3 @@ func TestHostileClients(t *testing.T) {
 	})
 	serves(t, s)
 }
-
-// raceEnabled tells whether the race detector takes several times the memory.
-func raceEnabled() bool { return os.Getenv("GORACE") != "" }
