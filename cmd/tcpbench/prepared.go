@@ -106,10 +106,12 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 			defer func() { failed = errors.Join(failed, v.Close()) }()
 		}
 	}
-	var err error
-	if s.Experiment() {
+	err := s.Phenomenon.AwaitRoom(ctx, func() { view.round("waiting, up to a minute, until the table of TIME_WAIT has room") })
+	switch {
+	case err != nil:
+	case s.Experiment():
 		result, err = s.Perform(ctx, venue, r.traced, view.happened)
-	} else {
+	default:
 		result, err = scenarios.RunStages(ctx, r.stages, r.expect, view.observer())
 	}
 	if err != nil {

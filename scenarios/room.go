@@ -1,0 +1,76 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"tcpbench/metrics/kernel"
+)
+
+// On loopback a claim shares the table of sockets in TIME_WAIT with whatever this host did before.
+// While the table is full the kernel closes sockets at once that would enter TIME_WAIT, or
+// FIN_WAIT_2 as orphans (tcp_time_wait), which is no evidence against a claim about them.
+
+// roomPatience is a little more than TCP_TIMEWAIT_LEN: by then all that a load has left is gone.
+const roomPatience = 65 * time.Second
+
+// roomPoll is how often the table is looked at: the kernel does not announce its changes.
+const roomPoll = 200 * time.Millisecond
+
+// AwaitRoom waits until the claim can be shown in this namespace: a claim about TIME_WAIT or
+// FIN_WAIT_2 needs room for such sockets. waits is called if that takes time. An error means that
+// there is no room, or that ctx ended.
+func (p *Phenomenon) AwaitRoom(ctx context.Context, waits func()) error {
+	if !p.OnLoopback() || !p.countsTimeWait() {
+		return nil
+	}
+	return awaitRoom(ctx, roomPatience, roomLeft, waits)
+}
+
+// countsTimeWait tells whether the verdict looks at sockets in TIME_WAIT or FIN_WAIT_2.
+func (p *Phenomenon) countsTimeWait() bool {
+	for _, e := range p.Verdict() {
+		if e = strings.ToLower(e); strings.Contains(e, "time_wait") || strings.Contains(e, "fin_wait") {
+			return true
+		}
+	}
+	return false
+}
+
+func awaitRoom(ctx context.Context, patience time.Duration, left func() (bool, error), waits func()) error {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	again := time.NewTicker(roomPoll)
+	defer again.Stop()
+	for first := true; ; first = false {
+		if room, err := left(); room || err != nil {
+			return err
+		}
+		if first {
+			waits()
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			return fmt.Errorf("the table of sockets in TIME_WAIT is full (net.ipv4.tcp_max_tw_buckets), and was so for %v: end what fills it, or use a lab", patience)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// roomLeft tells whether a tenth of the table is free.
+func roomLeft() (bool, error) {
+	now, err := kernel.Sockstat()
+	if err != nil {
+		return false, fmt.Errorf("count sockets in TIME_WAIT: %w", err)
+	}
+	most, err := strconv.ParseInt(kernel.Sysctls()["net.ipv4.tcp_max_tw_buckets"], 10, 64)
+	if err != nil {
+		return true, nil // a namespace that does not show its limit is not asked about it
+	}
+	return now.TimeWait < most-most/10, nil
+}
