@@ -173,6 +173,7 @@ func bench(t *testing.T, args ...string) (r *metrics.Result, code int, stderr st
 // The commands that somebody would try against a server, as docs/any-server.md has them:
 // they work as written. Only their length is this test's.
 func TestAnyServer(t *testing.T) {
+	t.Parallel()
 	const (
 		count   = 200
 		startup = `\x00\x00\x00\x29\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00`
@@ -233,6 +234,7 @@ func TestAnyServer(t *testing.T) {
 // Redis in protected mode refuses who does not come from 127.0.0.1, and says so: before
 // the load, and without the preflight in the result.
 func TestRedisRefusesOtherSources(t *testing.T) {
+	t.Parallel()
 	args := []string{"run", "short", "--target", daemons["redis"].start(t), "--payload", `PING\r\n`, "--until", `\+PONG\r\n`,
 		"--sources", "127.0.1.1-127.0.1.9", "--count", "100"}
 	_, code, stderr := bench(t, args...)
@@ -252,6 +254,7 @@ func TestRedisRefusesOtherSources(t *testing.T) {
 
 // A wrong password, and a payload that a server takes for nonsense.
 func TestServersComplaintsAreTold(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, server, want string
 		args               []string

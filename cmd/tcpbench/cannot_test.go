@@ -73,6 +73,7 @@ func confined(t *testing.T, words string, args ...string) (code int, stdout, std
 // What this machine cannot is found before the run: exit code 6, the step, the blocker, the
 // command that lifts it. Nothing is on stdout, and no file is made.
 func TestCannot(t *testing.T) {
+	t.Parallel()
 	const noUsers, noNetworks, filter = "no-net-raw user.max_user_namespaces=0", "user.max_net_namespaces=0", "seccomp"
 	out := filepath.Join(t.TempDir(), "result.json")
 	for _, c := range []struct {
@@ -104,6 +105,7 @@ func TestCannot(t *testing.T) {
 
 // Root without a privilege that a lab needs makes users of its own, which have all of them.
 func TestRootWithoutPrivilegesFallsBack(t *testing.T) {
+	t.Parallel()
 	for _, words := range []string{"no-net-raw", "no-net-admin", "no-sys-admin no-net-raw no-net-admin"} {
 		if code, _, stderr := confined(t, words, "lab", "short", "--count", "20", "--quiet"); code != 0 {
 			t.Errorf("%s: exit code %d: %s", words, code, stderr)
@@ -113,6 +115,7 @@ func TestRootWithoutPrivilegesFallsBack(t *testing.T) {
 
 // list says what can be run here: by a column, and in JSON by fields.
 func TestListSaysWhatCanBeRunHere(t *testing.T) {
+	t.Parallel()
 	here := func(words string) map[string]listing {
 		code, stdout, stderr := confined(t, words, "list", "--format", "json")
 		var all []listing
@@ -143,6 +146,7 @@ func TestListSaysWhatCanBeRunHere(t *testing.T) {
 // run --all goes on after a scenario that cannot be run, and Ctrl-C keeps the sum of what was
 // done.
 func TestAllGoesOn(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it runs the loads of this host, half a minute")
 	}

@@ -114,6 +114,7 @@ func (v *victim) gone() {
 
 // However the coordinator dies, and wherever it is, its children die with it.
 func TestChildrenDieWithTheCoordinator(t *testing.T) {
+	t.Parallel()
 	ways := []syscall.Signal{syscall.SIGKILL, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT}
 	for i := range 12 {
 		way := ways[max(0, i-8)] // SIGKILL most of the time: it leaves no chance to tidy up
@@ -211,6 +212,7 @@ func TestServerKilled(t *testing.T) {
 
 // Without a client there is no result, and the error names it.
 func TestClientKilled(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "result.json")
 	v := startVictim(t, "--duration", "1h", "--out", out)
 	_, client := v.sides()
@@ -231,6 +233,7 @@ func TestClientKilled(t *testing.T) {
 // SIGTERM to every process, as killall and systemd send it: the coordinator alone ends the
 // run, and the result is whole.
 func TestTerminatedTogether(t *testing.T) {
+	t.Parallel()
 	v := startVictim(t, "--duration", "1h", "--format", "json")
 	server, client := v.sides()
 	for _, pid := range []int{server, client, v.pid()} {
@@ -252,6 +255,7 @@ func TestTerminatedTogether(t *testing.T) {
 // A second Ctrl-C ends a run that would not end: here the client hangs, so that the
 // first one cannot do it.
 func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	v := startVictim(t, "--duration", "1h")
 	_, client := v.sides()
 	v.kill(client, syscall.SIGSTOP)

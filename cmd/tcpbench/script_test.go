@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +37,11 @@ type leakless struct{ *testing.M }
 func (l leakless) Run() int {
 	// The race detector lets a process that ends sleep for a second; there are hundreds.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	// What runs in parallel waits for other processes and for the kernel's timers.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	imported := goleak.IgnoreCurrent() // gnet starts some when it is imported
 	code := l.M.Run()
 	if err := goleak.Find(imported); err != nil && code == 0 {
@@ -46,6 +52,7 @@ func (l leakless) Run() int {
 }
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,

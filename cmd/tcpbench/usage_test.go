@@ -287,7 +287,9 @@ func TestBadFlagsAreRefused(t *testing.T) {
 	t.Parallel()
 	for verb, table := range map[string][]bad{"run short": slices.Concat(badRuns, contradictions), "serve": badServes} {
 		for _, b := range table {
-			stdout, stderr, code := tcpbench(t, words(verb+" "+b.args, t.TempDir())...)
+			var out, errs bytes.Buffer
+			code := run(words(verb+" "+b.args, t.TempDir()), &out, &errs)
+			stdout, stderr := out.String(), errs.String()
 			switch {
 			case code != exitUsage:
 				t.Errorf("%s %s: exit code %d, want %d; stderr: %s", verb, b.args, code, exitUsage, stderr)

@@ -35,6 +35,7 @@ func without(t *testing.T, args ...string) (stdout, stderr string, err error) {
 
 // Where no lab can be made a claim is shown on loopback, and the result says so and why.
 func TestWithoutNamespacesOnLoopback(t *testing.T) {
+	t.Parallel()
 	out, complaints, err := without(t, "run", "mss", "--json")
 	if err != nil {
 		t.Fatalf("%v: %s", err, complaints)
