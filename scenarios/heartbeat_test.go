@@ -28,6 +28,7 @@ const (
 )
 
 func TestHeartbeatDesigns(t *testing.T) {
+	t.Parallel()
 	for design, measured := range map[string]bool{"ping": true, "listen": false, "server": true} {
 		t.Run(design, func(t *testing.T) {
 			r := staged(t, Long, fmt.Sprintf("--connections %d --hold 400ms --heartbeat %v --heartbeat-design %s %s", population, beat, design, lenient))
@@ -117,6 +118,7 @@ func holdAgainst(t *testing.T, target netip.AddrPort, args string, happens func(
 // A server that is stopped says nothing and its kernel acknowledges all: only an answer
 // that does not come tells. A killed one is announced by its kernel.
 func TestClientsNoticeADeadServer(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		design  string
 		signal  syscall.Signal
@@ -178,6 +180,7 @@ func clientsOf(t *testing.T, but int) []int {
 
 // A client that is stopped is noticed by a server that pings or listens, and by no other.
 func TestServersNoticeADeadClient(t *testing.T) {
+	t.Parallel()
 	for design, noticed := range map[string]uint64{"listen": population, "server": population, "ping": 0} {
 		t.Run(design, func(t *testing.T) {
 			missed, most := "--missed 3", patience
