@@ -257,16 +257,20 @@ func processorTime() int64 {
 // way takes longer than the warm-up would have.
 func TestInterruptedWarmup(t *testing.T) {
 	watchLeaks(t)
+	h := serve(t, "127.0.0.1:0", forgets)
 	cfg := Config{
-		Targets: to(mute(t, "127.0.0.1:0", 64)), Warmup: 300 * time.Millisecond, Duration: time.Minute,
-		Lifecycle: echo(1, wire.Client, wire.FIN), Timeout: 600 * time.Millisecond,
+		Targets: to(h.addr), Warmup: 900 * time.Millisecond, Duration: time.Minute,
+		Lifecycle: echo(1, wire.Client, wire.FIN), Timeout: 2 * time.Second,
 	}
 	// Time that was spent before is none of this run.
 	for processorTime() < int64(200*time.Millisecond) {
 		continue
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		until(t, "all connections to be under way", func() bool { return h.accepted.Load() == 4 })
+		cancel()
+	}()
 	before := processorTime()
 	got := load(ctx, t, cfg)
 	if spent := processorTime() - before; got.UserNS+got.SystemNS > spent {

@@ -75,6 +75,9 @@ func TestWhatTheUserWritesWins(t *testing.T) {
 
 // The same of any two flags of the user.
 func TestTwoFlagsOfTheUser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and all on one thread")
+	}
 	file := filepath.Join(t.TempDir(), "payload")
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)

@@ -88,6 +88,9 @@ func TestAAgainstA(t *testing.T) {
 
 // Settings of one host are that host's alone, and what they do is found.
 func TestASettingThatMatters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	plain := profile(t, "plain")
 	few := profile(t, "few", "net.ipv4.tcp_max_tw_buckets=20")
 	sides := compared(t, 12, "--count 300", Arm{Name: "A", Client: plain, Server: plain}, Arm{Name: "client few", Client: few, Server: plain}, Arm{Name: "server few", Client: plain, Server: few})

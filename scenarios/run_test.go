@@ -125,7 +125,10 @@ func TestEveryArrivalWithEveryLifecycle(t *testing.T) {
 	for arrival, args := range arrivals {
 		t.Run(arrival, func(t *testing.T) {
 			t.Parallel()
-			for _, l := range lifecycles {
+			for i, l := range lifecycles {
+				if testing.Short() && i%3 != len(arrival)%3 {
+					continue // each arrival with a third of them
+				}
 				line := args + " " + l.args + " --warmup 0s --timeout 1m"
 				if strings.Contains(l.args, "--heartbeat ") {
 					line += " " + lenient

@@ -285,6 +285,9 @@ var bothNamed = regexp.MustCompile(`tcpbench: --\S+.* and --\S+`)
 
 func TestBadFlagsAreRefused(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("long, and all on one thread")
+	}
 	for verb, table := range map[string][]bad{"run short": slices.Concat(badRuns, contradictions), "serve": badServes} {
 		for _, b := range table {
 			var out, errs bytes.Buffer

@@ -45,6 +45,9 @@ func TestBlockersAreFound(t *testing.T) {
 
 // What nothing blocks can be done, also by root that lacks a privilege.
 func TestWhatNothingBlocksCanBeDone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and all in processes of its own")
+	}
 	for _, b := range []struct {
 		confined string
 		users    bool

@@ -115,6 +115,9 @@ func rounds(random *rand.Rand, a, b []*metrics.Result, n int) []Side {
 // Of tables that compare a thing with itself in turns one in twenty may show a difference, and
 // no more.
 func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and all on one thread")
+	}
 	a, b := recorded(t)
 	random := rand.New(rand.NewPCG(11, 12))
 	const tables = 2000
@@ -155,6 +158,9 @@ func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
 //
 //	go test ./metrics/compare -run SizeAndPower -v
 func TestSizeAndPower(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and all on one thread")
+	}
 	a, b := recorded(t)
 	const tables, n = 500, rounded
 	const level = (1 - Confidence) / 13
