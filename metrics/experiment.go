@@ -9,6 +9,8 @@ type Experiment struct {
 	Events []Event `json:"events"`
 	// Facts are what the events come to, by the names that a verdict knows.
 	Facts []Value `json:"facts"`
+	// Unfinished says why it ended before its last step; facts may be missing then.
+	Unfinished string `json:"unfinished,omitempty"`
 }
 
 // The families of an experiment's connections.

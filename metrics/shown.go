@@ -1,5 +1,7 @@
 package metrics
 
+import "slices"
+
 // Standing is what a scenario of a run of all of them came to.
 type Standing string
 
@@ -7,7 +9,8 @@ type Standing string
 const (
 	Reproduced    Standing = "reproduced"
 	NotReproduced Standing = "not_reproduced"
-	Undecided     Standing = "undecided"  // the run failed, was interrupted, or cannot be believed
+	Undecided     Standing = "undecided"  // the run failed, or lacks evidence
+	Measured      Standing = "measured"   // a benchmark, which claims nothing
 	CannotRun     Standing = "cannot_run" // this machine lacks something
 	NotBegun      Standing = "not_begun"  // a signal came first
 )
@@ -35,7 +38,7 @@ type ShownScenario struct {
 func NewShown() *Shown {
 	return &Shown{
 		Scenarios: []ShownScenario{},
-		Counts:    map[Standing]int{Reproduced: 0, NotReproduced: 0, Undecided: 0, CannotRun: 0, NotBegun: 0},
+		Counts:    map[Standing]int{Reproduced: 0, NotReproduced: 0, Undecided: 0, Measured: 0, CannotRun: 0, NotBegun: 0},
 	}
 }
 
@@ -45,19 +48,14 @@ func (s *Shown) Add(one ShownScenario) {
 	s.Counts[one.Standing]++
 }
 
-// StandingOf is what a result decides.
+// StandingOf is what a result decides, and why it decides nothing. A result without a verdict is
+// a measurement, unless it is worthless.
 func StandingOf(r *Result) (Standing, string) {
-	switch {
-	case r.Flagged("interrupted"), r.Verdict == nil:
-		return Undecided, "it was interrupted"
-	case r.Flagged("invalid"), r.Flagged("server-lost"):
-		for _, f := range r.Flags {
-			if f.Name == "invalid" || f.Name == "server-lost" {
-				return Undecided, f.Name + ": " + f.Why
-			}
-		}
-	case !r.Verdict.Reproduced:
-		return NotReproduced, ""
+	if r.Verdict != nil {
+		return r.Verdict.Outcome, r.Verdict.Why
 	}
-	return Reproduced, ""
+	if i := slices.IndexFunc(r.Flags, Flag.Worthless); i >= 0 {
+		return Undecided, r.Flags[i].Name + ": " + r.Flags[i].Why
+	}
+	return Measured, ""
 }

@@ -10,9 +10,10 @@ import (
 	"tcpbench/scenarios/experiment"
 )
 
-// phenomenonKeys are those of a file that claims something; all of them must be there but
-// for host, lab, experiment, realistic and loopback.
-var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "realistic", "loopback", "verdict", "production"}
+// phenomenonKeys are those of a file that claims something; all of them must be there but for
+// conditions, host, lab, experiment, realistic and loopback. A benchmark of this host has neither
+// claim nor verdict.
+var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "realistic", "loopback", "conditions", "verdict", "production"}
 
 // readPhenomenon takes the keys of a claim, if the file makes one.
 func (s *Scenario) readPhenomenon(root mapping) error {
@@ -21,16 +22,22 @@ func (s *Scenario) readPhenomenon(root mapping) error {
 		return nil
 	}
 	p := &Phenomenon{}
+	host, err := root.text("host")
+	if err != nil {
+		return err
+	}
+	_, verdict := root.find("verdict")
+	_, claims := root.find("claim")
+	benchmark := host != "" && !claims && !verdict
 	for key, to := range map[string]*string{"claim": &p.Claim, "production": &p.Production} {
 		text, err := root.text(key)
 		if err != nil {
 			return err
 		}
-		if *to = strings.Join(strings.Fields(text), " "); *to == "" {
+		if *to = strings.Join(strings.Fields(text), " "); *to == "" && !(benchmark && key == "claim") {
 			return root.errorf("a scenario with a verdict has a claim and what it means in production: add %s", key)
 		}
 	}
-	var err error
 	if p.Takes, err = takes(root); err != nil {
 		return err
 	}
@@ -43,14 +50,13 @@ func (s *Scenario) readPhenomenon(root mapping) error {
 	if p.verdict, err = expectationsOf(root, "verdict", s.phaseNames()); err != nil {
 		return err
 	}
-	if len(p.verdict) == 0 {
+	if len(p.verdict) == 0 && !benchmark {
 		return root.errorf("a claim without a verdict: add expressions that decide, as in verdict: [failed > 0]")
 	}
-	if err := p.readLab(root); err != nil {
+	if p.conditions, err = conditionsOf(root, s.phaseNames()); err != nil {
 		return err
 	}
-	host, err := root.text("host")
-	if err != nil {
+	if err := p.readLab(root); err != nil {
 		return err
 	}
 	switch _, inLab := root.find("lab"); {
@@ -68,6 +74,27 @@ func (s *Scenario) readPhenomenon(root mapping) error {
 	}
 	s.Phenomenon = p
 	return s.readLoopback(root)
+}
+
+// conditionsOf reads what must hold of a run before its evidence decides, by what is wrong
+// otherwise.
+func conditionsOf(m mapping, phases []string) (all []condition, err error) {
+	n, ok := m.find("conditions")
+	if !ok {
+		return nil, nil
+	}
+	inner, err := n.mapping("expressions by what is wrong if they do not hold, as in too slow to tell: attempted >= 1000")
+	if err != nil {
+		return nil, err
+	}
+	for _, otherwise := range inner.keys {
+		e, err := expectationOf(inner.values[otherwise], phases)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, condition{e, otherwise})
+	}
+	return all, nil
 }
 
 func takes(m mapping) (time.Duration, error) {

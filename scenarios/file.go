@@ -230,23 +230,32 @@ func expectationsOf(m mapping, key string, phases []string) ([]*Expectation, err
 	}
 	var all []*Expectation
 	for _, item := range items {
-		text, err := item.text()
+		e, err := expectationOf(item, phases)
 		if err != nil {
 			return nil, err
-		}
-		e, err := parseExpectation(text, phases)
-		if err != nil {
-			var at ExpressionError
-			errors.As(err, &at)
-			where := item.at
-			if item.plain { // else quotes and escapes stand between
-				where.column += at.Column - 1
-			}
-			return nil, item.errorfAt(where, "%s", at)
 		}
 		all = append(all, e)
 	}
 	return all, nil
+}
+
+// expectationOf reads an expression, in which names of phases may stand.
+func expectationOf(n node, phases []string) (*Expectation, error) {
+	text, err := n.text()
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseExpectation(text, phases)
+	if err != nil {
+		var at ExpressionError
+		errors.As(err, &at)
+		where := n.at
+		if n.plain { // else quotes and escapes stand between
+			where.column += at.Column - 1
+		}
+		return nil, n.errorfAt(where, "%s", at)
+	}
+	return e, nil
 }
 
 func (s *Scenario) errorf(at position, format string, args ...any) error {

@@ -54,9 +54,11 @@ func (s *Scenario) readLoopback(root mapping) error {
 	if err != nil {
 		return err
 	}
-	keys := []string{"evidence", "steps", "takes", "verdict", "run", "phases"}
+	keys := []string{"evidence", "steps", "takes", "conditions", "verdict"}
 	if p.Experiment != nil {
-		keys = []string{"evidence", "steps", "takes", "verdict", "client", "server"}
+		keys = append(keys, "client", "server")
+	} else {
+		keys = append(keys, "run", "phases")
 	}
 	switch {
 	case p.Host:
@@ -134,6 +136,11 @@ func (s *Scenario) readOnLoopback(m mapping) (*Scenario, error) {
 	}
 	if _, ok := m.find("verdict"); ok {
 		if p.verdict, err = expectationsOf(m, "verdict", own.phaseNames()); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := m.find("conditions"); ok {
+		if p.conditions, err = conditionsOf(m, own.phaseNames()); err != nil {
 			return nil, err
 		}
 	}

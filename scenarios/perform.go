@@ -64,8 +64,11 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 	flagTrace(r, untraced, func(name, format string, args ...any) {
 		r.Flags = append(r.Flags, metrics.Flag{Name: name, Why: fmt.Sprintf(format, args...)})
 	})
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: "The experiment ended before its time."})
+	case e.Unfinished != "":
+		r.Flags = append(r.Flags, metrics.Flag{Name: "unfinished", Why: fmt.Sprintf("The experiment ended before its last step: %s.", e.Unfinished)})
 	}
 	return r, nil
 }

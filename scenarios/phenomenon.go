@@ -12,9 +12,9 @@ import (
 )
 
 // Phenomenon is what a scenario claims of TCP: where it is to be seen, which evidence
-// decides, and what it means for those who run servers.
+// decides, and what it means for those who run servers. A benchmark of this host claims nothing.
 type Phenomenon struct {
-	Claim      string
+	Claim      string // empty for a benchmark
 	Production string
 	// Steps say what is done, one after the other.
 	Steps []string
@@ -32,6 +32,7 @@ type Phenomenon struct {
 	Loopback *Loopback
 
 	verdict    []*Expectation
+	conditions []condition
 	realistic  *variation
 	onLoopback bool // this is the form for loopback
 }
@@ -75,12 +76,31 @@ func (p *Phenomenon) Verdict() (all []string) {
 	return all
 }
 
+// A condition must hold of a run before its evidence decides; otherwise says what is wrong with a
+// run of which it does not.
+type condition struct {
+	*Expectation
+	otherwise string
+}
+
+// Conditions lists what must hold of a run before its evidence decides, by what is wrong otherwise.
+func (p *Phenomenon) Conditions() (all [][2]string) {
+	for _, c := range p.conditions {
+		all = append(all, [2]string{c.otherwise, c.String()})
+	}
+	return all
+}
+
+// Benchmark tells that the scenario measures and claims nothing, so that there is no verdict.
+func (p *Phenomenon) Benchmark() bool { return p.Claim == "" }
+
 // Judge says whether the result has shown the claim.
 func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
-	v := &metrics.Verdict{Claim: p.Claim, Steps: p.Steps, Production: p.Production, Reproduced: true, Evidence: judgeAll(p.verdict, r)}
-	for _, e := range v.Evidence {
-		v.Reproduced = v.Reproduced && e.Pass
+	v := &metrics.Verdict{Claim: p.Claim, Steps: p.Steps, Production: p.Production, Evidence: judgeAll(p.verdict, r)}
+	for _, c := range p.conditions {
+		v.Conditions = append(v.Conditions, metrics.Condition{Else: c.otherwise, Expectation: c.Judge(r)})
 	}
+	v.Decide(r)
 	return v
 }
 

@@ -16,7 +16,7 @@ import (
 func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *metrics.Result {
 	t.Helper()
 	s, ok := Find(name)
-	if !ok || s.Phenomenon == nil {
+	if !ok || s.Phenomenon == nil || s.Phenomenon.Benchmark() {
 		t.Fatalf("%s claims nothing", name)
 	}
 	var over []Override
@@ -102,8 +102,6 @@ func broken(t *testing.T) map[string]change {
 	almostPerfect := "every=4294967295"
 	set := func(settings ...string) change { return change{settings: settings} }
 	return map[string]change{
-		"short":                   {args: "--duration 500ms --warmup 0s --connect-only"},
-		"long":                    {args: "--connections 100 --hold 500ms --heartbeat 0s"},
 		"syn-burst":               {args: "--burst 1 --every 0s --duration 100ms"},
 		"handshake":               set("net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
 		"simultaneous-open":       {link: impaired(t, "drop=syn", "")},
@@ -135,13 +133,11 @@ func broken(t *testing.T) map[string]change {
 
 // scaled makes loads of this host smaller than a user would.
 var scaled = map[string]string{
-	Short:    "--duration 500ms --warmup 0s",
-	Long:     "--connections 100 --hold 500ms --heartbeat 100ms",
 	SYNBurst: "--every 0s --duration 100ms",
 }
 
 // busy are those that use all that a machine has.
-var busy = []string{Short, Long, SYNBurst, "retransmit", "port-search-cliff"}
+var busy = []string{SYNBurst, "retransmit", "port-search-cliff"}
 
 // timed are those whose claims are about rates and times. A machine that stands still misses
 // arrivals and beats, so each may be tried again; what was seen instead is in the log.
@@ -186,7 +182,7 @@ func TestPhenomenaBusy(t *testing.T) {
 func phenomena(t *testing.T, which func(name string) bool) {
 	wrong := broken(t)
 	for _, s := range Builtins() {
-		if !which(s.Name) {
+		if s.Phenomenon.Benchmark() || !which(s.Name) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
@@ -242,12 +238,30 @@ func TestPhenomenaInFiles(t *testing.T) {
 	if !s.OwnLabs() || len(stages[0].Phenomenon.Client) != 2 || len(stages[1].Phenomenon.Client) != 1 {
 		t.Errorf("%+v", stages)
 	}
-	v := s.Phenomenon.Judge(&metrics.Result{Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Rate: 3, ElapsedS: 1}}, {Name: "b", Result: metrics.Result{Rate: 2, ElapsedS: 1}}}})
+	attempted := metrics.Tally{Attempted: 1}
+	v := s.Phenomenon.Judge(&metrics.Result{Tally: attempted, Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Rate: 3, ElapsedS: 1}}, {Name: "b", Result: metrics.Result{Rate: 2, ElapsedS: 1}}}})
 	if !v.Reproduced || v.Evidence[0].Values[0].Name != "a.rate" {
 		t.Errorf("%+v", v)
 	}
-	if v := s.Phenomenon.Judge(&metrics.Result{Rate: 5}); v.Reproduced || v.Evidence[0].Reason != "no sample: a.rate, b.rate" {
+	if v := s.Phenomenon.Judge(&metrics.Result{Tally: attempted, Rate: 5}); v.Outcome != metrics.Undecided || v.Evidence[0].Reason != "no sample: a.rate, b.rate" {
 		t.Errorf("%+v", v)
+	}
+	// A condition may name phases, too, and says what is wrong otherwise.
+	s, err = ReadScenario("x.yaml", strings.NewReader(whole+"conditions:\n  too slow to tell: a.attempted > 10\nphases: [{name: a}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := &metrics.Result{Tally: attempted, Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Tally: attempted}}}}
+	if v := s.Phenomenon.Judge(few); v.Outcome != metrics.Undecided || !strings.HasPrefix(v.Why, "too slow to tell: a.attempted > 10 does not hold") {
+		t.Errorf("%+v", v)
+	}
+	// A benchmark of this host claims nothing.
+	s, err = ReadScenario("x.yaml", strings.NewReader("name: x\nproduction: p\ntakes: 1s\nsteps: [s]\nhost: true\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Phenomenon.Benchmark() || p.Benchmark() {
+		t.Errorf("%+v", s.Phenomenon)
 	}
 	// A profile comes on top, so that a remedy can be shown to help.
 	client, _ := p.Profiles(profile(t, "mine", "net.ipv4.tcp_tw_reuse=1"), profile(t, "mine"))
@@ -260,6 +274,9 @@ func TestPhenomenaInFiles(t *testing.T) {
 		strings.Replace(whole, "takes: 1s", "takes: soon", 1):    `x.yaml:4:8: "soon"`,
 		strings.Replace(whole, "verdict: [failed > 0]\n", "", 1): "claim without a verdict",
 		strings.Replace(whole, "failed > 0", "faild > 0", 1):     "did you mean failed?",
+		whole + "conditions: {slow: attemptd > 1}\n":             "did you mean attempted?",
+		whole + "conditions: [attempted > 1]\n":                  "by what is wrong",
+		"name: x\nproduction: p\ntakes: 1s\nsteps: [s]\n":        "add claim",
 		whole + "lab: 3\n":                                                                       "x.yaml:7:6",
 		whole + "lab:\n  profil: {}\n":                                                           "profil",
 		whole + "lab:\n  settings: {net.ipv4.*: 1}\n":                                            "without patterns",

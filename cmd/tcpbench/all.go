@@ -63,7 +63,7 @@ func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
 	case sum.Counts[metrics.NotReproduced] > 0:
 		return exit{exitNotReproduced, nil}
 	case sum.Counts[metrics.Undecided] > 0:
-		return exit{exitFailed, nil}
+		return exit{exitUndecided, nil}
 	case sum.Counts[metrics.CannotRun] > 0:
 		return exit{exitCannot, nil}
 	}

@@ -173,7 +173,7 @@ func TestAllGoesOn(t *testing.T) {
 	}
 	all := strings.Join(said, "\n")
 	for _, part := range []string{
-		"REPRODUCED      short ", "CANNOT RUN      handshake\n", " reproduced, ", " cannot run here",
+		"MEASURED        short ", "CANNOT RUN      handshake\n", " reproduced, ", " cannot run here",
 		"\ncannot run here: handshake, simultaneous-open", "  why   make a user namespace: a seccomp filter forbids it",
 	} {
 		if !strings.Contains(all, part) {

@@ -35,7 +35,10 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 	case p.OnLoopback():
 		place = "on this host's loopback"
 	}
-	fmt.Fprintf(w, "\nclaim\n%s\n\nwhat is done, in about %v, %s\n", indented("  ", p.Claim), p.Takes, place)
+	if !p.Benchmark() {
+		fmt.Fprintf(w, "\nclaim\n%s\n", indented("  ", p.Claim))
+	}
+	fmt.Fprintf(w, "\nwhat is done, in about %v, %s\n", p.Takes, place)
 	for i, step := range p.Steps {
 		fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
 	}
@@ -44,9 +47,11 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		explainOptions(w, p.Loopback)
 	}
 	explainLoad(w, load, stages)
-	fmt.Fprintln(w, "\nwhat decides")
-	for _, e := range p.Verdict() {
-		fmt.Fprintln(w, indented("  - ", e))
+	if p.Benchmark() {
+		fmt.Fprintln(w, "\nIt is a benchmark: it claims nothing, so there is no verdict.")
+	} else {
+		fmt.Fprintln(w, "\nwhat decides")
+		explainVerdict(w, p)
 	}
 	fmt.Fprintf(w, "\nin production\n%s\n", indented("  ", p.Production))
 	if p.Scaled() {
@@ -91,15 +96,23 @@ func explainLoopback(c *cobra.Command, p *scenarios.Phenomenon) error {
 	}
 	explainOptions(w, p.Loopback)
 	explainLoad(w, s.Load(), stages)
-	if slices.Equal(own.Verdict(), p.Verdict()) {
+	if slices.Equal(own.Verdict(), p.Verdict()) && slices.Equal(own.Conditions(), p.Conditions()) {
 		fmt.Fprintln(w, "\nThe same decides as in a lab.")
 		return nil
 	}
 	fmt.Fprintln(w, "\nwhat decides there")
-	for _, e := range own.Verdict() {
+	explainVerdict(w, own)
+	return nil
+}
+
+// explainVerdict tells which evidence decides, and when it does not.
+func explainVerdict(w io.Writer, p *scenarios.Phenomenon) {
+	for _, e := range p.Verdict() {
 		fmt.Fprintln(w, indented("  - ", e))
 	}
-	return nil
+	for _, c := range p.Conditions() {
+		fmt.Fprintln(w, indented("  undecided, "+c[0]+", unless ", c[1]))
+	}
 }
 
 // explainOptions tells what stands in for a lab.

@@ -29,6 +29,7 @@ const (
 	exitUnmet         = 4   // it was made, and an expectation did not hold
 	exitNotReproduced = 5   // it was made, and did not show what its scenario claims
 	exitCannot        = 6   // it was not made: this machine lacks what it needs
+	exitUndecided     = 7   // it was made, and lacks evidence for or against what its scenario claims
 	exitSignal        = 128 // and the signal's number: 129 SIGHUP, 130 SIGINT, 143 SIGTERM
 )
 
@@ -114,7 +115,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 	root.SetUsageTemplate(root.UsageTemplate() + `
 Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded,
 4 an expectation did not hold, 5 not reproduced, 6 this machine cannot,
-130 interrupted, 143 terminated, 129 the terminal went away.
+7 undecided whether reproduced, 130 interrupted, 143 terminated, 129 the terminal went away.
 `)
 	return root
 }

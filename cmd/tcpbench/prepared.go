@@ -69,7 +69,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		return nil, usage("--target: the claim is shown with the run's own server: leave it out")
 	}
 	p := s.Phenomenon
-	r.judged = p != nil && (!p.Host || len(over) == 0)
+	r.judged = p != nil && !p.Benchmark() && (!p.Host || len(over) == 0)
 	if r.in == nil && p != nil && !p.Host && !p.OnLoopback() { // it shows its claim in a lab of its own
 		r.in = &labOptions{profile: lab.KernelDefault}
 	}
@@ -121,7 +121,7 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 	if r.unlabbed != "" {
 		result.Loopback = s.Phenomenon.Loopback.Report(r.unlabbed)
 	}
-	if r.judged && !result.Flagged("interrupted") { // half a run shows nothing
+	if r.judged {
 		result.Verdict = s.Phenomenon.Judge(result)
 	}
 	return result, nil

@@ -112,7 +112,7 @@ func newScenario(s *scenarios.Scenario) *cobra.Command {
 
 // claimed is what a scenario claims, for its help.
 func claimed(s *scenarios.Scenario) string {
-	if s.Phenomenon == nil {
+	if s.Phenomenon == nil || s.Phenomenon.Benchmark() {
 		return ""
 	}
 	return "It claims:\n" + indented("  ", s.Phenomenon.Claim) + "\n\n"
@@ -276,8 +276,10 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 		return exit{exitNothing, nil}
 	case r.Flagged("invalid"), r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
-	case r.Verdict != nil && !r.Verdict.Reproduced:
+	case r.Verdict != nil && r.Verdict.Outcome == metrics.NotReproduced:
 		return exit{exitNotReproduced, nil}
+	case r.Verdict != nil && r.Verdict.Outcome == metrics.Undecided:
+		return exit{exitUndecided, nil}
 	case !r.Met():
 		return exit{exitUnmet, nil}
 	}

@@ -16,16 +16,24 @@ func (p *page) rule(title string) {
 	p.line(p.paint(label, head+strings.Repeat("─", max(0, p.width-columns(head)))))
 }
 
-// expectations tells of each expression whether it held, and what was measured.
-func (p *page) expectations(all []metrics.Expectation) {
+// expectations tells of each expression whether it held, and what was measured. What could not
+// be measured is not met.
+func (p *page) expectations(all []metrics.Expectation) { p.judged(all, "FAIL") }
+
+// judged does the same, with a word for an expression of which something was not measured.
+func (p *page) judged(all []metrics.Expectation, missing string) {
 	if len(all) == 0 {
 		return
 	}
 	p.line("")
 	for _, e := range all {
 		head, i := "PASS", success
-		if !e.Pass {
+		switch {
+		case e.Pass:
+		case e.Reason == "":
 			head, i = "FAIL", failure
+		default:
+			head, i = missing, failure
 		}
 		items := []string{clean(e.Expression)}
 		for _, v := range e.Values {

@@ -39,6 +39,7 @@ func crossed(t *testing.T) *metrics.Result {
 	r.Verdict = &metrics.Verdict{Claim: "Things happen.", Steps: []string{"Both ends do something.", "A long step that does not fit into one line of a terminal of the usual width goes on in the next."}, Production: "Be prepared.", Evidence: []metrics.Expectation{{
 		Expression: `seen.path == "A B"`, Values: []metrics.Value{{Name: "seen.path", Unit: "text", Text: "A C"}},
 	}}}
+	r.Verdict.Decide(r)
 	return r
 }
 
@@ -49,7 +50,7 @@ func sideBySide(t *testing.T) *metrics.Result {
 	one.Kernel = []metrics.View{{Of: "client", Timeline: metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"client.TIME_WAIT": {3, 9}}}}}
 	r := healthy(t)
 	r.Phases = []metrics.Phase{{Name: "nothing", Why: "As it is.", Result: one}, {Name: "remedy", Why: "DANGEROUS. What helps, and costs more than it is worth on any day.", Result: other}}
-	r.Verdict = &metrics.Verdict{Claim: "One is better.", Production: "Take it.", Reproduced: true}
+	r.Verdict = &metrics.Verdict{Claim: "One is better.", Production: "Take it.", Outcome: metrics.Reproduced}
 	return r
 }
 
@@ -64,10 +65,11 @@ func TestShownMatchesTheGoldens(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow.Histograms[metrics.Connect] = connect
-	slow.Verdict = &metrics.Verdict{Claim: "Steps.", Reproduced: true}
+	slow.Verdict = &metrics.Verdict{Claim: "Steps.", Outcome: metrics.Reproduced}
 	interrupted := crossed(t)
-	interrupted.Verdict = nil
 	interrupted.Flags = append(interrupted.Flags, metrics.Flag{Name: "interrupted", Why: "It ended early."})
+	interrupted.Verdict.Evidence = append(interrupted.Verdict.Evidence, metrics.Expectation{Expression: "seen.end > 0", Reason: "no sample: seen.end"})
+	interrupted.Verdict.Decide(interrupted)
 	drawnAsGolden(t, map[string]func(io.Writer) error{
 		"ladder":             func(w io.Writer) error { return Text(w, crossed(t), Style{}) },
 		"ladder-narrow":      func(w io.Writer) error { return Text(w, crossed(t), Style{Width: 60}) },

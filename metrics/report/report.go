@@ -36,7 +36,7 @@ const (
 // Text writes the summary of a result for a terminal.
 func Text(w io.Writer, r *metrics.Result, style Style) error {
 	p := style.page()
-	if r.Verdict != nil && (r.Experiment != nil || len(r.Phases) > 0) {
+	if r.Experiment != nil || r.Verdict != nil && len(r.Phases) > 0 {
 		p.shown(r)
 		return p.flush(w)
 	}
@@ -85,13 +85,10 @@ func (p *page) shown(r *metrics.Result) {
 	}
 	// What its runs are flagged for is what they are to show, but for what makes them worthless.
 	sound := *r
-	sound.Flags = slices.DeleteFunc(slices.Clone(r.Flags), func(f metrics.Flag) bool { return !slices.Contains(worthless, f.Name) })
+	sound.Flags = slices.DeleteFunc(slices.Clone(r.Flags), func(f metrics.Flag) bool { return !f.Worthless() })
 	p.verdict(&sound)
 	p.reproduced(r)
 }
-
-// worthless are flags of a result that shows nothing.
-var worthless = []string{invalid, "interrupted", "server-lost", "unobserved", "late-link"}
 
 // whole draws one result.
 func (p *page) whole(r *metrics.Result) {
@@ -99,12 +96,6 @@ func (p *page) whole(r *metrics.Result) {
 	p.headline(r)
 	p.lab(r.Lab)
 	p.loopback(r.Loopback)
-	if r.Experiment != nil { // one that was interrupted: it has no verdict
-		p.line("")
-		p.experiment(r)
-		p.verdict(r)
-		return
-	}
 	p.tally(r)
 	p.said(r)
 	p.rate(r)

@@ -19,6 +19,7 @@ var standings = []struct {
 	{metrics.Reproduced, "REPRODUCED", "reproduced", success},
 	{metrics.NotReproduced, "NOT REPRODUCED", "not reproduced", failure},
 	{metrics.Undecided, "UNDECIDED", "undecided", warning},
+	{metrics.Measured, "MEASURED", "measured", plain},
 	{metrics.CannotRun, "CANNOT RUN", "cannot run here", warning},
 	{metrics.NotBegun, "NOT BEGUN", "not begun", warning},
 }
@@ -37,7 +38,7 @@ func Line(w io.Writer, s *metrics.ShownScenario, style Style) error {
 		p.line(p.paint(k.ink, pad(k.line, 16)) + pad(clean(s.Name), 26) + p.paint(label, padLeft(took, 8)) + where(s.Result))
 	}
 	if s.Standing == metrics.NotReproduced {
-		p.expectations(s.Result.Verdict.Evidence)
+		p.judged(s.Result.Verdict.Evidence, "NO DATA")
 		p.line("")
 	}
 	return p.flush(w)
@@ -57,7 +58,7 @@ func Sum(w io.Writer, s *metrics.Shown, style Style) error {
 	p.line("")
 	var counts []string
 	for _, k := range standings {
-		if n := s.Counts[k.standing]; n > 0 || k.standing != metrics.NotBegun {
+		if n := s.Counts[k.standing]; n > 0 || k.standing != metrics.NotBegun && k.standing != metrics.Measured {
 			counts = append(counts, fmt.Sprintf("%d %s", n, k.word))
 		}
 	}

@@ -36,12 +36,17 @@ func (p *page) reproduced(r *metrics.Result) {
 	}
 	p.timelines(r)
 	p.line("")
-	if v.Reproduced {
-		p.line(p.paint(success, "REPRODUCED"))
-	} else {
-		p.line(p.paint(failure, "NOT REPRODUCED"))
+	for _, k := range standings {
+		if k.standing != v.Outcome {
+			continue
+		}
+		if v.Why == "" {
+			p.line(p.paint(k.ink, k.line))
+		} else {
+			p.hang(k.line+": ", k.ink, strings.Fields(clean(v.Why)), plain)
+		}
 	}
-	p.expectations(v.Evidence)
+	p.judged(v.Evidence, "NO DATA")
 	if v.Production != "" {
 		p.line("")
 		p.entry("in use", label, strings.Fields(clean(v.Production)))

@@ -51,7 +51,9 @@ type bench struct {
 	first   map[flow]uint32
 	arrived chan struct{}
 	silent  bool // segments and states are not noted, only counted
-	blind   bool // states are not looked at
+
+	unfinished string // why the story ended early
+	blind      bool   // states are not looked at
 }
 
 func (b *bench) host(s side) *lab.Host { return [...]*lab.Host{b.lab.Client, b.lab.Server}[s] }
@@ -103,7 +105,7 @@ func (b *bench) report() *metrics.Experiment {
 		}
 		return 0
 	})
-	return &metrics.Experiment{Family: b.experiment.Family(), Events: b.events, Facts: b.facts}
+	return &metrics.Experiment{Family: b.experiment.Family(), Events: b.events, Facts: b.facts, Unfinished: b.unfinished}
 }
 
 func (b *bench) event(e metrics.Event) {

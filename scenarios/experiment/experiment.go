@@ -121,6 +121,7 @@ func (e *Experiment) perform(b *bench, do func(*bench)) (result *metrics.Experim
 			panic(r)
 		case errors.Is(f.error, errVain), b.ctx.Err() != nil:
 			b.remark("%v", f.error)
+			b.unfinished = f.Error()
 		default:
 			result, err = nil, fmt.Errorf("experiment %s: %w", e.Name, f.error)
 			return

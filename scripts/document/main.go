@@ -85,7 +85,10 @@ func page(s *scenarios.Scenario, output string) []byte {
 	var b bytes.Buffer
 	p := s.Phenomenon
 	fmt.Fprintf(&b, "# %s\n\n**%s%s.**\n\n%s\n", s.Name, strings.ToUpper(s.Summary[:1]), s.Summary[1:], introduction(string(s.Text)))
-	fmt.Fprintf(&b, "\n## What is claimed\n\n%s\n\n## What is done\n\n", p.Claim)
+	if !p.Benchmark() {
+		fmt.Fprintf(&b, "\n## What is claimed\n\n%s\n", p.Claim)
+	}
+	fmt.Fprint(&b, "\n## What is done\n\n")
 	for i, step := range p.Steps {
 		fmt.Fprintf(&b, "%d. %s\n", i+1, step)
 	}
@@ -98,9 +101,10 @@ func page(s *scenarios.Scenario, output string) []byte {
 		source := strings.ReplaceAll(p.Experiment.Name, "-", "_") + ".go"
 		fmt.Fprintf(&b, "; how it acts stands in [%s](../../scenarios/experiment/%s)", source, source)
 	}
-	fmt.Fprintf(&b, ".\n\n## What it shows\n\n%s\n$ tcpbench run %s\n%s%s\n\n## What decides\n\n", fence, s.Name, output, fence)
-	for _, e := range p.Verdict() {
-		fmt.Fprintf(&b, "- `%s`\n", e)
+	fmt.Fprintf(&b, ".\n\n## What it shows\n\n%s\n$ tcpbench run %s\n%s%s\n", fence, s.Name, output, fence)
+	if !p.Benchmark() {
+		fmt.Fprint(&b, "\n## What decides\n\n")
+		deciding(&b, p)
 	}
 	if p.Experiment != nil {
 		fmt.Fprint(&b, "\n| name | meaning |\n|---|---|\n")
@@ -113,6 +117,19 @@ func page(s *scenarios.Scenario, output string) []byte {
 	}
 	fmt.Fprintf(&b, "\n## In production\n\n%s\n", p.Production)
 	return b.Bytes()
+}
+
+// deciding lists which evidence decides, and when it does not.
+func deciding(b *bytes.Buffer, p *scenarios.Phenomenon) {
+	for _, e := range p.Verdict() {
+		fmt.Fprintf(b, "- `%s`\n", e)
+	}
+	if len(p.Conditions()) > 0 {
+		fmt.Fprint(b, "\nIt is UNDECIDED unless these hold:\n\n")
+	}
+	for _, c := range p.Conditions() {
+		fmt.Fprintf(b, "- `%s`; otherwise: %s\n", c[1], c[0])
+	}
 }
 
 // withoutLab is the part of a page about what is done on loopback, as far as that differs.
@@ -135,14 +152,12 @@ func withoutLab(b *bytes.Buffer, s *scenarios.Scenario) {
 			fmt.Fprintf(b, "\nSockets of the %s have %s = %s.\n", end.name, name, end.options[name])
 		}
 	}
-	if slices.Equal(own.Verdict(), p.Verdict()) {
+	if slices.Equal(own.Verdict(), p.Verdict()) && slices.Equal(own.Conditions(), p.Conditions()) {
 		fmt.Fprintln(b, "\nThe same decides.")
 	} else {
 		fmt.Fprintln(b, "\nThis decides:")
 		fmt.Fprintln(b)
-		for _, e := range own.Verdict() {
-			fmt.Fprintf(b, "- `%s`\n", e)
-		}
+		deciding(b, own)
 	}
 	if p.Experiment == nil {
 		return
