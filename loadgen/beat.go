@@ -28,8 +28,7 @@ func (l *loop) onMissed(slot int32) {
 		l.lose(slot, metrics.PeerSilent)
 		return
 	}
-	l.enter(slot, sending)
-	l.onSending(slot, 0)
+	l.ask(slot, 0)
 }
 
 // onPings: pings of the server have come, n of them whole.

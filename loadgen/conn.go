@@ -64,7 +64,7 @@ var stageOf = [states]metrics.Stage{
 type conn struct {
 	due      int64 // when it was to start; in a free slot, since when it is free
 	began    int64 // when connect() was called
-	mark     int64 // when the oldest unanswered request was sent, or our FIN
+	mark     int64 // before the first send() of the oldest unanswered request, or before our FIN
 	received int64 // bytes of the response that has begun
 	heard    int64 // when the peer last gave a sign of life
 	fd       int32
@@ -175,12 +175,12 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 	}
 	c.readable = mask&epoll.In != 0
 	if l.Lifecycle.Hello != nil {
+		c.mark = l.clock()
 		l.enter(slot, hailing)
 		l.onHailing(slot, mask)
 		return
 	}
-	l.enter(slot, sending)
-	l.onSending(slot, mask)
+	l.ask(slot, mask)
 }
 
 // firstStage is where a connection is once it is established.
