@@ -25,8 +25,8 @@ func (l *loop) phase(slot int32) int64 {
 	return int64(phase)
 }
 
-// onMissed: an answer has not come before the next beat.
-func (l *loop) onMissed(slot int32) {
+// onMissed: an answer has not come before the next beat, which is due.
+func (l *loop) onMissed(slot int32, due int64) {
 	c := &l.conns[slot]
 	if l.Lifecycle.beats(ServerPings) {
 		l.lose(slot, metrics.PeerSilent) // the pings are the server's, who counts them
@@ -37,6 +37,7 @@ func (l *loop) onMissed(slot int32) {
 		l.lose(slot, metrics.PeerSilent)
 		return
 	}
+	l.noteLag(slot, due)
 	l.ask(slot, 0)
 }
 

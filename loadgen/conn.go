@@ -191,18 +191,27 @@ func (l *loop) firstStage() metrics.Stage {
 	return metrics.StageExchange
 }
 
-// expire: the deadline of the state has passed.
-func (l *loop) expire(slot int32) {
+// expire: the deadline of the state, due, has passed.
+func (l *loop) expire(slot int32, due int64) {
 	switch s := l.conns[slot].state; {
 	case s == free:
 	case s == waiting:
 		l.finish(slot, metrics.StageConnect, metrics.PortsExhausted)
 	case s == resting:
+		l.noteLag(slot, due)
 		l.act(slot, 0)
 	case s == receiving && l.Lifecycle.Beat != nil:
-		l.onMissed(slot)
+		l.onMissed(slot, due)
 	default:
 		l.finish(slot, stageOf[s], metrics.TimedOut)
+	}
+}
+
+// noteLag records how late the loop does what a connection had planned for the time due. What
+// the end of the run dismisses has no such time.
+func (l *loop) noteLag(slot int32, due int64) {
+	if l.conns[slot].measured && !l.dismissed {
+		l.hist.scheduleLag.Record(l.clock() - due)
 	}
 }
 

@@ -244,12 +244,12 @@ func (l *loop) turn() error {
 	}
 	l.wheel.Advance(l.clock())
 	for range expiriesPerTurn {
-		slot, ok := l.wheel.Pop()
+		slot, due, ok := l.wheel.Pop()
 		if !ok {
 			break
 		}
 		l.worked = true
-		l.expire(slot)
+		l.expire(slot, due)
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (e *engine) turnWheel() {
 	now := e.clock()
 	e.wheel.Advance(now)
 	for range beatsPerTurn {
-		id, ok := e.wheel.Pop()
+		id, _, ok := e.wheel.Pop()
 		if !ok {
 			break
 		}
