@@ -2,22 +2,31 @@ package loadgen
 
 import (
 	"math"
+	"math/bits"
 
 	"tcpbench/metrics"
 )
 
-// nextBeat is the time of the connection's next beat. Its place in the interval depends
-// on the slot alone, so that beats are spread over it and need no memory.
+// nextBeat is the time of the connection's next beat: after now, by an interval at most.
 func (l *loop) nextBeat(slot int32) int64 {
-	every := int64(l.Lifecycle.Beat.Every)
-	// Fibonacci hashing: neighbours in the slab are far apart in the interval.
-	place := (uint64(uint32(slot)) + uint64(l.place(l.id))<<20) * 0x9E3779B97F4A7C15 >> 44
-	phase := int64(place) * (every >> 20)
-	return phase + ((l.now-phase)/every+1)*every
+	every, phase := int64(l.Lifecycle.Beat.Every), l.phase(slot)
+	return phase + (l.now-phase+every)/every*every
 }
 
-// onMissed: an answer has not come before the next beat.
-func (l *loop) onMissed(slot int32) {
+// phase is the place of a connection's beats in the interval, in nanoseconds. A random one
+// needs no memory: it is the number that belongs to this life of the slot in the loop's stream.
+func (l *loop) phase(slot int32) int64 {
+	b := l.Lifecycle.Beat
+	if b.Aligned {
+		return 0
+	}
+	number := mixed(l.phases + uint64(slot)<<32 + uint64(l.conns[slot].generation))
+	phase, _ := bits.Mul64(number, uint64(b.Every))
+	return int64(phase)
+}
+
+// onMissed: an answer has not come before the next beat, which is due.
+func (l *loop) onMissed(slot int32, due int64) {
 	c := &l.conns[slot]
 	if l.Lifecycle.beats(ServerPings) {
 		l.lose(slot, metrics.PeerSilent) // the pings are the server's, who counts them
@@ -28,8 +37,8 @@ func (l *loop) onMissed(slot int32) {
 		l.lose(slot, metrics.PeerSilent)
 		return
 	}
-	l.enter(slot, sending)
-	l.onSending(slot, 0)
+	l.noteLag(slot, due)
+	l.ask(slot, 0)
 }
 
 // onPings: pings of the server have come, n of them whole.

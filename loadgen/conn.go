@@ -64,7 +64,7 @@ var stageOf = [states]metrics.Stage{
 type conn struct {
 	due      int64 // when it was to start; in a free slot, since when it is free
 	began    int64 // when connect() was called
-	mark     int64 // when the oldest unanswered request was sent, or our FIN
+	mark     int64 // before the first send() of the oldest unanswered request, or before our FIN
 	received int64 // bytes of the response that has begun
 	heard    int64 // when the peer last gave a sign of life
 	fd       int32
@@ -175,12 +175,12 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 	}
 	c.readable = mask&epoll.In != 0
 	if l.Lifecycle.Hello != nil {
+		c.mark = l.clock()
 		l.enter(slot, hailing)
 		l.onHailing(slot, mask)
 		return
 	}
-	l.enter(slot, sending)
-	l.onSending(slot, mask)
+	l.ask(slot, mask)
 }
 
 // firstStage is where a connection is once it is established.
@@ -191,18 +191,27 @@ func (l *loop) firstStage() metrics.Stage {
 	return metrics.StageExchange
 }
 
-// expire: the deadline of the state has passed.
-func (l *loop) expire(slot int32) {
+// expire: the deadline of the state, due, has passed.
+func (l *loop) expire(slot int32, due int64) {
 	switch s := l.conns[slot].state; {
 	case s == free:
 	case s == waiting:
 		l.finish(slot, metrics.StageConnect, metrics.PortsExhausted)
 	case s == resting:
+		l.noteLag(slot, due)
 		l.act(slot, 0)
 	case s == receiving && l.Lifecycle.Beat != nil:
-		l.onMissed(slot)
+		l.onMissed(slot, due)
 	default:
 		l.finish(slot, stageOf[s], metrics.TimedOut)
+	}
+}
+
+// noteLag records how late the loop does what a connection had planned for the time due. What
+// the end of the run dismisses has no such time.
+func (l *loop) noteLag(slot int32, due int64) {
+	if l.conns[slot].measured && !l.dismissed {
+		l.hist.scheduleLag.Record(l.clock() - due)
 	}
 }
 

@@ -8,6 +8,17 @@ import (
 	"tcpbench/metrics"
 )
 
+// ask sends the next request. Its clock starts before the first send(): on loopback that call
+// takes the request to the server, so half of an exchange may be over when it returns.
+func (l *loop) ask(slot int32, mask uint32) {
+	c := &l.conns[slot]
+	if l.clock(); c.pending == 0 {
+		c.mark = l.now
+	}
+	l.enter(slot, sending)
+	l.onSending(slot, mask)
+}
+
 // onSending writes what is left of the request.
 func (l *loop) onSending(slot int32, mask uint32) {
 	c := &l.conns[slot]
@@ -48,10 +59,6 @@ func (l *loop) sentRequest(slot int32, mask uint32) {
 	if l.Lifecycle.beats(ServerPings) {
 		l.sentPong(slot, mask)
 		return
-	}
-	l.clock()
-	if c.pending == 0 {
-		c.mark = l.now
 	}
 	c.pending += l.perSend
 	c.again, c.sent = true, 0
@@ -261,8 +268,7 @@ func (l *loop) act(slot int32, mask uint32) {
 		l.leave(slot, mask)
 		return
 	}
-	l.enter(slot, sending)
-	l.onSending(slot, mask)
+	l.ask(slot, mask)
 }
 
 // onResting: nothing is due, so whatever comes is the peer's end or a surprise.

@@ -48,7 +48,6 @@ func (l *loop) onHailing(slot int32, mask uint32) {
 		return // an edge comes when there is room
 	}
 	c.sent = 0
-	c.mark = l.clock()
 	l.enter(slot, hearing)
 	if c.readable || mask&ended != 0 {
 		c.readable = false
@@ -92,8 +91,7 @@ func (l *loop) onHearing(slot int32, mask uint32) {
 		l.hist.hello.Record(l.now - c.mark)
 	}
 	l.clear(slot)
-	l.enter(slot, sending)
-	l.onSending(slot, mask)
+	l.ask(slot, mask)
 }
 
 // validateRaw looks at what is for foreign servers alone.

@@ -68,14 +68,16 @@ func Scripted(s wire.Script) Lifecycle {
 	}
 }
 
-// Heartbeat is a small message again and again, by which a dead peer is noticed. The
-// beats of different connections are spread over the interval.
+// Heartbeat is a small message again and again, by which a dead peer is noticed.
 type Heartbeat struct {
 	Every time.Duration `json:"every"`
 	// Missed is the number of beats in a row without an answer after which the peer
 	// counts as dead.
 	Missed int    `json:"missed"`
 	Design Design `json:"design"`
+	// Aligned makes the client's beats of all connections due together, at multiples of
+	// Every since the start of the run. Otherwise each connection has a random phase.
+	Aligned bool `json:"aligned,omitempty"`
 }
 
 // Design says who pings, and so who notices that the other is dead.

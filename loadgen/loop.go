@@ -52,6 +52,7 @@ type loop struct {
 	seen      [][]byte // by slot, what Until.Match has to look at
 	buffer    []byte
 	random    *rand.Rand // of the gaps
+	phases    uint64     // where the stream of the beats' phases begins
 
 	settings4, settings6 []setting
 	congestion           []byte
@@ -115,6 +116,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		spares:    make(chan *metrics.Recorder, 1),
 
 		random: rand.New(generator(r.Seed, r.place(id), gapStream)),
+		phases: generator(r.Seed, r.place(id), phaseStream).Uint64(),
 
 		settings4:     r.Options.settings(unix.AF_INET),
 		settings6:     r.Options.settings(unix.AF_INET6),
@@ -242,12 +244,12 @@ func (l *loop) turn() error {
 	}
 	l.wheel.Advance(l.clock())
 	for range expiriesPerTurn {
-		slot, ok := l.wheel.Pop()
+		slot, due, ok := l.wheel.Pop()
 		if !ok {
 			break
 		}
 		l.worked = true
-		l.expire(slot)
+		l.expire(slot, due)
 	}
 	return nil
 }

@@ -204,7 +204,7 @@ func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 	for slot := range l.conns {
 		if l.conns[slot].state != waiting {
 			_ = abortOnClose(int(l.conns[slot].fd))
-			l.expire(int32(slot))
+			l.expire(int32(slot), l.now)
 		}
 	}
 	turns(t, l, func() bool { return l.conns[want[0].Slot].state != waiting })

@@ -11,6 +11,7 @@ const (
 	gapStream
 	establishedStream
 	closingStream
+	phaseStream
 )
 
 // generator returns the generator of a stream for the loop at a place among all loops of the run.

@@ -45,7 +45,7 @@ func TestStreamsAreSeparate(t *testing.T) {
 	}
 	seen := [][]uint64{}
 	for place := range 3 {
-		for s := arrivalStream; s <= closingStream; s++ {
+		for s := arrivalStream; s <= phaseStream; s++ {
 			numbers := draw(7, place, s)
 			if !slices.Equal(numbers, draw(7, place, s)) {
 				t.Errorf("place %d, stream %d is another the second time", place, s)

@@ -119,6 +119,8 @@ var exclusions = slices.Concat([]exclusion{
 	exclude(notPinging, []term{notClient}, "the client closes"),
 	exclude(says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerListens }), given("response-size"), "the server never answers"),
 
+	exclude(says("heartbeat-phase", func(w *Workload) bool { return w.phase == alignedPhase }), []term{says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerPings })}, "the server spreads its own pings"),
+
 	exclude(term{flag: "target"}, serverFlags, "these are for the run's own server"),
 	exclude(term{flag: "target"}, []term{says("connections", (*Workload).tooManyForClients)}, "more than 64 client processes hold", "raise the hard limit of descriptors (ulimit -Hn)"),
 	exclude(says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN }), []term{byClient, closeWait}, "the answer ends when the server closes", orUntil),
@@ -139,7 +141,7 @@ var needs = slices.Concat([]need{
 	{says("no-preflight", func(w *Workload) bool { return w.raw.noPreflight }), (*Workload).sendsPayload, "leaves out the exchange that is tried before the load of a --payload: add --payload, or leave it out"},
 	{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
 	{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
-	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 || w.sendsPayload() }, "is of the random distances in an open loop, of --jitter and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson"},
+	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 || w.heartbeat != 0 || w.sendsPayload() }, "is of the random distances in an open loop, of --jitter, of the phases of a --heartbeat and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson"},
 	{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
 	{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
 	{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
@@ -148,7 +150,7 @@ var needs = slices.Concat([]need{
 },
 	needsOf(payloads, func(w *Workload) bool { return w.target != "" }, "is for a foreign server: add --target HOST:PORT; the run's own server knows only its header"),
 	needsOf(given("keepalive-interval", "keepalive-probes"), func(w *Workload) bool { return w.options.KeepAlive != 0 || w.serverOptions.KeepAlive != 0 }, "says how keepalive probes go: add --keepalive, as in --keepalive 5s"),
-	needsOf(given("missed", "heartbeat-design"), func(w *Workload) bool { return w.heartbeat != 0 }, "says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s"),
+	needsOf(given("missed", "heartbeat-design", "heartbeat-phase"), func(w *Workload) bool { return w.heartbeat != 0 }, "says how a heartbeat goes: add --heartbeat, as in --heartbeat 5s"),
 )
 
 func needsOf(flags []term, has func(*Workload) bool, why string) (all []need) {

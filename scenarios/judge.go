@@ -19,7 +19,7 @@ const (
 	hostFull     = 0.95 // share of all processors in use
 	foreignShare = 0.15 // share of all processors used by neither side
 	stealShare   = 0.02
-	lagLimit     = 150 * time.Microsecond // p99 of an open loop's lateness
+	lagShare     = 0.5 // share of connect that may be the client's own lateness
 	rateReached  = 0.99
 	// shortestJudged is the time in seconds from which the use of processors says something.
 	shortestJudged = 0.2
@@ -187,9 +187,23 @@ func (s *stage) flagPace(r *metrics.Result, flag flagger) {
 		flag("rate-missed", "%d of %d arrivals that were due could not start: %d slots (--connections) were taken, "+
 			"or the client was more than a second late.", r.Missed, due, s.plan.Client.Connections)
 	}
-	if lag := time.Duration(r.Histograms[metrics.ScheduleLag].P99); lag > lagLimit {
-		flag("lagging", "One connection in a hundred started %v or more after it was due: the client could not keep the schedule. "+
-			"connect and lifetime count from the due time, so they contain this.", lag.Round(10*time.Microsecond))
+	s.flagLag(r, flag)
+}
+
+// flagLag says whether late starts make up a large part of connect, which counts from the due
+// time. The same connections counted from their start are the measure, so it holds on loopback
+// and across an ocean.
+func (s *stage) flagLag(r *metrics.Result, flag flagger) {
+	due, start := r.Histograms[metrics.Connect], r.Histograms[metrics.ConnectUncorrected]
+	for _, q := range []struct {
+		name       string
+		due, start int64
+	}{{"p50", due.P50, start.P50}, {"p99", due.P99, start.P99}} {
+		if float64(q.due-q.start) > lagShare*float64(q.due) {
+			flag("lagging", "The client started connections late: connect %s is %v counted from when they were due, and %v from when they started. "+
+				"connect and lifetime contain the difference, which is the client's own.", q.name, time.Duration(q.due).Round(time.Microsecond), time.Duration(q.start).Round(time.Microsecond))
+			return
+		}
 	}
 }
 

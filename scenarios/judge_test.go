@@ -66,6 +66,19 @@ func TestJudgeSaysNothingOfASoundRun(t *testing.T) {
 	}
 }
 
+// Lateness that is small beside what was measured is harmless: here 5 ms on the way to a server
+// that is 80 ms away, and that of heartbeats, which connect does not contain.
+func TestHarmlessLatenessIsNoFlag(t *testing.T) {
+	v, rate := sound(), 1000.0
+	v.result.RateIntended = &rate
+	v.result.Histograms[metrics.ScheduleLag] = metrics.Histogram{P50: 500_000, P99: 5_000_000}
+	v.result.Histograms[metrics.Connect] = metrics.Histogram{P50: 80_100_000, P99: 86_000_000}
+	v.result.Histograms[metrics.ConnectUncorrected] = metrics.Histogram{P50: 80_000_000, P99: 81_000_000}
+	if flags := v.flags(); len(flags) > 0 {
+		t.Errorf("flags %v", flags)
+	}
+}
+
 func TestJudgeFlags(t *testing.T) {
 	rate := 1000.0
 	for _, tt := range []struct {
@@ -120,7 +133,13 @@ func TestJudgeFlags(t *testing.T) {
 		}, "rate-missed"},
 		{"a late open loop", func(v *verdict) {
 			v.result.RateIntended = &rate
-			v.result.Histograms[metrics.ScheduleLag] = metrics.Histogram{P99: int64(2 * lagLimit)}
+			v.result.Histograms[metrics.Connect] = metrics.Histogram{P50: 110_000, P99: 450_000}
+			v.result.Histograms[metrics.ConnectUncorrected] = metrics.Histogram{P50: 100_000, P99: 200_000}
+		}, "lagging"},
+		{"an open loop that is late as a rule", func(v *verdict) {
+			v.result.RateIntended = &rate
+			v.result.Histograms[metrics.Connect] = metrics.Histogram{P50: 300_000, P99: 1_000_000_000}
+			v.result.Histograms[metrics.ConnectUncorrected] = metrics.Histogram{P50: 100_000, P99: 1_000_000_000}
 		}, "lagging"},
 		{"a kernel that nobody could watch", func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }, "unobserved"},
 		{"a thieving hypervisor", func(v *verdict) { v.result.CPU.HostSteal = 0.1 }, "noisy-host"},

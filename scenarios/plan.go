@@ -197,7 +197,7 @@ func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
 	l.Hold, l.Keep = w.linger, w.hold > 0 && w.rate == nil && w.burst == 0
 	if w.heartbeat > 0 {
 		l.Exchanges = 1
-		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design}
+		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design, Aligned: w.phase == alignedPhase}
 	}
 	return l
 }
@@ -228,6 +228,7 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	if c.Lifecycle.Beat == nil {
 		delete(settings, "missed")
 		delete(settings, "heartbeat-design")
+		delete(settings, "heartbeat-phase")
 	}
 	return settings
 }

@@ -52,6 +52,7 @@ type Workload struct {
 	heartbeat    time.Duration
 	missed       int
 	design       loadgen.Design
+	phase        string
 	closeBy      wire.Closer
 	closeHow     wire.How
 	closeWait    bool
@@ -72,13 +73,16 @@ type Workload struct {
 	serverOptions server.Options
 }
 
+// The values of --heartbeat-phase.
+const randomPhase, alignedPhase = "random", "aligned"
+
 // newWorkload returns a workload with the defaults of the flags.
 func newWorkload(name string) *Workload {
 	return &Workload{
 		name:     name,
 		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
 		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
-		exchanges: 1, missed: 3, design: loadgen.ClientPings,
+		exchanges: 1, missed: 3, design: loadgen.ClientPings, phase: randomPhase,
 		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
 		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(), observe: true,
 		presets: map[string]bool{},
@@ -105,7 +109,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.Var(values.New(&w.openRate, "", "RATE", loadgen.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
 	f.Var(values.New(&w.exchangeRate, "", "RATE", loadgen.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
 	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
-	f.Uint64Var(&w.seed, "seed", 0, "of random distances and gaps (default a new one, kept in the result)")
+	f.Uint64Var(&w.seed, "seed", 0, "of random distances, gaps and phases (default a new one, kept in the result)")
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
@@ -134,6 +138,7 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.DurationVar(&w.heartbeat, "heartbeat", w.heartbeat, "exchange again and again, this far apart, for as long as the connection lives")
 	f.IntVar(&w.missed, "missed", w.missed, "beats in a row without an answer after which the peer counts as dead")
 	f.Var(values.Word(&w.design, loadgen.ClientPings, loadgen.ServerListens, loadgen.ServerPings), "heartbeat-design", "who pings: the client, and the server answers; the client, and the server only listens and reaps; or the server")
+	f.Var(values.Word(&w.phase, randomPhase, alignedPhase), "heartbeat-phase", "when in the interval a connection beats: at a random time of its own, or all at multiples of the interval since the start")
 
 	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT; both at once; or never: the server forgets to, and stays in CLOSE_WAIT")
 	f.Var(values.Named(&w.closeHow, wire.HowNames()), "close-how", "close in order, abort (SO_LINGER 0), or half-close behind the last request")
@@ -170,7 +175,7 @@ func Words() map[string][]string {
 	return map[string][]string{
 		"arrival": {"constant", "poisson"}, "on-exhausted": {"count", "wait", "stop"},
 		"close": wire.CloserNames(), "close-how": wire.HowNames(),
-		"until": {"close", "bytes:"}, "hello-until": {"bytes:"}, "heartbeat-design": {"ping", "listen", "server"},
+		"until": {"close", "bytes:"}, "hello-until": {"bytes:"}, "heartbeat-design": {"ping", "listen", "server"}, "heartbeat-phase": {randomPhase, alignedPhase},
 	}
 }
 

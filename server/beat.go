@@ -68,7 +68,7 @@ func (e *engine) onBeats(c *conn, n uint64) {
 		place := int64(uint64(c.id) * 0x9E3779B97F4A7C15 >> 44)
 		c.ahead = now + place*(int64(c.script.Beat)>>20)
 		e.setBeat(c, max(c.ahead, now+1))
-		e.ping(c, now)
+		e.ping(c)
 	default:
 		e.counters.answered.Add(n)
 		for range n {
@@ -110,7 +110,7 @@ func (e *engine) turnWheel() {
 	now := e.clock()
 	e.wheel.Advance(now)
 	for range beatsPerTurn {
-		id, ok := e.wheel.Pop()
+		id, _, ok := e.wheel.Pop()
 		if !ok {
 			break
 		}
@@ -149,20 +149,20 @@ func (e *engine) beatDue(c *conn, now int64) {
 		every := int64(c.script.Beat)
 		c.ahead += (max(now-c.ahead, 0)/every + 1) * every
 		e.setBeat(c, c.ahead)
-		if !e.ping(c, now) {
+		if !e.ping(c) {
 			e.drop(c)
 		}
 	}
 }
 
 // ping asks the client for a sign of life. It is false, and the connection ended, if it
-// cannot.
-func (e *engine) ping(c *conn, now int64) bool {
+// cannot. Its clock starts with its own send(), not with those of the beats before it.
+func (e *engine) ping(c *conn) bool {
 	if e.order(c, due{exchanges: 1}).exchanges == 0 {
 		return false
 	}
 	if c.unanswered == 0 {
-		c.asked = now
+		c.asked = e.clock()
 	}
 	c.unanswered++
 	e.counters.sent.Add(1)

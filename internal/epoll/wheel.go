@@ -38,6 +38,7 @@ type Wheel struct {
 	tick   int64 // the last tick that Advance has dealt with
 	links  []link
 	heads  [levels*levelSlots + 1]int32
+	last   int32                           // in the list of due timers; unlinked if that is empty
 	filled [levels][levelSlots / 64]uint64 // which heads hold a list
 }
 
@@ -45,11 +46,12 @@ type link struct {
 	tick       int64
 	next, prev int32
 	list       int32 // index into heads, unlinked if the timer is not set
+	rounding   int32 // nanoseconds that Set has added to reach the tick
 }
 
 // NewWheel returns a wheel for the ids 0 … n-1 that starts at now.
 func NewWheel(n int, now int64) *Wheel {
-	w := &Wheel{tick: now >> tickShift, links: make([]link, 0, n)}
+	w := &Wheel{tick: now >> tickShift, links: make([]link, 0, n), last: unlinked}
 	for i := range w.heads {
 		w.heads[i] = unlinked
 	}
@@ -72,8 +74,10 @@ func (w *Wheel) Set(id int32, at int64) {
 		resolution = CoarseTick
 	}
 	// Rounded up, so that it is never early; the tick just dealt with is over.
-	at = (at + resolution - 1) &^ (resolution - 1)
-	w.links[id].tick = max(at>>tickShift, w.tick+1)
+	rounded := (at + resolution - 1) &^ (resolution - 1)
+	l := &w.links[id]
+	l.tick = max(rounded>>tickShift, w.tick+1)
+	l.rounding = int32(min(l.tick<<tickShift-at, math.MaxInt32))
 	w.place(id)
 }
 
@@ -93,12 +97,14 @@ func (w *Wheel) Cancel(id int32) {
 	}
 	if l.next != unlinked {
 		w.links[l.next].prev = l.prev
+	} else if l.list == dueList {
+		w.last = l.prev
 	}
 	l.list = unlinked
 }
 
 // Advance moves the time forward to now. Timers that have become due are then
-// handed out by Pop.
+// handed out by Pop, those of the earliest tick first.
 func (w *Wheel) Advance(now int64) {
 	for target := now >> tickShift; w.tick < target; {
 		next := w.nextTick()
@@ -111,19 +117,21 @@ func (w *Wheel) Advance(now int64) {
 		for head := w.tick & (levelSlots - 1); w.heads[head] != unlinked; {
 			id := w.heads[head]
 			w.Cancel(id)
-			w.push(id, dueList)
+			w.append(id)
 		}
 	}
 }
 
-// Pop returns a timer that is due, and forgets it.
-func (w *Wheel) Pop() (id int32, ok bool) {
+// Pop returns a timer that is due and the time that Set was given, and forgets it. That time
+// is exact for a timer that was not set more than two seconds late.
+func (w *Wheel) Pop() (id int32, at int64, ok bool) {
 	id = w.heads[dueList]
 	if id == unlinked {
-		return 0, false
+		return 0, 0, false
 	}
 	w.Cancel(id)
-	return id, true
+	l := &w.links[id]
+	return id, l.tick<<tickShift - int64(l.rounding), true
 }
 
 // Next returns a time at which Advance may have work to do: never later than the first
@@ -206,7 +214,18 @@ func (w *Wheel) push(id, list int32) {
 		w.links[head].prev = id
 	}
 	w.heads[list] = id
-	if list != dueList {
-		w.filled[list/levelSlots][list%levelSlots/64] |= 1 << (list % 64)
+	w.filled[list/levelSlots][list%levelSlots/64] |= 1 << (list % 64)
+}
+
+// append adds a timer to the end of those that are due: a loop that takes only some of them in
+// a turn leaves the latest.
+func (w *Wheel) append(id int32) {
+	l := &w.links[id]
+	l.next, l.prev, l.list = unlinked, w.last, dueList
+	if w.last == unlinked {
+		w.heads[dueList] = id
+	} else {
+		w.links[w.last].next = id
 	}
+	w.last = id
 }

@@ -53,11 +53,15 @@ func compareWithMap(t *rapid.T) {
 			now += span.Draw(t, "by")
 			w.Advance(now)
 			advanced = now
-			for {
-				i, ok := w.Pop()
+			for before := int64(0); ; {
+				i, due, ok := w.Pop()
 				if !ok {
 					break
 				}
+				if due != model[i] || due < before-CoarseTick {
+					t.Fatalf("timer %d of %d is said to be of %d, after one of %d", i, model[i], due, before)
+				}
+				before = due
 				at, set := model[i]
 				if !set || at > now {
 					t.Fatalf("timer %d of %d (set: %v) fired at %d", i, at, set, now)
@@ -95,7 +99,7 @@ func BenchmarkWheel(b *testing.B) {
 	for n := 0; n < b.N; {
 		now += Tick
 		w.Advance(now)
-		for id, ok := w.Pop(); ok; id, ok = w.Pop() {
+		for id, _, ok := w.Pop(); ok; id, _, ok = w.Pop() {
 			w.Set(id, now+60e9)
 			n++
 		}
