@@ -189,13 +189,12 @@ func (c *collector) report() (metrics.ClientReport, error) {
 	merged := map[string]*metrics.Recorder{}
 	for _, l := range c.run.loops {
 		report.Tally.Add(l.tally())
-		report.InTime += l.window.succeeded
-		report.EndedInTime += l.window.ended
+		report.InTime += l.window.flow.succeeded
+		report.EndedInTime += l.window.flow.succeeded + l.window.flow.failed
 		report.ElapsedNS = max(report.ElapsedNS, l.window.at)
 		report.SYNs += l.syns
 		report.Established += l.established
-		report.ExhaustedNS += l.gate.shutFor(l.now)
-		l.endSpell(l.now)
+		report.ExhaustedNS += l.window.shut
 		report.Exhaustion = metrics.Earlier(report.Exhaustion, l.exhaustion())
 		report.TCP.Add(l.tcp)
 		report.Loops = append(report.Loops, l.window.loop)

@@ -152,7 +152,7 @@ func TestALoopDoesNotWaitForTheCollector(t *testing.T) {
 	took := 0
 	for i := range 10 {
 		l.attempted++
-		l.ends[metrics.StageClose][metrics.Succeeded]++
+		l.flow.succeeded++
 		l.interval.connect.Record(5)
 		l.now = l.interval.end
 		l.endInterval()

@@ -252,6 +252,7 @@ func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) 
 	}
 	l.clock()
 	l.settle(c)
+	l.passes(outcome)
 	if c.measured {
 		l.ends[stage][outcome]++
 		if outcome == metrics.Succeeded {

@@ -55,7 +55,7 @@ type evidence struct {
 	calls       metrics.Calls
 	exhausted   *space // of the first connect() that found no free four-tuple
 	exhaustedAt int64
-	spell       int64 // since when there is none; zero while there is
+	spell       int64 // since when there is none, in the measured time; zero while there is
 }
 
 // noteExhaustion: the last space that was tried had no free four-tuple.
@@ -86,7 +86,9 @@ func (l *loop) exhaustion() *metrics.Exhaustion {
 // endSpell: a connect() has found a port again.
 func (l *loop) endSpell(now int64) {
 	if l.spell != 0 {
-		l.hist.exhausted.Record(now - l.spell)
+		if l.measuring && !l.ended {
+			l.hist.exhausted.Record(now - l.spell)
+		}
 		l.spell = 0
 	}
 }

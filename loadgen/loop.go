@@ -80,6 +80,7 @@ type loop struct {
 
 	attempted   uint64
 	ends        metrics.Ends
+	flow        flow
 	syns        uint64
 	established uint64
 

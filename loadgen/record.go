@@ -57,11 +57,28 @@ const perInterval = int64(time.Second)
 
 // interval is the second that a loop is in.
 type interval struct {
-	index                        int
-	end                          int64
-	connect                      *metrics.Recorder
-	attempted, succeeded, failed uint64 // when it began
-	calls                        metrics.Calls
+	index     int
+	end       int64
+	connect   *metrics.Recorder
+	attempted uint64 // when it began, as what follows
+	flow      flow
+	calls     metrics.Calls
+}
+
+// flow counts the attempts that have ended since the measured time began, whenever they
+// began themselves. Those that began in the warm-up stand for those that end in the drain:
+// without them lives as long as the measured time would seem to be few.
+type flow struct{ succeeded, failed uint64 }
+
+// passes counts the end of an attempt.
+func (l *loop) passes(o metrics.Outcome) {
+	switch {
+	case l.now < l.measureFrom, l.ended && !l.measuring:
+	case o == metrics.Succeeded:
+		l.flow.succeeded++
+	default:
+		l.flow.failed++
+	}
 }
 
 // second is an interval of one loop that is over.
@@ -72,17 +89,17 @@ type second struct {
 
 // window is what a loop had counted when the measured time was over.
 type window struct {
-	at               int64 // since the start of the measured time
-	succeeded, ended uint64
-	held             uint64 // established then
-	loop             metrics.LoopReport
+	at   int64 // since the start of the measured time
+	flow flow
+	held uint64 // established then
+	shut int64  // time for which arrivals were held back
+	loop metrics.LoopReport
 }
 
 // passMarks notices that the measured time begins, that it is over, and that a second is.
 func (l *loop) passMarks() {
 	if !l.measuring && !l.ended && l.now >= l.measureFrom {
-		l.measuring = true
-		l.cpu, l.busy, l.turns, l.woke = threadCPU(), 0, 0, l.now
+		l.beginWindow()
 		l.events <- loopEvent{kind: loopMeasures, loop: l.id}
 	}
 	if l.now >= l.stopAt.Load() {
@@ -116,18 +133,26 @@ func (l *loop) nextMark() int64 {
 	return min(mark, l.measureFrom)
 }
 
+// beginWindow forgets what the warm-up came to.
+func (l *loop) beginWindow() {
+	l.measuring = true
+	l.cpu, l.busy, l.turns, l.woke = threadCPU(), 0, 0, l.now
+	l.window.shut = -l.gate.shutFor(l.now)
+	if l.spell != 0 {
+		l.spell = l.now
+	}
+}
+
 // endWindow notes what the measured time came to.
 func (l *loop) endWindow() {
 	if l.ended {
 		return
 	}
+	l.endSpell(l.now)
 	l.ended = true
-	succeeded, failed := l.endedSoFar()
-	l.window = window{
-		at:        max(0, l.now-l.measureFrom),
-		succeeded: succeeded, ended: succeeded + failed, held: l.held(),
-	}
+	l.window.at, l.window.flow, l.window.held = max(0, l.now-l.measureFrom), l.flow, l.held()
 	if l.measuring {
+		l.window.shut += l.gate.shutFor(l.now)
 		l.window.loop = metrics.LoopReport{BusyNS: l.busy, CPUNS: threadCPU() - l.cpu, Turns: l.turns}
 	}
 	l.events <- loopEvent{kind: loopDrains, loop: l.id}
@@ -144,19 +169,6 @@ func (l *loop) held() (n uint64) {
 	return n
 }
 
-func (l *loop) endedSoFar() (succeeded, failed uint64) {
-	for stage := range l.ends {
-		for outcome, n := range l.ends[stage] {
-			if metrics.Outcome(outcome) == metrics.Succeeded {
-				succeeded += n
-			} else {
-				failed += n
-			}
-		}
-	}
-	return succeeded, failed
-}
-
 // endInterval hands over the second that is over. A collector that is behind gets it
 // with the next one instead: a loop does not wait.
 func (l *loop) endInterval() {
@@ -165,10 +177,8 @@ func (l *loop) endInterval() {
 		s := l.takeSecond(l.interval.end)
 		select {
 		case l.events <- loopEvent{kind: loopInterval, loop: l.id, second: s}:
-			l.interval.connect = spare
-			l.interval.attempted, l.interval.succeeded, l.interval.failed =
-				l.attempted, s.Succeeded+l.interval.succeeded, s.Failed+l.interval.failed
-			l.interval.calls = l.calls
+			l.interval.connect, l.interval.attempted = spare, l.attempted
+			l.interval.flow, l.interval.calls = l.flow, l.calls
 		default:
 			l.spares <- spare
 		}
@@ -186,13 +196,12 @@ func (l *loop) lastSecond() second {
 }
 
 func (l *loop) takeSecond(end int64) second {
-	succeeded, failed := l.endedSoFar()
 	return second{connect: l.interval.connect, Interval: metrics.Interval{
 		Index:     l.interval.index,
 		EndNS:     end - l.measureFrom,
 		Attempted: l.attempted - l.interval.attempted,
-		Succeeded: succeeded - l.interval.succeeded,
-		Failed:    failed - l.interval.failed,
+		Succeeded: l.flow.succeeded - l.interval.flow.succeeded,
+		Failed:    l.flow.failed - l.interval.flow.failed,
 		InFlight:  l.inFlight(),
 		Calls:     l.calls.Since(l.interval.calls),
 	}}

@@ -11,9 +11,10 @@ import (
 type ClientReport struct {
 	// Tally counts the attempts of the measured time, warm-up excluded.
 	Tally
-	// InTime is the part of Succeeded that ended before the measured time did.
+	// InTime is the number of attempts that succeeded within the measured time, those that
+	// began in the warm-up included.
 	InTime uint64 `json:"in_time"`
-	// EndedInTime is the number of all attempts that did, failures included.
+	// EndedInTime is the number of all attempts that ended within it, failures included.
 	EndedInTime uint64 `json:"ended_in_time"`
 	// ElapsedNS is the measured time.
 	ElapsedNS int64 `json:"elapsed_ns"`
@@ -23,8 +24,8 @@ type ClientReport struct {
 	// Established is the number of those, warm-up included, that the client saw
 	// established.
 	Established uint64 `json:"established"`
-	// ExhaustedNS is the time for which arrivals were held back because no
-	// four-tuple was free.
+	// ExhaustedNS is the part of the measured time for which arrivals were held back
+	// because no four-tuple was free.
 	ExhaustedNS int64 `json:"exhausted_ns"`
 	// Exhaustion is the first connect() that found no free four-tuple.
 	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`

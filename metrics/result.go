@@ -32,7 +32,8 @@ type Result struct {
 	// Warm-up and drain are outside.
 	ElapsedS float64 `json:"elapsed_s"`
 	Tally
-	// Rate is the number of attempts per second that succeeded within ElapsedS.
+	// Rate is the number of attempts per second that succeeded within ElapsedS, whenever
+	// they began.
 	Rate float64 `json:"rate"`
 	// RateIntended is what the schedule asked for, absent in a closed loop.
 	RateIntended *float64 `json:"rate_intended,omitempty"`
@@ -203,7 +204,7 @@ type Usage struct {
 	UserS   float64 `json:"user_s"`
 	SystemS float64 `json:"system_s"`
 	// PerConnection is user plus system time per attempt that ended within the
-	// measured time, in microseconds; zero when none did.
+	// measured time, whenever it began, in microseconds; zero when none did.
 	PerConnection       float64 `json:"us_per_connection"`
 	UserPerConnection   float64 `json:"user_us_per_connection"`
 	SystemPerConnection float64 `json:"system_us_per_connection"`
