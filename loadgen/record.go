@@ -206,6 +206,8 @@ func (l *loop) tally() metrics.Tally {
 		Failed:    l.ends.Failed(),
 		Open:      l.openAtEnd(),
 		Missed:    l.arrivals.missed,
+
+		CheckedBytes: l.content.checked,
 	}
 }
 
