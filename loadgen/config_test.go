@@ -123,6 +123,7 @@ func TestHello(t *testing.T) {
 	hello := func(then peer) peer { return after(wire.HeaderSize, then) }
 	reply := string(wire.Script{Kind: wire.HelloReply, RequestSize: 7, ResponseSize: 8}.Append(nil))
 	newer := string(wire.Script{Kind: wire.HelloReply, RequestSize: 7, ResponseSize: 8, Exchanges: 2}.Append(nil))
+	newest := string(wire.Script{Kind: wire.HelloReply, RequestSize: 7, ResponseSize: 8, Exchanges: 3}.Append(nil))
 	for _, c := range []struct {
 		name    string
 		play    peer
@@ -130,11 +131,12 @@ func TestHello(t *testing.T) {
 		want    string
 	}{
 		{"tcpbench that refuses by words", hello(says(newer, reads)), false, ""},
+		{"tcpbench that sends a pattern", hello(says(newest, reads)), false, ""},
 		{"tcpbench that refuses", hello(says(words(wire.NoDescriptors), closes)), false, "refuses connections (server_descriptors)"},
 		{"tcpbench", hello(says(reply, reads)), false, ""},
 		{"tcpbench in pieces", hello(inPieces(reply, reads)), false, ""},
 		{"echo", echoes, true, "it sent"},
-		{"another version", hello(says("tb\x03\x20000000000000", reads)), true, "it sent"},
+		{"another version", hello(says("tb\x04\x20000000000000", reads)), true, "it sent"},
 		{"http", hello(says("HTTP/1.1 400 Bad Request\r\n\r\n", closes)), true, "it sent"},
 		{"closes", hello(closes), true, "EOF"},
 		{"half an answer", hello(says("tb\x01\x20", closes)), true, "unexpected EOF"},
@@ -143,7 +145,7 @@ func TestHello(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			limits, err := Hello(context.Background(), serve(t, "127.0.0.1:0", c.play).addr, patience)
 			if c.want == "" {
-				if err != nil || limits != (Limits{7, 8, c.name == "tcpbench that refuses by words"}) {
+				if err != nil || limits != (Limits{RequestSize: 7, ResponseSize: 8, Refusals: strings.HasPrefix(c.name, "tcpbench that"), Pattern: c.name == "tcpbench that sends a pattern"}) {
 					t.Errorf("%+v, %v", limits, err)
 				}
 				return

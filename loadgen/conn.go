@@ -158,6 +158,7 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		return
 	}
 	l.established++
+	l.content.begin(slot)
 	c.heard = l.now
 	if c.measured {
 		l.hist.connect.Record(l.now - c.due)

@@ -117,6 +117,9 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 			return
 		case l.refused(slot, metrics.StageExchange, n):
 			return
+		case !l.content.is(slot, l.buffer[:n], c.measured):
+			l.finish(slot, metrics.StageExchange, metrics.Corrupted)
+			return
 		}
 		l.clock()
 		if c.received == 0 && c.measured && !l.Lifecycle.beats(ServerPings) {

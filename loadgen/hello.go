@@ -19,10 +19,10 @@ var ErrForeign = errors.New("it does not answer a tcpbench hello")
 var ErrRefused = errors.New("the tcpbench server refuses connections")
 
 // Limits are the largest messages that a tcpbench server takes part in, in bytes, and
-// whether it says why it refuses to a client that understands that.
+// whether it knows wire.Script's Refusals and Pattern.
 type Limits struct {
 	RequestSize, ResponseSize uint32
-	Refusals                  bool
+	Refusals, Pattern         bool
 }
 
 // Hello asks a target who it is. The error is ErrForeign if somebody is there who is no
@@ -56,5 +56,5 @@ func Hello(ctx context.Context, target netip.AddrPort, timeout time.Duration) (L
 	if err != nil || s.Kind != wire.HelloReply {
 		return Limits{}, fmt.Errorf("%w: it sent %q", ErrForeign, answer)
 	}
-	return Limits{RequestSize: s.RequestSize, ResponseSize: s.ResponseSize, Refusals: s.Exchanges > 1}, nil
+	return Limits{RequestSize: s.RequestSize, ResponseSize: s.ResponseSize, Refusals: s.Exchanges > 1, Pattern: s.Exchanges > 2}, nil
 }

@@ -44,6 +44,9 @@ type Lifecycle struct {
 	Hold time.Duration `json:"hold,omitempty"`
 	// Keep keeps connections established until the measured time is over.
 	Keep bool `json:"keep,omitempty"`
+	// Pattern asks a tcpbench server for responses of a known content (wire.Pattern), and checks
+	// every byte: its value and place, that none is missing and none comes twice.
+	Pattern bool `json:"pattern,omitempty"`
 	// ConnectOnly ends the script at ESTABLISHED: nothing is sent or awaited.
 	ConnectOnly bool `json:"connect_only,omitempty"`
 	// CloseBy is the side that closes actively, CloseHow the segment it uses.
@@ -65,6 +68,7 @@ func Scripted(s wire.Script) Lifecycle {
 		Response:  Until{Kind: Exactly, Bytes: int64(s.ResponseSize)},
 		CloseBy:   s.CloseBy,
 		CloseHow:  s.CloseHow,
+		Pattern:   s.Pattern,
 	}
 }
 
@@ -203,6 +207,9 @@ func (l Lifecycle) validate() error {
 		}
 	default:
 		return fmt.Errorf("unknown end of a response %q", l.Response.Kind)
+	}
+	if l.Pattern && (l.Response.Kind != Exactly || l.Beat != nil) {
+		return errors.New("only the responses of a tcpbench server have a content that can be checked")
 	}
 	if l.CloseWait && (l.CloseBy != wire.Client || l.CloseHow != wire.FIN) {
 		return errors.New("only a client that closes by FIN can wait for the other side's close")

@@ -49,6 +49,7 @@ type loop struct {
 	hello     ending    // of the answer to the hello
 	rotation  *rotation // nil where requests are all the same
 	ear       ear
+	content   content
 	seen      [][]byte // by slot, what Until.Match has to look at
 	buffer    []byte
 	random    *rand.Rand // of the gaps
@@ -111,6 +112,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		until:     newEnding(r.Lifecycle.Response),
 		rotation:  newRotation(r, id, slots),
 		ear:       newEar(&r.Lifecycle, slots),
+		content:   newContent(&r.Lifecycle, slots),
 		buffer:    make([]byte, readSize),
 		quota:     never,
 		hist:      newRecorders(),

@@ -215,6 +215,8 @@ func (l *loop) tally() metrics.Tally {
 		Failed:    l.ends.Failed(),
 		Open:      l.openAtEnd(),
 		Missed:    l.arrivals.missed,
+
+		CheckedBytes: l.content.checked,
 	}
 }
 

@@ -37,8 +37,22 @@ type LabLink struct {
 	RingOverflows uint64 `json:"ring_overflows"`
 	// Refused is how many frames were too long for the link, or met a device that was down.
 	Refused uint64 `json:"refused"`
+	// Data is what became of TCP segments with data; nil if the scenario did not ask for it.
+	Data *LabData `json:"data,omitempty"`
 	// LateP99 is the 99th percentile of how late delayed packets were sent, in nanoseconds.
 	LateP99 int64 `json:"late_p99"`
+}
+
+// LabData follows the data of connections by sequence numbers: a number is a byte of a stream.
+type LabData struct {
+	// Segments is how many with data came, Lost how many of these the link has lost, and Again
+	// how many began with a number that had come before: they were sent again.
+	Segments uint64 `json:"segments"`
+	Lost     uint64 `json:"lost"`
+	Again    uint64 `json:"again"`
+	// Bytes is how many different numbers came, and Missing how many of these never passed.
+	Bytes   uint64 `json:"bytes"`
+	Missing uint64 `json:"missing"`
 }
 
 // LabVerb is what one verb of a lab's link was asked and has done.

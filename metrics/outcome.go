@@ -44,6 +44,7 @@ const (
 	Unexpected                  // bytes after the response, or a FIN where a RST was due
 	PeerSilent                  // as many beats in a row without an answer as make a dead peer
 	OtherError                  // an errno that has no name here
+	Corrupted                   // a byte of a response that does not belong where it came
 
 	// What a tcpbench server says why it refuses (docs/protocol.md).
 	ServerDescriptors // it has no file descriptor left
@@ -59,7 +60,7 @@ const (
 var outcomeNames = [Outcomes]string{
 	"succeeded", "ports_exhausted", "descriptors", "no_buffers", "denied",
 	"bad_address", "refused", "unreachable", "reset", "kernel_timeout", "timeout",
-	"closed_early", "unexpected", "peer_silent", "other_error",
+	"closed_early", "unexpected", "peer_silent", "other_error", "corrupted",
 	"server_descriptors", "server_connections", "server_rate", "server_bytes", "server_life",
 	"server_size", "server_refused",
 }
@@ -121,6 +122,9 @@ type Tally struct {
 	// Missed is the number of arrivals that were due and could not start,
 	// because every slot was taken. They are not attempts.
 	Missed uint64 `json:"missed"`
+	// CheckedBytes is how many bytes of responses were checked and right; --check-content asks
+	// for that.
+	CheckedBytes uint64 `json:"checked_bytes,omitempty"`
 }
 
 // TotalFailed is the sum over all names of failures.
@@ -137,6 +141,7 @@ func (t *Tally) Add(other Tally) {
 	t.Succeeded += other.Succeeded
 	t.Open += other.Open
 	t.Missed += other.Missed
+	t.CheckedBytes += other.CheckedBytes
 	t.Failed = addCounts(t.Failed, other.Failed)
 }
 

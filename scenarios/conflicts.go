@@ -68,6 +68,7 @@ var (
 	onIPv6           = says("ipv6", func(w *Workload) bool { return w.ipv6 })
 	onIPv4           = says("ipv4", func(w *Workload) bool { return w.ipv4 })
 	severalExchanges = says("exchanges", func(w *Workload) bool { return w.exchanges > 1 })
+	checksContent    = says("check-content", func(w *Workload) bool { return w.checkContent })
 	emptyPayload     = says("payload", (*Workload).emptyRequest)
 	ofTCPBench       = given("request-size", "response-size")
 	payloads         = given("payload", "payload-file")
@@ -104,6 +105,7 @@ var exclusions = slices.Concat([]exclusion{
 
 	exclude(term{flag: "payload"}, given("payload-file"), "one request is sent"),
 	exclude(connectOnly, slices.Concat(payloads, ofTCPBench, given("exchanges"), []term{beating}), "nothing is sent"),
+	exclude(checksContent, slices.Concat(payloads, []term{connectOnly, beating}), "only the responses of a tcpbench server have a known content"),
 	exclude(connectOnly, []term{notClient}, "the server is told nothing, so it cannot close first"),
 	exclude(closeWait, []term{notClient, notFIN}, "the client waits after its own FIN", "let the client close, by FIN"),
 	exclude(half, []term{notClient, connectOnly, pipelined, beating}, "the client sends its FIN right after its last request, and needs one", "let the client close"),

@@ -172,7 +172,7 @@ func (w *Workload) lifecycle() (loadgen.Lifecycle, error) {
 func (w *Workload) script() wire.Script {
 	s := wire.Script{
 		CloseBy: w.closeBy, CloseHow: w.closeHow, Exchanges: uint16(w.exchanges),
-		RequestSize: w.requestSize, ResponseSize: w.responseSize,
+		RequestSize: w.requestSize, ResponseSize: w.responseSize, Pattern: w.checkContent,
 	}
 	if w.heartbeat == 0 {
 		return s

@@ -49,7 +49,7 @@ func readSetup(root mapping) (s Setup, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := m.only("settings", "client", "server", "to-server", "to-client", "timeline"); err != nil {
+	if err := m.only("settings", "client", "server", "to-server", "to-client", "sequences", "timeline"); err != nil {
 		return s, err
 	}
 	for _, part := range []struct {
@@ -73,6 +73,13 @@ func readSetup(root mapping) (s Setup, err error) {
 	}
 	if toClient != nil {
 		s.Link.ToClient = *toClient
+	}
+	follow, err := m.text("sequences")
+	if err != nil {
+		return s, err
+	}
+	if s.Link.Sequences = follow == "true"; follow != "" && !s.Link.Sequences {
+		return s, m.errorAt("sequences", "%q: want true, or leave it out", follow)
 	}
 	s.Timeline, err = readTimeline(m)
 	return s, err

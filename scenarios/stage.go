@@ -154,6 +154,9 @@ func (s *stage) greet(ctx context.Context) error {
 		case response > int64(limits.ResponseSize):
 			return fmt.Errorf("%s sends responses of up to %d bytes, not %d: make --response-size smaller", target, limits.ResponseSize, response)
 		}
+		if s.plan.Client.Lifecycle.Pattern && !limits.Pattern {
+			return fmt.Errorf("%s is a tcpbench server that only sends zeros: start one of this version there, or leave --check-content out", target)
+		}
 		tell = tell && limits.Refusals
 	}
 	if tell {

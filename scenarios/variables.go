@@ -38,6 +38,7 @@ var plain = []variable{
 	{name: "succeeded", read: count(func(r *metrics.Result) uint64 { return r.Succeeded })},
 	{name: "failed", read: count(func(r *metrics.Result) uint64 { return r.TotalFailed() })},
 	{name: "open", read: count(func(r *metrics.Result) uint64 { return r.Open })},
+	{name: "checked_bytes", read: count(func(r *metrics.Result) uint64 { return r.CheckedBytes })},
 	{name: "missed", read: count(func(r *metrics.Result) uint64 { return r.Missed })},
 	{name: "rate", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.Rate, r.ElapsedS > 0 }},
 	{name: "rate_offered", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.RateOffered, r.ElapsedS > 0 }},
@@ -77,6 +78,10 @@ var dotted = map[string]map[string]variable{
 		"steal":  {name: "cpu.steal", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostSteal, true }},
 	},
 	"lab": {
+		"data_lost":    data("lost", func(d *metrics.LabData) uint64 { return d.Lost }),
+		"data_again":   data("again", func(d *metrics.LabData) uint64 { return d.Again }),
+		"data_bytes":   data("bytes", func(d *metrics.LabData) uint64 { return d.Bytes }),
+		"data_missing": data("missing", func(d *metrics.LabData) uint64 { return d.Missing }),
 		"lost": {name: "lab.lost", read: func(r *metrics.Result) (n float64, ok bool) {
 			if r.Lab == nil {
 				return 0, false
@@ -94,6 +99,21 @@ var dotted = map[string]map[string]variable{
 		"open":      served("open", func(s *metrics.ServerReport) uint64 { return s.Open }),
 		"exchanges": served("exchanges", func(s *metrics.ServerReport) uint64 { return s.Exchanges }),
 	},
+}
+
+// data is a sum over the directions of the lab's link that lose packets.
+func data(name string, read func(*metrics.LabData) uint64) variable {
+	return variable{name: "lab.data_" + name, read: func(r *metrics.Result) (n float64, ok bool) {
+		if r.Lab == nil {
+			return 0, false
+		}
+		for _, l := range []*metrics.LabLink{r.Lab.ToServer, r.Lab.ToClient} {
+			if l != nil && l.Data != nil && l.Impairment != "" {
+				n, ok = n+float64(read(l.Data)), true
+			}
+		}
+		return n, ok
+	}}
 }
 
 func beats(name string, read func(*metrics.Beats) uint64) variable {

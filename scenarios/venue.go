@@ -200,6 +200,9 @@ func linkReport(how *lab.Impairment, was *lab.Carried) *metrics.LabLink {
 			r.Verbs[name] = metrics.LabVerb{Asked: v.Asked, Done: v.Done}
 		}
 	}
+	if s := was.Sequences; s != nil {
+		r.Data = (*metrics.LabData)(s)
+	}
 	if was.Late != nil {
 		r.LateP99 = was.Late.P99
 	}

@@ -58,6 +58,7 @@ type Workload struct {
 	closeWait    bool
 	requestSize  uint32
 	responseSize uint32
+	checkContent bool
 	raw          rawWords
 	until        loadgen.Until
 	connectOnly  bool
@@ -145,6 +146,7 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
 	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
 	f.Var(values.New(&w.responseSize, "1", "BYTES", values.Size), "response-size", "payload of the response")
+	f.BoolVar(&w.checkContent, "check-content", false, "have the server send a pattern, and check every byte: its value, its place, that none is missing or comes twice")
 	f.Var(values.New(&w.until, "close", "bytes:N|close|REGEXP", loadgen.ParseUntil), "until", "with --payload: when the response is whole")
 	w.registerRaw(f)
 	f.BoolVar(&w.connectOnly, "connect-only", false, "connect and close, nothing is sent")

@@ -167,7 +167,7 @@ func (e *engine) ping(c *conn) bool {
 	c.unanswered++
 	e.counters.sent.Add(1)
 	c.owed += uint64(c.script.ResponseSize)
-	n, err := sendZeros(c.socket.Fd(), c.owed)
+	n, err := c.respond(c.socket.Fd(), c.owed)
 	c.owed -= n
 	e.counters.written.Add(n)
 	if err != nil {

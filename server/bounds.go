@@ -78,7 +78,7 @@ func (e *engine) order(c *conn, d due) due {
 		}
 	}
 	c.ordered += fit * size
-	d.exchanges, d.zeros = fit, fit*size
+	d.exchanges, d.bytes = fit, fit*size
 	return d
 }
 

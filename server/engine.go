@@ -214,13 +214,13 @@ func (e *engine) answer(cn *conn, d due) gnet.Action {
 			return e.lost(cn, err)
 		}
 	}
-	n, err := sendZeros(cn.socket.Fd(), d.zeros)
+	n, err := cn.respond(cn.socket.Fd(), d.bytes)
 	e.counters.written.Add(n)
 	if err != nil {
 		return e.lost(cn, err)
 	}
-	if n < d.zeros {
-		d.zeros -= n
+	if n < d.bytes {
+		d.bytes -= n
 		return e.stall(cn, d, nil)
 	}
 	e.counters.exchanges.Add(d.exchanges)

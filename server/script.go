@@ -72,6 +72,7 @@ type conn struct {
 
 	source  *source // nil where sources are not told apart
 	ordered uint64  // bytes of responses so far, where they are bounded
+	place   uint64  // of the next byte in the pattern, where the script asks for one
 	until   int64   // the end of its life by the engine's clock; 0 = none
 
 	beat
@@ -85,7 +86,7 @@ var preamble = wire.Script{}.Append(nil)[:2]
 type due struct {
 	hello     bool   // the answer to a hello
 	exchanges uint64 // requests now whole
-	zeros     uint64 // bytes of their responses
+	bytes     uint64 // of their responses
 	beats     uint64 // pings or answers to pings that are whole
 }
 
@@ -223,7 +224,7 @@ func (c *conn) answer(n uint64, d *due) {
 		n-- // the last one is due with the FIN
 	}
 	d.exchanges += n
-	d.zeros += n * uint64(c.script.ResponseSize)
+	d.bytes += n * uint64(c.script.ResponseSize)
 }
 
 // turn decides what comes after a response; rest is the number of bytes that the
@@ -251,7 +252,7 @@ func (c *conn) turn(rest int) state {
 func (c *conn) leave(how wire.How) (d due) {
 	switch {
 	case c.state == farewell && how == wire.FIN && c.script.CloseHow == wire.HalfClose:
-		d = due{exchanges: 1, zeros: uint64(c.script.ResponseSize)}
+		d = due{exchanges: 1, bytes: uint64(c.script.ResponseSize)}
 		c.finish(Completed)
 	case c.state == header && c.have == 0:
 		c.finish(Unused)

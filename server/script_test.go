@@ -18,7 +18,7 @@ func play(c *conn, pieces ...[]byte) (total due) {
 		d := c.handle(b, &testLimits)
 		total.hello = total.hello || d.hello
 		total.exchanges += d.exchanges
-		total.zeros += d.zeros
+		total.bytes += d.bytes
 		total.beats += d.beats
 	}
 	return total
@@ -106,7 +106,7 @@ func TestScriptIsPlayedByTheBook(t *testing.T) {
 			}
 			rest -= int(script.RequestSize)
 		}
-		if want := (due{exchanges: uint64(n), zeros: uint64(n) * uint64(script.ResponseSize)}); got != want {
+		if want := (due{exchanges: uint64(n), bytes: uint64(n) * uint64(script.ResponseSize)}); got != want {
 			t.Fatalf("%+v with %d bytes of payload earns %+v, want %+v", script, payload, got, want)
 		}
 	})

@@ -12,9 +12,8 @@
 //
 // Each loop is a gnet engine of its own with one listening socket per address,
 // bound by SO_REUSEPORT: loops share nothing, and backlog and linger reach every
-// socket. Payload is counted and thrown away, responses are zeros that exist once:
-// neither large messages nor slow readers take memory here, only the kernel's
-// buffers.
+// socket. Payload is counted and thrown away, and the content of responses exists once: neither
+// large messages nor slow readers take memory here, only the kernel's buffers.
 //
 // It does not look into payloads and does not log. Latency is the client's to measure,
 // but for what only a server can: the round trips of its own pings, and how long it

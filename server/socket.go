@@ -7,9 +7,11 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/wire"
 )
 
-// zeros is the content of every response. Nobody writes to it, so it is the
+// zeros is the content of responses without a pattern. Nobody writes to it, so it is the
 // kernel's zero page many times over, and takes neither memory nor cache.
 var zeros [256 << 10]byte
 
@@ -38,13 +40,22 @@ func send(fd int, b []byte) (int, error) {
 	}
 }
 
-// sendZeros sends up to n zeros and returns how many the socket took.
-func sendZeros(fd int, n uint64) (sent uint64, err error) {
+// content is what the connection's responses go on with: n bytes, or a part of them.
+func (c *conn) content(n uint64) []byte {
+	if c.script.Pattern {
+		return wire.Pattern(c.place, n)
+	}
+	return zeros[:min(n, uint64(len(zeros)))]
+}
+
+// respond sends up to n bytes of responses and returns how many the socket took.
+func (c *conn) respond(fd int, n uint64) (sent uint64, err error) {
 	for limit := min(n, perTurn); sent < limit; {
-		chunk := min(limit-sent, uint64(len(zeros)))
-		k, err := send(fd, zeros[:chunk])
+		chunk := c.content(limit - sent)
+		k, err := send(fd, chunk)
 		sent += uint64(k)
-		if err != nil || uint64(k) < chunk {
+		c.place += uint64(k)
+		if err != nil || k < len(chunk) {
 			return sent, err
 		}
 	}

@@ -111,9 +111,10 @@ func (s *stalled) read() (int, error) {
 }
 
 func (s *stalled) answer() {
-	for s.due.zeros > 0 {
-		n, err := s.write(zeros[:min(s.due.zeros, uint64(len(zeros)))])
-		s.due.zeros -= uint64(n)
+	for s.due.bytes > 0 {
+		n, err := s.write(s.conn.content(s.due.bytes))
+		s.due.bytes -= uint64(n)
+		s.conn.place += uint64(n)
 		if err != nil {
 			return
 		}

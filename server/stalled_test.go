@@ -39,6 +39,31 @@ func TestSlowReaderGetsEverything(t *testing.T) {
 	}
 }
 
+// The responses of a connection are one stream of the pattern, by whichever way they are sent: at
+// once, or by a connection of its own that waits for a slow reader.
+func TestPatternGoesOn(t *testing.T) {
+	s := start(t, Config{})
+	for _, size := range []int{1, 1000, large} {
+		c := dial(t, s)
+		script := wire.Script{RequestSize: 1, ResponseSize: uint32(size), Exchanges: 3, Pattern: true, Refusals: true}
+		write(t, c, append(opening(script), make([]byte, 2)...)) // all requests at once
+		if size == large {
+			awaitStalled(t, s, 1)
+		}
+		got := make([]byte, 3*size)
+		if _, err := io.ReadFull(c, got); err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; at < len(got); {
+			want := wire.Pattern(uint64(at), uint64(len(got)-at))
+			if !bytes.Equal(got[at:at+len(want)], want) {
+				t.Fatalf("responses of %d bytes: the %d from %d on are others", size, len(want), at)
+			}
+			at += len(want)
+		}
+	}
+}
+
 // A response that fits into the send buffer and not into the peer's window: the
 // write has succeeded, and a RST in its place would take it back.
 func TestResetComesBehindTheResponse(t *testing.T) {

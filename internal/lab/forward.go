@@ -22,10 +22,16 @@ type forwarder struct {
 }
 
 func newForwarder(link *Link) *forwarder {
-	return &forwarder{
+	f := &forwarder{
 		toServer: newWire(&link.ToServer, link.Seed, 0), toClient: newWire(&link.ToClient, link.Seed, 1),
 		ended: make(chan struct{}),
 	}
+	if link.Sequences {
+		for _, w := range []*wire{f.toServer, f.toClient} {
+			w.sequences = &sequences{streams: map[way]*stream{}}
+		}
+	}
+	return f
 }
 
 // gates puts a gate into each direction. It is called before start.
@@ -74,6 +80,7 @@ type wire struct {
 	gate         *Gate // nil if nobody looks
 	delay        *delay
 	losses       atomic.Pointer[losses]
+	sequences    *sequences // nil if nobody follows them
 	seed, stream uint64
 
 	// Each frame that came is sent, lost, held, under way, discarded, or counted as queueFull
@@ -141,11 +148,18 @@ func (w *wire) carry(frame []byte) {
 // are never lost.
 func (w *wire) loses(frame []byte) bool {
 	l := w.losses.Load()
-	if l == nil {
+	if l == nil && w.sequences == nil {
 		return false
 	}
 	packet := packetIn(frame)
-	return packet != nil && l.loses(packet)
+	if packet == nil {
+		return false
+	}
+	lost := l != nil && l.loses(packet)
+	if w.sequences != nil {
+		w.sequences.note(packet, lost)
+	}
+	return lost
 }
 
 // pass lets a frame go on, when it is due.
@@ -204,6 +218,8 @@ type Carried struct {
 	RingOverflows, QueueOverflows uint64
 	// Refused is how many frames were too long for the link, or met a device that was down.
 	Refused uint64
+	// Sequences is what became of data; nil if Link.Sequences did not ask for it.
+	Sequences *Sequences
 	// Late is by how much delayed packets were sent after they were due, in nanoseconds; nil
 	// if none is delayed.
 	Late *metrics.Histogram
@@ -223,6 +239,10 @@ func (w *wire) carried() (c Carried, err error) {
 		}
 	}
 	c.Lost = c.Verbs["drop"].Done + c.Verbs["every"].Done + c.Verbs["loss"].Done
+	if w.sequences != nil {
+		s := w.sequences.read()
+		c.Sequences = &s
+	}
 	if w.delay != nil {
 		late, err := w.delay.lateness()
 		if err != nil {

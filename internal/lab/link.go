@@ -15,6 +15,9 @@ type Link struct {
 	Gated bool
 	// Changes says that Impair will be called: packets are carried from the start.
 	Changes bool
+	// Sequences has the data of connections followed by sequence numbers, in both directions of
+	// a carried link: Carried.Sequences.
+	Sequences bool
 	// Seed decides, with that of the Impairment, which packets are lost at random and how
 	// delays differ. Links with the same seeds lose the same packets of the same sequence.
 	Seed uint64

@@ -36,8 +36,8 @@ const (
 )
 
 // Version is the highest version of the header that this package speaks. Version 2 is
-// version 1 of a client that understands Refused.
-const Version = 2
+// version 1 of a client that understands Refused, version 3 is version 2 with Script.Pattern.
+const Version = 3
 
 const magic0, magic1 = 't', 'b'
 
@@ -122,6 +122,9 @@ type Script struct {
 	// Refusals means that the client understands Refused: version 2 of the header. A
 	// Hello, which servers of version 1 must understand, says it by its Exchanges.
 	Refusals bool
+	// Pattern asks for responses whose bytes tell where they belong (see Pattern), in place
+	// of zeros: version 3 of the header. It is of Exchange, and goes with Refusals.
+	Pattern bool
 }
 
 // What Parse may find wrong. A server counts them apart: a foreign protocol is
@@ -136,7 +139,10 @@ var (
 // that nobody is reaped sooner than was asked for; beyond MaxBeat it is MaxBeat.
 func (s Script) Append(b []byte) []byte {
 	version := byte(1)
-	if s.Refusals {
+	switch {
+	case s.Pattern:
+		version = 3
+	case s.Refusals:
 		version = 2
 	}
 	b = append(b, magic0, magic1, version, byte(s.Kind)<<4|byte(s.CloseBy)<<2|byte(s.CloseHow))
@@ -165,6 +171,7 @@ func Parse(b []byte) (Script, error) {
 		Exchanges:    binary.BigEndian.Uint16(b[12:]),
 		Beat:         time.Duration(binary.BigEndian.Uint16(b[14:])) * BeatUnit,
 		Refusals:     b[2] >= 2,
+		Pattern:      b[2] >= 3,
 	}
 	if err := s.check(); err != nil {
 		return Script{}, err
@@ -180,6 +187,8 @@ func (s *Script) check() error {
 		return fmt.Errorf("%w: kind %d", ErrScript, s.Kind)
 	case s.Kind == Refused && !s.Refusals:
 		return fmt.Errorf("%w: a refusal of version 1", ErrScript)
+	case s.Pattern && s.Kind != Exchange:
+		return fmt.Errorf("%w: a pattern without exchanges", ErrScript)
 	case s.CloseHow >= hows:
 		return fmt.Errorf("%w: close %d", ErrScript, s.CloseHow)
 	case beats && (s.Beat == 0 || s.Exchanges == 0):

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -20,6 +21,7 @@ func TestParseReturnsWhatAppendWrote(t *testing.T) {
 			Exchanges:    rapid.Uint16Min(1).Draw(t, "exchanges"),
 			Refusals:     rapid.Bool().Draw(t, "refusals"),
 		}
+		want.Pattern = want.Refusals && rapid.Bool().Draw(t, "pattern")
 		if want.Kind == Listen || want.Kind == Ping {
 			want.Beat = time.Duration(rapid.Uint16Min(1).Draw(t, "beat")) * BeatUnit
 			want.CloseBy, want.CloseHow = Client, How(rapid.IntRange(0, 1).Draw(t, "reap"))
@@ -60,6 +62,7 @@ func TestParseRejects(t *testing.T) {
 		{"next version", with(2, Version+1), ErrVersion},
 		{"version 0", with(2, 0), ErrVersion},
 		{"refusal of version 1", with(3, byte(Refused)<<4), ErrScript},
+		{"pings of a pattern", Script{Kind: Ping, Beat: BeatUnit, Exchanges: 1, RequestSize: 1, ResponseSize: 1, Pattern: true}.Append(nil), ErrScript},
 		{"unknown kind", with(3, 0xf0), ErrScript},
 		{"unknown close", with(3, 0x03), ErrScript},
 		{"beat without pings", with(15, 1), ErrScript},
@@ -151,6 +154,30 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// No two places of the pattern look alike, and no piece of it looks like a refusal.
+func TestPattern(t *testing.T) {
+	const piece = 8
+	seen := map[string]bool{}
+	for at := range uint64(PatternPeriod) {
+		b := Pattern(at, piece)
+		if seen[string(b)] || bytes.IndexByte(b, magic0) >= 0 {
+			t.Fatalf("%d: % x", at, b)
+		}
+		seen[string(b)] = true
+	}
+	for _, at := range []uint64{0, 1, PatternPeriod - 1, PatternPeriod, 3*PatternPeriod + 7} {
+		long := Pattern(at, 1<<20)
+		if len(long) != PatternPeriod {
+			t.Fatalf("%d bytes", len(long))
+		}
+		for _, i := range []uint64{0, 1, PatternPeriod / 2, PatternPeriod - piece} {
+			if !bytes.Equal(long[i:i+piece], Pattern(at+i, piece)) {
+				t.Errorf("%d + %d: two ways to the same place differ", at, i)
+			}
+		}
+	}
+}
+
 // What a client of version 1 sends has not changed, and it reads what it gets.
 func TestVersion1(t *testing.T) {
 	script := Script{RequestSize: 64, ResponseSize: 64, Exchanges: 1}
@@ -160,5 +187,9 @@ func TestVersion1(t *testing.T) {
 	script.Refusals = true
 	if got := fmt.Sprintf("% x", script.Append(nil)); got != "74 62 02 00 00 00 00 40 00 00 00 40 00 01 00 00" {
 		t.Errorf("version 2 is now % s", got)
+	}
+	script.Pattern = true
+	if got := fmt.Sprintf("% x", script.Append(nil)); got != "74 62 03 00 00 00 00 40 00 00 00 40 00 01 00 00" {
+		t.Errorf("version 3 is now % s", got)
 	}
 }
