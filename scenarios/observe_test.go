@@ -174,7 +174,7 @@ var constant = map[string]bool{
 
 func TestNobodyWatchesWhereNobodyIsToWatch(t *testing.T) {
 	r := staged(t, Short, "--count 20 --observe=false")
-	if r.Kernel != nil || r.Histograms[metrics.TimeWaitSockets].Count != 0 {
+	if r.Kernel != nil || r.Histograms[metrics.NamespaceTimeWait].Count != 0 {
 		t.Errorf("%+v", r.Kernel)
 	}
 }

@@ -133,6 +133,17 @@ func (s *states) pair() (client, server *net.TCPConn) {
 	return client, accepted.(*net.TCPConn)
 }
 
+// timeWait leaves a client's socket in TIME_WAIT.
+func (s *states) timeWait() {
+	s.t.Helper()
+	client, server := s.pair()
+	client.CloseWrite()
+	io.ReadAll(server)
+	server.Close()
+	io.ReadAll(client)
+	client.Close()
+}
+
 // The census, sockstat and the witnesses see the same sockets, in a namespace where nothing
 // else runs.
 func TestCensusAgreesWithOthers(t *testing.T) {
@@ -152,13 +163,8 @@ func TestCensusAgreesWithOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range 5 { // TIME_WAIT of the client
-			client, server := s.pair()
-			client.CloseWrite()
-			io.ReadAll(server)
-			server.Close()
-			io.ReadAll(client)
-			client.Close()
+		for range 5 {
+			s.timeWait()
 		}
 	}
 	full := listenOn(t, "tcp", "127.0.0.1:0", 2)

@@ -35,8 +35,7 @@ type Observer struct {
 	spaces   metrics.Spaces
 	uses     map[Space]Use
 	seen     map[Space]struct{}
-	timeWait *metrics.Recorder
-	inUse    *metrics.Recorder
+	counted  map[string]*metrics.Recorder // numbers of sockets and ports
 	halfFull bool
 
 	taken      int
@@ -89,11 +88,14 @@ func NewObserver(w Watch) (*Observer, error) {
 		return nil, errors.Join(fmt.Errorf("observe the kernel: %w", err), n.Close())
 	}
 	c.IPv4 = w.IPv4
+	counted := map[string]*metrics.Recorder{}
+	for _, name := range []string{metrics.TimeWaitSockets, metrics.FinWait2Sockets, metrics.NamespaceTimeWait, metrics.PortsInUse} {
+		counted[name] = metrics.NewCountRecorder(metrics.UnitOf(name))
+	}
 	return &Observer{
 		net: n, census: c, ports: w.Ports, rangeSize: w.RangeSize, every: 1,
 		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
-		timeWait: metrics.NewCountRecorder(metrics.SocketsUnit), inUse: metrics.NewCountRecorder(metrics.PortsUnit),
-		spaces: metrics.Spaces{Ports: w.RangeSize},
+		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
 }
 
@@ -121,7 +123,7 @@ func (o *Observer) Sample(at time.Duration) error {
 	}
 	o.taken++
 	o.last = at
-	o.timeWait.Record(sockets.TimeWait)
+	o.counted[metrics.NamespaceTimeWait].Record(sockets.TimeWait)
 	s := sample{at: at, sockets: sockets}
 	if at >= o.nextCensus {
 		if err := o.count(&s); err != nil {
@@ -150,9 +152,12 @@ func (o *Observer) count(s *sample) error {
 		return err
 	}
 	s.population, s.counted = population, true
+	for name, state := range map[string]State{metrics.TimeWaitSockets: TimeWait, metrics.FinWait2Sockets: FinWait2} {
+		o.counted[name].Record(int64(population[Client][state] + population[Server][state]))
+	}
 	for space, use := range o.uses {
 		o.seen[space] = struct{}{}
-		o.inUse.Record(int64(use.Total()))
+		o.counted[metrics.PortsInUse].Record(int64(use.Total()))
 		if use.Total() > s.fullest.Total() {
 			s.fullest = use
 		}
@@ -288,11 +293,12 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 	return t
 }
 
-// Histograms are the numbers of sockets in TIME_WAIT at each sample, and of ports taken
-// in each space at each census.
+// Histograms are the numbers of the run's sockets in TIME_WAIT and in FIN_WAIT_2 at each
+// census, of all TIME_WAIT of the namespace at each sample, and of ports taken in each space at
+// each census.
 func (o *Observer) Histograms() (map[string]metrics.Histogram, error) {
 	named := map[string]metrics.Histogram{}
-	for name, r := range map[string]*metrics.Recorder{metrics.TimeWaitSockets: o.timeWait, metrics.PortsInUse: o.inUse} {
+	for name, r := range o.counted {
 		if r.Count() == 0 {
 			continue
 		}
