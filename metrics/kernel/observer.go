@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 type Observer struct {
 	net       *Net
 	census    *Census
-	ports     []Ports
+	servers   *Servers
 	rangeSize int
 
 	began    time.Duration // of the first sample, by the caller's clock
@@ -69,8 +70,8 @@ const (
 
 // Watch says which sockets are a run's own.
 type Watch struct {
-	// Ports are those of the server: a socket with one of them at either end is watched.
-	Ports []Ports
+	// Servers are the run's: a socket with one of them at either end is watched.
+	Servers []netip.AddrPort
 	// RangeSize is the number of local ports that a four-tuple space has.
 	RangeSize int
 	// IPv4 tells that there is no socket of IPv6 among them.
@@ -93,7 +94,7 @@ func NewObserver(w Watch) (*Observer, error) {
 		counted[name] = metrics.NewCountRecorder(metrics.UnitOf(name))
 	}
 	return &Observer{
-		net: n, census: c, ports: w.Ports, rangeSize: w.RangeSize, every: 1,
+		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1,
 		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
 		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
@@ -143,11 +144,11 @@ func (o *Observer) Finish(at time.Duration) error {
 // count makes a census, and plans the next so that they stay cheap.
 func (o *Observer) count(s *sample) error {
 	began := threadTime()
-	population, _, err := o.census.Count(o.ports, o.uses)
+	population, _, err := o.census.Count(o.servers, o.uses)
 	if err != nil {
 		return err
 	}
-	listeners, err := o.census.Listeners(o.ports)
+	listeners, err := o.census.Listeners(o.servers.ranges)
 	if err != nil {
 		return err
 	}
@@ -168,6 +169,9 @@ func (o *Observer) count(s *sample) error {
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
 	for _, l := range listeners {
+		if !o.servers.listens(l.Addr) {
+			continue
+		}
 		name := l.Addr.String()
 		q := o.queues[name]
 		if q == nil {

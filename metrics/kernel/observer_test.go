@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"io"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -28,8 +27,7 @@ func TestTimelineIsBounded(t *testing.T) {
 		return
 	}
 	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	port := netip.MustParseAddrPort(l.Addr().String()).Port()
-	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 100, IPv4: true})
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,8 +107,7 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 			break
 		}
 	}
-	port := netip.MustParseAddrPort(own.listen.Addr().String()).Port()
-	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 100, IPv4: true})
+	o, err := NewObserver(Watch{Servers: at(own.listen), RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +136,7 @@ func TestHalfFull(t *testing.T) {
 		return
 	}
 	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	port := netip.MustParseAddrPort(l.Addr().String()).Port()
-	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 8, IPv4: true})
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 8, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}

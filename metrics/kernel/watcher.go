@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -54,11 +55,11 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	if err != nil {
 		return m, err
 	}
-	var ports []uint16
+	var servers []netip.AddrPort
 	for _, l := range listeners {
-		ports = append(ports, l.Addr.Port())
+		servers = append(servers, l.Addr)
 	}
-	population, err := w.census.All(RangesOf(ports), w.uses)
+	population, _, err := w.census.All(ServersAt(servers), w.uses)
 	if err != nil {
 		return m, err
 	}
