@@ -159,6 +159,28 @@ func (c *Census) Listeners(ports []Ports) ([]Listener, error) {
 	return t.listeners, nil
 }
 
+// ListeningPorts are the ports on which sockets listen in the calling thread's network namespace,
+// as PortList writes them; none if the kernel does not tell.
+func ListeningPorts() string {
+	c, err := OpenCensus()
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	listeners, err := c.Listeners(nil)
+	if err != nil {
+		return ""
+	}
+	return PortList(portsOf(listeners))
+}
+
+func portsOf(listeners []Listener) (ports []uint16) {
+	for _, l := range listeners {
+		ports = append(ports, l.Addr.Port())
+	}
+	return ports
+}
+
 func (c *Census) families() []uint8 {
 	both := []uint8{unix.AF_INET, unix.AF_INET6}
 	if c.IPv4 {
