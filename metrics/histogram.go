@@ -28,7 +28,9 @@ const (
 	AcceptDelay         = "accept_delay"
 	TCPRTT              = "tcp_rtt"
 	Exhausted           = "exhausted"
-	TimeWaitSockets     = "time_wait"
+	TimeWaitSockets     = "time_wait"    // of the run itself, by sock_diag(7)
+	FinWait2Sockets     = "fin_wait2"    // likewise
+	NamespaceTimeWait   = "namespace_tw" // of everybody in the namespace, FIN_WAIT_2 without a process among them: tw of sockstat
 	PortsInUse          = "ports_in_use"
 	HelloTime           = "hello"
 	FirstByte           = "first_byte"
@@ -48,7 +50,8 @@ const (
 func HistogramOrder() []string {
 	return []string{
 		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, HandshakeClient, HandshakeServer, AcceptDelay,
-		Exhausted, HelloTime, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag, TimeWaitSockets, PortsInUse,
+		Exhausted, HelloTime, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
+		TimeWaitSockets, FinWait2Sockets, NamespaceTimeWait, PortsInUse,
 	}
 }
 
@@ -84,6 +87,17 @@ const (
 	SocketsUnit = "sockets"
 	PortsUnit   = "ports"
 )
+
+// UnitOf is the unit of a histogram of a run, by its name.
+func UnitOf(histogram string) string {
+	switch histogram {
+	case TimeWaitSockets, FinWait2Sockets, NamespaceTimeWait:
+		return SocketsUnit
+	case PortsInUse:
+		return PortsUnit
+	}
+	return Nanoseconds
+}
 
 // noExtremes are the bounds of no value at all: whatever comes is below and above.
 func noExtremes() (lowest, highest int64) { return math.MaxInt64, math.MinInt64 }

@@ -5,21 +5,13 @@ import (
 	"strings"
 )
 
-// LocalPorts is the number of local ports that connect() may choose from: those of
-// net.ipv4.ip_local_port_range that net.ipv4.ip_local_reserved_ports does not take. It is
-// zero where the range is not known.
-func (h *Host) LocalPorts() int {
-	ends := strings.Fields(h.Sysctls["net.ipv4.ip_local_port_range"])
-	if len(ends) != 2 {
-		return 0
-	}
-	low, err1 := strconv.ParseUint(ends[0], 10, 16)
-	high, err2 := strconv.ParseUint(ends[1], 10, 16)
-	if err1 != nil || err2 != nil || low > high {
-		return 0
-	}
-	n := int(high - low + 1)
-	for part := range strings.SplitSeq(h.Sysctls["net.ipv4.ip_local_reserved_ports"], ",") {
+// portSet is a set of ports.
+type portSet [1 << 16]bool
+
+// mark adds or takes away the ports of a list, as net.ipv4.ip_local_reserved_ports writes it:
+// 8080,9000-9009.
+func (s *portSet) mark(list string, in bool) {
+	for part := range strings.SplitSeq(list, ",") {
 		first, last, isRange := strings.Cut(part, "-")
 		if !isRange {
 			last = first
@@ -29,11 +21,85 @@ func (h *Host) LocalPorts() int {
 		if err1 != nil || err2 != nil {
 			continue // the empty list
 		}
-		// The kernel prints them in order, and none twice.
-		from, to = max(from, low), min(to, high)
-		if from <= to {
-			n -= int(to - from + 1)
+		for p := from; p <= to; p++ {
+			s[p] = in
+		}
+	}
+}
+
+// localRange is net.ipv4.ip_local_port_range, both ends included.
+func (h *Host) localRange() (low, high int, ok bool) {
+	ends := strings.Fields(h.Sysctls["net.ipv4.ip_local_port_range"])
+	if len(ends) != 2 {
+		return 0, 0, false
+	}
+	l, err1 := strconv.ParseUint(ends[0], 10, 16)
+	u, err2 := strconv.ParseUint(ends[1], 10, 16)
+	return int(l), int(u), err1 == nil && err2 == nil && l <= u
+}
+
+// LocalPorts is the number of local ports that connect() can have towards one destination: those
+// of net.ipv4.ip_local_port_range that net.ipv4.ip_local_reserved_ports does not take and no
+// socket listens on, at whatever address (__inet_hash_connect). It is zero if the range is not
+// known.
+func (h *Host) LocalPorts() int { return h.LocalPortsWithin(0, 0) }
+
+// LocalPortsWithin is how many of them a socket with the option IP_LOCAL_PORT_RANGE can have. An
+// end that lies outside of the host's range does not count (inet_sk_get_local_port_range).
+func (h *Host) LocalPortsWithin(low, high int) (n int) {
+	from, to, ok := h.localRange()
+	if !ok {
+		return 0
+	}
+	within := func(p int) bool { return from <= p && p <= to }
+	free := portSet{}
+	lower, upper := from, to
+	if within(low) {
+		lower = low
+	}
+	if within(high) {
+		upper = high
+	}
+	for p := lower; p <= upper; p++ {
+		free[p] = true
+	}
+	free.mark(h.Sysctls["net.ipv4.ip_local_reserved_ports"], false)
+	free.mark(h.Listening, false)
+	for _, is := range free {
+		if is {
+			n++
 		}
 	}
 	return n
+}
+
+// firstServerPort is where the ports begin that a server takes if it may choose: below are those
+// of well-known services.
+const firstServerPort = 10_000
+
+// ServerPorts are the ports on which a server holds none of those that connect() chooses from,
+// and that need no privilege and are not reserved.
+func (h *Host) ServerPorts() (all []uint16) {
+	from, to, ok := h.localRange()
+	if !ok {
+		return nil
+	}
+	lowest := h.UnprivilegedPort()
+	reserved := portSet{}
+	reserved.mark(h.Sysctls["net.ipv4.ip_local_reserved_ports"], true)
+	for p := max(lowest, firstServerPort); p < len(reserved); p++ {
+		if !reserved[p] && (p < from || p > to) {
+			all = append(all, uint16(p))
+		}
+	}
+	return all
+}
+
+// UnprivilegedPort is the lowest port that bind() gives without CAP_NET_BIND_SERVICE.
+func (h *Host) UnprivilegedPort() int {
+	p, err := strconv.ParseUint(h.Sysctls["net.ipv4.ip_unprivileged_port_start"], 10, 16)
+	if err != nil {
+		return 1024 // what it is before anybody changes it (PROT_SOCK)
+	}
+	return int(p)
 }

@@ -29,6 +29,23 @@ func TestLocalPorts(t *testing.T) {
 			t.Errorf("%q without %q: %d, want %d", tt.ports, tt.reserved, got, tt.want)
 		}
 	}
+	h := Host{Listening: "22,20005,20990-20995", Sysctls: map[string]string{
+		"net.ipv4.ip_local_port_range": "20000 20999", "net.ipv4.ip_local_reserved_ports": "20990-20991", "net.ipv4.ip_unprivileged_port_start": "19998",
+	}}
+	for _, tt := range []struct{ low, high, want int }{
+		{0, 0, 993}, {20000, 20099, 99}, {30000, 30099, 993}, {19000, 20099, 99}, {20900, 22000, 94}, // as Linux 6.18 gives them
+	} {
+		if got := h.LocalPortsWithin(tt.low, tt.high); got != tt.want {
+			t.Errorf("%d to %d: %d, want %d", tt.low, tt.high, got, tt.want)
+		}
+	}
+	if others := h.ServerPorts(); len(others) != 2+65536-21000 || others[0] != 19998 || others[2] != 21000 {
+		t.Errorf("%d ports for servers, from %d on", len(others), others[0])
+	}
+	h.Sysctls["net.ipv4.ip_local_port_range"] = "1024 65535"
+	if others := h.ServerPorts(); len(others) != 0 {
+		t.Errorf("%d ports for servers beside those of clients, which have all", len(others))
+	}
 	if got := (&Host{}).LocalPorts(); got != 0 {
 		t.Errorf("of nothing: %d", got)
 	}

@@ -115,7 +115,10 @@ type Host struct {
 	// Interfaces are those by which targets elsewhere are reached.
 	Interfaces []Interface       `json:"interfaces,omitempty"`
 	Sysctls    map[string]string `json:"sysctls"`
-	Limits     map[string]string `json:"limits"`
+	// Listening are the ports that sockets listen on in the client's namespace, as in
+	// 22,9000-9063.
+	Listening string            `json:"listening_ports,omitempty"`
+	Limits    map[string]string `json:"limits"`
 }
 
 // Interface is a network device.

@@ -1,5 +1,7 @@
 package metrics
 
+import "slices"
+
 // View is what the kernel of one network namespace showed during a run, warm-up and drain
 // included. Who was there makes it, on this machine or on another.
 type View struct {
@@ -84,6 +86,16 @@ func (v *View) Fullest(at float64) (timeWait, other int64, ok bool) {
 		}
 	}
 	return timeWait, other, ok
+}
+
+// Peak is the largest number of the run's own sockets of a side in a state, by the census. It is
+// not ok if there was none.
+func (v *View) Peak(side, state string) (n int64, ok bool) {
+	column := v.Timeline.Sockets[side+"."+state] // absent if there never was one
+	if len(column) > 0 {
+		n = slices.Max(column)
+	}
+	return n, v.Cost.Censuses > 0 || len(column) > 0
 }
 
 // ObserverCost is what the observation itself took.

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +113,7 @@ func (s *stage) startObserving(host *metrics.Host) {
 	if s.plan.Trace {
 		s.tracer, s.untraced = s.plan.trace(kernel.RangesOf(ports))
 	}
-	watch := kernel.Watch{Ports: kernel.RangesOf(ports), RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
+	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
 	halfFull := func() {
 		// A client that is gone cannot be told, and listen hears of it.
 		_ = s.tell(child.Upper)
@@ -143,12 +144,24 @@ func (s *stage) stopObserving() {
 	}
 }
 
-// rangeSize is the number of local ports that a source has for one destination.
+// rangeSize is the number of local ports that a source can have for one destination.
 func (p *Plan) rangeSize(host *metrics.Host) int {
-	if r := p.Client.Options.PortRange; r != [2]int{} {
-		return r[1] - r[0] + 1
+	low, high := p.Client.Options.PortRange[0], p.Client.Options.PortRange[1]
+	if p.Client.Options.FixedPorts { // bind() looks at no range
+		if os.Geteuid() != 0 {
+			low = max(low, host.UnprivilegedPort())
+		}
+		return max(0, high-low+1)
 	}
-	return host.LocalPorts()
+	h := *host
+	if p.Lab == nil && p.Server != nil { // its sockets will listen beside the client's
+		var ports []uint16
+		for _, a := range p.Server.Addrs {
+			ports = append(ports, a.Port())
+		}
+		h.Listening += "," + kernel.PortList(ports)
+	}
+	return h.LocalPortsWithin(low, high)
 }
 
 // fillKernel writes what was seen into the result.

@@ -13,6 +13,35 @@ import (
 	"tcpbench/metrics/diagnose"
 )
 
+// The ports that a run says there are, are those that the kernel gives: a server that listens
+// within the range takes one from every client, and one that may choose listens outside of it.
+func TestPortsThatCanBeHad(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20099", "net.ipv4.ip_local_reserved_ports=20090-20091", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
+		return
+	}
+	for _, tt := range []struct {
+		flags string
+		want  uint64
+	}{
+		{"", 98}, {"--ports 20050", 97},
+		{"--local-ports 20080-20099 --ports 20085", 17}, // IP_LOCAL_PORT_RANGE; the others are in TIME_WAIT
+		{"--local-ports 30000-30009 --explicit-ports --ports 9000", 10},
+	} {
+		// Each has another source, and so a range of its own.
+		flags := fmt.Sprintf("--count 150 --connections 2 --threads 1 --warmup 0s --sources 127.0.0.%d %s", tt.want, tt.flags)
+		r := staged(t, Short, flags)
+		if r.Succeeded != tt.want || r.Failed["connect.ports_exhausted"]+r.Failed["socket.ports_exhausted"] != 150-tt.want {
+			t.Errorf("%s: %d succeeded, want %d; %v", flags, r.Succeeded, tt.want, r.Failed)
+		}
+		if e := r.Exhaustion; e == nil || e.Ports != int(tt.want) || r.Kernel[0].Spaces.Ports != int(tt.want) || r.Kernel[0].Spaces.Peak != int(tt.want) {
+			t.Errorf("%s: %+v of %+v, want %d ports", flags, e, r.Kernel[0].Spaces, tt.want)
+		}
+		if !strings.Contains(tt.flags, "--local-ports") && r.Host.LocalPorts() != int(tt.want) {
+			t.Errorf("%s: the host has %d local ports, want %d", flags, r.Host.LocalPorts(), tt.want)
+		}
+	}
+}
+
 // A thousand ports whose TIME_WAIT nothing ends early are used once each. The result says
 // where and when they ran out, as was predicted, and what it says to do helps.
 func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
@@ -174,7 +203,7 @@ var constant = map[string]bool{
 
 func TestNobodyWatchesWhereNobodyIsToWatch(t *testing.T) {
 	r := staged(t, Short, "--count 20 --observe=false")
-	if r.Kernel != nil || r.Histograms[metrics.TimeWaitSockets].Count != 0 {
+	if r.Kernel != nil || r.Histograms[metrics.NamespaceTimeWait].Count != 0 {
 		t.Errorf("%+v", r.Kernel)
 	}
 }

@@ -76,6 +76,12 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.startServers(); err != nil {
 		return nil, err
 	}
+	if err := plan.do(clientSide, func() error {
+		host.Listening = kernel.ListeningPorts() // those of the run's own servers among them
+		return nil
+	}); err != nil {
+		return nil, err
+	}
 	if err := s.greet(ctx); err != nil {
 		return nil, err
 	}

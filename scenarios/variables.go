@@ -175,7 +175,7 @@ var quantities = []string{"count", "min", "mean", "p50", "p90", "p99", "p999", "
 
 func histogramVariable(histogram, quantity string) (variable, bool) {
 	v := variable{name: histogram + "." + quantity, unit: nanoseconds}
-	if histogram == metrics.TimeWaitSockets || histogram == metrics.PortsInUse {
+	if metrics.UnitOf(histogram) != metrics.Nanoseconds {
 		v.unit = "" // numbers of something
 	}
 	of := func(read func(metrics.Histogram) float64) variable {

@@ -120,7 +120,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	w.registerLifecycle(f)
 	w.registerOptions(f)
 
-	f.Var(values.New(&w.ports, "", "PORTS", values.Ports), "ports", "ports of the run's own server, as in 9000-9063 (default one that is free)")
+	f.Var(values.New(&w.ports, "", "PORTS", values.Ports), "ports", "ports of the run's own server, as in 9000-9063 (default a free one that connect() does not choose)")
 	f.BoolVarP(&w.ipv4, "ipv4", "4", false, "IPv4 only: of the addresses of a name, and for the run's own server")
 	f.BoolVarP(&w.ipv6, "ipv6", "6", false, "IPv6 only, likewise: the run's own server listens on ::1")
 	f.IntVar(&w.serverLoops, "server-loops", w.serverLoops, "event loops of the run's own server")

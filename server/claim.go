@@ -53,7 +53,7 @@ func claimAll(addrs []netip.AddrPort) (*claim, error) {
 func (c *claim) take(addrs []netip.AddrPort, until time.Time) (taken bool, err error) {
 	for _, addr := range addrs {
 		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-		fd, actual, err := bind(addr)
+		fd, actual, err := bindFree(addr)
 		if err != nil {
 			return false, listenError(addr.String(), err)
 		}

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"tcpbench/metrics"
+	"tcpbench/metrics/kernel"
 )
 
 func bind(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
@@ -27,6 +31,26 @@ func bind(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
 		return -1, actual, err
 	}
 	return fd, netip.AddrPortFrom(addr.Addr(), port), nil
+}
+
+// freeTries bounds how many ports are tried that others may have.
+const freeTries = 100
+
+// bindFree binds as bind does. For port 0 it chooses one from which connect() does not choose,
+// because a listening socket takes its port from every client in the namespace
+// (__inet_hash_connect). If there is none, the kernel chooses.
+func bindFree(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
+	if addr.Port() == 0 {
+		h := metrics.Host{Sysctls: kernel.Sysctls()}
+		ports := h.ServerPorts()
+		for range min(freeTries, len(ports)) {
+			one := netip.AddrPortFrom(addr.Addr(), ports[rand.IntN(len(ports))])
+			if fd, actual, err = bind(one); err == nil {
+				return fd, actual, nil
+			}
+		}
+	}
+	return bind(addr)
 }
 
 func bindTo(fd, family int, sa unix.Sockaddr) (port uint16, err error) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/alone"
 	"tcpbench/internal/wire"
 )
 
@@ -45,6 +46,22 @@ func sockets(t *testing.T, addrs []netip.AddrPort, listening bool) (fds []int) {
 		}
 	}
 	return fds
+}
+
+// A server that may choose its port takes none that connect() chooses from, as long as there are
+// others.
+func TestChosenPortIsNoClients(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=10000 60000", "net.ipv4.ip_local_reserved_ports=60001-65000") {
+		return
+	}
+	s := start(t, Config{Addrs: loopback(1), Loops: 2})
+	if port := s.Addrs()[0].Port(); port <= 65000 {
+		t.Errorf("port %d is one of a client's", port)
+	}
+	alone.Sysctl(t, "net.ipv4.ip_local_port_range=1024 65535")
+	if port := start(t, Config{Addrs: loopback(1), Loops: 2}).Addrs()[0].Port(); port == 0 {
+		t.Error("no port")
+	}
 }
 
 func TestBacklogAndLingerReachEverySocket(t *testing.T) {

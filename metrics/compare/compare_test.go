@@ -32,11 +32,26 @@ func run(random *rand.Rand, rate float64) *metrics.Result {
 			metrics.Lifetime:    {Count: 20_000, P50: int64(1.6e6 / noise()), P99: int64(5e6 / noise())},
 		},
 		CPU: metrics.CPU{Client: &metrics.Usage{PerConnection: 36 / noise()}, Server: &metrics.Usage{PerConnection: 33 / noise()}},
-		Kernel: []metrics.View{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{"tw": {int64(80_000 * noise())}}},
+		Kernel: []metrics.View{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{"client.TIME_WAIT": {int64(80_000 * noise())}}},
 			Counters: map[string]map[string]int64{"TcpExt": {"ListenDrops": random.Int64N(3)}}}},
 	}
 	r.Attempted = 20_000
 	return r
+}
+
+// What others have in TIME_WAIT is in tw of the whole namespace, and in no row.
+func TestOnlyOwnSocketsAreCompared(t *testing.T) {
+	r := &metrics.Result{Kernel: []metrics.View{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{
+		"tw": {90_000}, "client.TIME_WAIT": {30}, "server.FIN_WAIT2": {7},
+	}}}}}
+	r.Attempted = 100
+	got := map[string]float64{}
+	for _, m := range metricsOf([]Side{{"A", []*metrics.Result{r}}}) {
+		got[m.name], _ = m.of(r)
+	}
+	if got["time_wait.max/conn"] != 0.3 || got["fin_wait2.max/conn"] != 0.07 || len(got) != 2 {
+		t.Errorf("%v", got)
+	}
 }
 
 // inRounds says of the sides that they ran in turns, in random order.
@@ -182,7 +197,7 @@ func TestCountsArePerConnection(t *testing.T) {
 	for i := range slow.Results {
 		for k, r := range []*metrics.Result{slow.Results[i], fast.Results[i]} {
 			r.Attempted = uint64(1+2*k) * uint64(1000+random.IntN(50))
-			r.Kernel[0].Timeline.Sockets["tw"] = []int64{0, int64(r.Attempted) * (1000 + random.Int64N(20)) / 1000}
+			r.Kernel[0].Timeline.Sockets["client.TIME_WAIT"] = []int64{0, int64(r.Attempted) * (1000 + random.Int64N(20)) / 1000}
 			r.Kernel[0].Counters["TcpExt"]["ListenDrops"] = int64(r.Attempted) * (100 + random.Int64N(5)) / 1000
 		}
 	}

@@ -82,7 +82,7 @@ var always = []metric{
 	quantile(metrics.Heartbeat, "p50", 1, p50), quantile(metrics.Heartbeat, "p99", samplesP99, p99),
 	cpu("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
 	cpu("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
-	count("time_wait.max", timeWaitPeak),
+	count("time_wait.max", peak("TIME_WAIT")), count("fin_wait2.max", peak("FIN_WAIT2")),
 }
 
 // telling are counters of the kernel that say why numbers differ.
@@ -90,14 +90,18 @@ var telling = []string{
 	"ListenOverflows", "ListenDrops", "TCPTimeWaitOverflow", "TWRecycled", "TCPSynRetrans", "TCPReqQFullDrop", "SyncookiesSent",
 }
 
-// timeWaitPeak is the largest number of sockets in TIME_WAIT, of whichever side has more.
-func timeWaitPeak(r *metrics.Result) (peak float64, ok bool) {
-	for _, v := range r.Kernel {
-		for _, n := range v.Timeline.Sockets["tw"] {
-			peak, ok = max(peak, float64(n)), true
+// peak is the largest number of the run's own sockets in a state, of whichever side has more.
+// What others on the host have is not compared: tw of sockstat is the whole namespace's.
+func peak(state string) func(*metrics.Result) (float64, bool) {
+	return func(r *metrics.Result) (most float64, seen bool) {
+		for i := range r.Kernel {
+			for _, side := range []string{"client", "server"} {
+				n, ok := r.Kernel[i].Peak(side, state)
+				most, seen = max(most, float64(n)), seen || ok
+			}
 		}
+		return most, seen
 	}
-	return peak, ok
 }
 
 // metricsOf lists the numbers in which results can differ: what no result has, and what

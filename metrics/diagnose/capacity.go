@@ -22,7 +22,12 @@ func Capacities(h *metrics.Host) []Capacity {
 		all = append(all, Capacity{what, value, unit, fmt.Sprintf(format, args...)})
 	}
 	if n := h.LocalPorts(); n > 0 {
-		add("connections at once from one address to one destination", float64(n), "", "net.ipv4.ip_local_port_range = %s", h.Sysctls["net.ipv4.ip_local_port_range"])
+		ports := "net.ipv4.ip_local_port_range = " + h.Sysctls["net.ipv4.ip_local_port_range"]
+		all := metrics.Host{Sysctls: map[string]string{"net.ipv4.ip_local_port_range": h.Sysctls["net.ipv4.ip_local_port_range"]}}
+		if taken := all.LocalPorts() - n; taken > 0 {
+			ports += fmt.Sprintf(", less %s reserved or listened on", number(taken))
+		}
+		add("connections at once from one address to one destination", float64(n), "", "%s", ports)
 		for _, loopback := range []bool{false, true} {
 			where := "to another host"
 			if loopback {

@@ -84,6 +84,10 @@ func TestFaults(t *testing.T) {
 			r.Histograms[metrics.Exhausted] = times(t, 2, 3e9)
 			r.Forecast = []metrics.Finding{{Name: PortsExhausted, Evidence: []metrics.Value{{Name: timeToExhaustion, Value: 2.1, Unit: "s"}}}}
 		}},
+		{PortsExhausted, "ports in TIME_WAIT", "first in the warm-up: of its 999 ports", func(r *metrics.Result) {
+			r.Succeeded, r.Failed["connect.ports_exhausted"] = 9_000, 1_000
+			r.Exhaustion = &metrics.Exhaustion{AtNS: -1e9, Source: "127.0.0.1", Target: "127.0.0.1:9000", Ports: 999, TimeWait: 999}
+		}},
 		{PortsExhausted, "failed.ports_exhausted", "ran out of ports", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["socket.ports_exhausted"], r.Kernel = 9_999, 1, nil
 		}},

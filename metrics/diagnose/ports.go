@@ -70,15 +70,15 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 	f.What = "The client ran out of ports"
 	if e := r.Exhaustion; e != nil {
 		at := float64(e.AtNS) / 1e9
-		f.Evidence = append(f.Evidence, metrics.Value{Name: timeToExhaustion, Value: at, Unit: "s"})
-		from := ""
+		from, when := "", "in the warm-up"
 		if e.Source != "" {
 			from = " from " + e.Source
 		}
-		f.What += fmt.Sprintf("%s to %s, first %s after the start", from, e.Target, seconds(at))
-		if at < 0 {
-			f.What = fmt.Sprintf("The client ran out of ports%s to %s, first in the warm-up", from, e.Target)
+		if at >= 0 {
+			when = seconds(at) + " after the start"
+			f.Evidence = append(f.Evidence, metrics.Value{Name: timeToExhaustion, Value: at, Unit: "s"})
 		}
+		f.What += fmt.Sprintf("%s to %s, first %s", from, e.Target, when)
 	}
 	if e := r.Exhaustion; e != nil && e.Ports > 0 {
 		f.What += fmt.Sprintf(": of its %s ports %s were in TIME_WAIT and %s in use", number(e.Ports), number(e.TimeWait), number(e.InUse))
@@ -93,7 +93,7 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 	if p := r.Predicted(PortsExhausted); p != nil {
 		if at, ok := p.Of(timeToExhaustion); ok {
 			f.Evidence = append(f.Evidence, metrics.Value{Name: "predicted", Value: at, Unit: "s"})
-			f.What += fmt.Sprintf(" Predicted was %s.", seconds(at))
+			f.What += fmt.Sprintf(" Predicted was %s after the first connection.", seconds(at))
 		}
 	}
 	return f

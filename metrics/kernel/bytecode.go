@@ -1,6 +1,10 @@
 package kernel
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strconv"
+	"strings"
+)
 
 // Ports is a range of ports, both ends included.
 type Ports struct{ Low, High uint16 }
@@ -23,6 +27,19 @@ func RangesOf(ports []uint16) []Ports {
 		all = append(all, Ports{uint16(low), uint16(p)})
 	}
 	return all
+}
+
+// PortList writes ports as net.ipv4.ip_local_reserved_ports does: 8080,9000-9009.
+func PortList(ports []uint16) string {
+	var parts []string
+	for _, r := range RangesOf(ports) {
+		part := strconv.Itoa(int(r.Low))
+		if r.High > r.Low {
+			part += "-" + strconv.Itoa(int(r.High))
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ",")
 }
 
 // The instructions of a sock_diag filter (linux/inet_diag.h, inet_diag_bc_run). One is

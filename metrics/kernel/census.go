@@ -58,7 +58,8 @@ const (
 // Side is an end of the connections of a run.
 type Side uint8
 
-// The sides. A socket is the server's when its local port is one of the run's.
+// The sides. A socket is the server's if its own end is an address of a server, port and all, and
+// the client's if the other end is.
 const (
 	Client Side = iota
 	Server
@@ -109,25 +110,22 @@ func OpenCensus() (*Census, error) {
 // Close closes the socket.
 func (c *Census) Close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
 
-// Count counts the sockets with one of the ports at either end, both families together.
+// Count counts the sockets with one of the servers at either end, both families together.
 // Where uses is not nil it is filled with the ports that the client's side takes of each
 // space; spaces beyond MostSpaces are left out, and whole tells that none was.
-func (c *Census) Count(ports []Ports, uses map[Space]Use) (p Population, whole bool, err error) {
-	if len(ports) == 0 || len(ports) > mostRanges {
-		return p, false, fmt.Errorf("census: %d ranges of ports: want 1 to %d", len(ports), mostRanges)
+func (c *Census) Count(servers *Servers, uses map[Space]Use) (p Population, whole bool, err error) {
+	if n := len(servers.ranges); n == 0 || n > mostRanges {
+		return p, false, fmt.Errorf("census: %d ranges of ports: want 1 to %d", n, mostRanges)
 	}
-	return c.count(ports, portFilter(ports), uses)
+	return c.count(tally{servers: servers, whole: true}, portFilter(servers.ranges), uses)
 }
 
-// All counts the sockets of all ports; those with one of the ports at their own end are
-// the server's.
-func (c *Census) All(ports []Ports, uses map[Space]Use) (p Population, err error) {
-	p, _, err = c.count(ports, nil, uses)
-	return p, err
+// All counts all sockets; those that are no server's are the client's.
+func (c *Census) All(servers *Servers, uses map[Space]Use) (p Population, whole bool, err error) {
+	return c.count(tally{servers: servers, strangers: true, whole: true}, nil, uses)
 }
 
-func (c *Census) count(ports []Ports, filter []byte, uses map[Space]Use) (p Population, whole bool, err error) {
-	t := tally{ports: ports, whole: true}
+func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population, whole bool, err error) {
 	if uses != nil {
 		c.uses.reset()
 		t.uses = &c.uses
@@ -146,19 +144,41 @@ func (c *Census) count(ports []Ports, filter []byte, uses map[Space]Use) (p Popu
 	return t.population, t.whole, nil
 }
 
-// Listeners lists the listening sockets on the ports; nil ports are all.
+// Listeners lists the listening sockets on the ports, at whatever address; nil ports are all.
 func (c *Census) Listeners(ports []Ports) ([]Listener, error) {
 	var filter []byte
 	if ports != nil {
 		filter = portFilter(ports)
 	}
-	t := tally{ports: ports, listeners: []Listener{}}
+	t := tally{listeners: []Listener{}}
 	for _, family := range c.families() {
 		if err := c.dump(family, 1<<Listen, filter, &t); err != nil {
 			return nil, err
 		}
 	}
 	return t.listeners, nil
+}
+
+// ListeningPorts are the ports on which sockets listen in the calling thread's network namespace,
+// as PortList writes them; none if the kernel does not tell.
+func ListeningPorts() string {
+	c, err := OpenCensus()
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	listeners, err := c.Listeners(nil)
+	if err != nil {
+		return ""
+	}
+	return PortList(portsOf(listeners))
+}
+
+func portsOf(listeners []Listener) (ports []uint16) {
+	for _, l := range listeners {
+		ports = append(ports, l.Addr.Port())
+	}
+	return ports
 }
 
 func (c *Census) families() []uint8 {
@@ -230,7 +250,8 @@ func appendRequest(b []byte, seq uint32, family uint8, states uint32, filter []b
 
 // tally adds up what a dump tells.
 type tally struct {
-	ports      []Ports
+	servers    *Servers
+	strangers  bool // what no server has an end of counts as the client's
 	population Population
 	uses       *usage // nil where nobody asks
 	whole      bool
@@ -284,10 +305,10 @@ func (t *tally) add(b []byte) {
 	if state == 0 || state >= States {
 		return
 	}
-	local := binary.BigEndian.Uint16(b[4:])
 	if t.listeners != nil {
+		local := netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))
 		t.listeners = append(t.listeners, Listener{
-			Addr:  netip.AddrPortFrom(addressOf(b[0], b[8:]), local),
+			Addr:  local,
 			Queue: int(binary.NativeEndian.Uint32(b[56:])), Limit: int(binary.NativeEndian.Uint32(b[60:])),
 			Drops: dropsOf(b[messageSize:]),
 		})
@@ -298,11 +319,12 @@ func (t *tally) add(b []byte) {
 		return
 	}
 	side := Client
-	for _, r := range t.ports {
-		if local >= r.Low && local <= r.High {
-			side = Server
-			break
-		}
+	switch {
+	case t.servers.at(b[0], b[8:], b[4:]),
+		state == Listen && t.servers.listens(netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))):
+		side = Server
+	case !t.strangers && !t.servers.at(b[0], b[24:], b[6:]):
+		return
 	}
 	t.population[side][state]++
 	if side == Server || t.uses == nil || state == Listen {

@@ -110,6 +110,11 @@ func listenOn(t *testing.T, network, addr string, backlog int) *net.TCPListener 
 	return l.(*net.TCPListener)
 }
 
+// at is where a listener is reached.
+func at(l net.Listener) []netip.AddrPort {
+	return []netip.AddrPort{netip.MustParseAddrPort(l.Addr().String())}
+}
+
 func dialTo(t *testing.T, l net.Listener) *net.TCPConn {
 	t.Helper()
 	d := net.Dialer{}
@@ -133,6 +138,17 @@ func (s *states) pair() (client, server *net.TCPConn) {
 	return client, accepted.(*net.TCPConn)
 }
 
+// timeWait leaves a client's socket in TIME_WAIT.
+func (s *states) timeWait() {
+	s.t.Helper()
+	client, server := s.pair()
+	client.CloseWrite()
+	io.ReadAll(server)
+	server.Close()
+	io.ReadAll(client)
+	client.Close()
+}
+
 // The census, sockstat and the witnesses see the same sockets, in a namespace where nothing
 // else runs.
 func TestCensusAgreesWithOthers(t *testing.T) {
@@ -152,13 +168,8 @@ func TestCensusAgreesWithOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range 5 { // TIME_WAIT of the client
-			client, server := s.pair()
-			client.CloseWrite()
-			io.ReadAll(server)
-			server.Close()
-			io.ReadAll(client)
-			client.Close()
+		for range 5 {
+			s.timeWait()
 		}
 	}
 	full := listenOn(t, "tcp", "127.0.0.1:0", 2)
@@ -189,7 +200,7 @@ func TestCensusAgreesWithOthers(t *testing.T) {
 	await("SYN_SENT", 2)
 	await("SYN_RECV", 2)
 	await("TIME_WAIT", 5*len(addresses))
-	population, _, err := census.Count([]Ports{{0, 65535}}, nil)
+	population, _, err := census.All(&Servers{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +298,7 @@ func TestCensusIsFiltered(t *testing.T) {
 	defer census.Close()
 	addr := netip.MustParseAddrPort(mine.listen.Addr().String())
 	uses := map[Space]Use{{}: {}} // of an earlier census
-	p, whole, err := census.Count([]Ports{{addr.Port(), addr.Port()}}, uses)
+	p, whole, err := census.Count(ServersAt(at(mine.listen)), uses)
 	if err != nil || !whole {
 		t.Fatal(whole, err)
 	}
@@ -300,16 +311,56 @@ func TestCensusIsFiltered(t *testing.T) {
 	if len(uses) != 1 || uses[space] != (Use{Other: 3}) {
 		t.Errorf("%v, want 3 ports of %v", uses, space)
 	}
-	if _, _, err := census.Count(nil, nil); err == nil {
+	if _, _, err := census.Count(&Servers{}, nil); err == nil {
 		t.Error("a census of no ports was accepted")
 	}
 	// As many ranges as there may be.
-	many := make([]uint16, mostRanges)
+	many := make([]netip.AddrPort, mostRanges)
 	for i := range many {
-		many[i] = uint16(2*i + 1)
+		many[i] = netip.AddrPortFrom(addr.Addr(), uint16(2*i+1))
 	}
-	if _, _, err := census.Count(RangesOf(many), nil); err != nil {
+	if _, _, err := census.Count(ServersAt(many), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A client may have the number of the server's port for its own, and others may listen on it at
+// another address: the address decides.
+func TestSidesAreToldByTheAddress(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	s := &states{t, listenOn(t, "tcp4", "127.0.0.1:0", 0)}
+	server := at(s.listen)[0]
+	same := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(server.Port())}}
+	same.SetMultipathTCP(false)
+	c, err := same.DialContext(t.Context(), "tcp4", server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	other := &states{t, listenOn(t, "tcp4", fmt.Sprintf("127.0.0.3:%d", server.Port()), 0)}
+	other.pair()
+	census, err := OpenCensus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer census.Close()
+	everywhere := netip.AddrPortFrom(netip.IPv4Unspecified(), server.Port())
+	for _, tt := range []struct {
+		servers                 []netip.AddrPort
+		client, server, listens int
+	}{{[]netip.AddrPort{server}, 1, 1, 1}, {[]netip.AddrPort{everywhere}, 1, 3, 2}, {append(at(other.listen), server), 2, 2, 2}} {
+		uses := map[Space]Use{}
+		p, _, err := census.Count(ServersAt(tt.servers), uses)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want Population
+		want[Client][Established], want[Server][Established], want[Server][Listen] = tt.client, tt.server, tt.listens
+		if p != want || len(uses) != tt.client {
+			t.Errorf("servers at %v: %v, want %v; spaces %v", tt.servers, p, want, uses)
+		}
 	}
 }
 
@@ -339,7 +390,7 @@ func TestCensusReadsOnlyWhatIsSound(t *testing.T) {
 		{"lies", []byte{255, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, false, "255 bytes in 16"},
 		{"shorter than itself", []byte{3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, false, "3 bytes in 16"},
 	} {
-		done, err := (&tally{}).read(tt.in, 1)
+		done, err := (&tally{servers: &Servers{}}).read(tt.in, 1)
 		if done != tt.done || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, %v", tt.name, done, err)
 		}
@@ -352,7 +403,7 @@ func FuzzCensus(f *testing.F) {
 	b = append(binary.NativeEndian.AppendUint16(b, sockDiagByFamily), 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, unix.AF_INET, 1)
 	f.Add(append(b, make([]byte, 70)...), false)
 	f.Fuzz(func(t *testing.T, b []byte, listeners bool) {
-		c := tally{ports: []Ports{{0, 100}}, uses: new(usage)}
+		c := tally{servers: ServersAt([]netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), 7)}), strangers: true, uses: new(usage)}
 		c.uses.reset()
 		if listeners {
 			c.listeners = []Listener{}
@@ -415,12 +466,12 @@ func BenchmarkCensus(b *testing.B) {
 	}
 	defer census.Close()
 	census.IPv4 = true
-	port := netip.MustParseAddrPort(listener.Addr().String()).Port()
+	servers := ServersAt(at(listener))
 	uses := map[Space]Use{}
 	b.ReportAllocs()
 	counted := 0
 	for b.Loop() { // with b.N the population would be made again for each trial
-		p, _, err := census.Count([]Ports{{port, port}}, uses)
+		p, _, err := census.Count(servers, uses)
 		if err != nil {
 			b.Fatal(err)
 		}

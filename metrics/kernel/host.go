@@ -24,6 +24,7 @@ func Host() metrics.Host {
 	h := files("/").host()
 	h.CPUs = runtime.NumCPU()
 	h.Arch = machine()
+	h.Listening = ListeningPorts()
 	return h
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 type Observer struct {
 	net       *Net
 	census    *Census
-	ports     []Ports
+	servers   *Servers
 	rangeSize int
 
 	began    time.Duration // of the first sample, by the caller's clock
@@ -35,8 +36,7 @@ type Observer struct {
 	spaces   metrics.Spaces
 	uses     map[Space]Use
 	seen     map[Space]struct{}
-	timeWait *metrics.Recorder
-	inUse    *metrics.Recorder
+	counted  map[string]*metrics.Recorder // numbers of sockets and ports
 	halfFull bool
 
 	taken      int
@@ -70,8 +70,8 @@ const (
 
 // Watch says which sockets are a run's own.
 type Watch struct {
-	// Ports are those of the server: a socket with one of them at either end is watched.
-	Ports []Ports
+	// Servers are the run's: a socket with one of them at either end is watched.
+	Servers []netip.AddrPort
 	// RangeSize is the number of local ports that a four-tuple space has.
 	RangeSize int
 	// IPv4 tells that there is no socket of IPv6 among them.
@@ -89,11 +89,14 @@ func NewObserver(w Watch) (*Observer, error) {
 		return nil, errors.Join(fmt.Errorf("observe the kernel: %w", err), n.Close())
 	}
 	c.IPv4 = w.IPv4
+	counted := map[string]*metrics.Recorder{}
+	for _, name := range []string{metrics.TimeWaitSockets, metrics.FinWait2Sockets, metrics.NamespaceTimeWait, metrics.PortsInUse} {
+		counted[name] = metrics.NewCountRecorder(metrics.UnitOf(name))
+	}
 	return &Observer{
-		net: n, census: c, ports: w.Ports, rangeSize: w.RangeSize, every: 1,
+		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1,
 		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
-		timeWait: metrics.NewCountRecorder(metrics.SocketsUnit), inUse: metrics.NewCountRecorder(metrics.PortsUnit),
-		spaces: metrics.Spaces{Ports: w.RangeSize},
+		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
 }
 
@@ -121,7 +124,7 @@ func (o *Observer) Sample(at time.Duration) error {
 	}
 	o.taken++
 	o.last = at
-	o.timeWait.Record(sockets.TimeWait)
+	o.counted[metrics.NamespaceTimeWait].Record(sockets.TimeWait)
 	s := sample{at: at, sockets: sockets}
 	if at >= o.nextCensus {
 		if err := o.count(&s); err != nil {
@@ -141,18 +144,21 @@ func (o *Observer) Finish(at time.Duration) error {
 // count makes a census, and plans the next so that they stay cheap.
 func (o *Observer) count(s *sample) error {
 	began := threadTime()
-	population, _, err := o.census.Count(o.ports, o.uses)
+	population, _, err := o.census.Count(o.servers, o.uses)
 	if err != nil {
 		return err
 	}
-	listeners, err := o.census.Listeners(o.ports)
+	listeners, err := o.census.Listeners(o.servers.ranges)
 	if err != nil {
 		return err
 	}
 	s.population, s.counted = population, true
+	for name, state := range map[string]State{metrics.TimeWaitSockets: TimeWait, metrics.FinWait2Sockets: FinWait2} {
+		o.counted[name].Record(int64(population[Client][state] + population[Server][state]))
+	}
 	for space, use := range o.uses {
 		o.seen[space] = struct{}{}
-		o.inUse.Record(int64(use.Total()))
+		o.counted[metrics.PortsInUse].Record(int64(use.Total()))
 		if use.Total() > s.fullest.Total() {
 			s.fullest = use
 		}
@@ -163,6 +169,9 @@ func (o *Observer) count(s *sample) error {
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
 	for _, l := range listeners {
+		if !o.servers.listens(l.Addr) {
+			continue
+		}
 		name := l.Addr.String()
 		q := o.queues[name]
 		if q == nil {
@@ -288,11 +297,12 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 	return t
 }
 
-// Histograms are the numbers of sockets in TIME_WAIT at each sample, and of ports taken
-// in each space at each census.
+// Histograms are the numbers of the run's sockets in TIME_WAIT and in FIN_WAIT_2 at each
+// census, of all TIME_WAIT of the namespace at each sample, and of ports taken in each space at
+// each census.
 func (o *Observer) Histograms() (map[string]metrics.Histogram, error) {
 	named := map[string]metrics.Histogram{}
-	for name, r := range map[string]*metrics.Recorder{metrics.TimeWaitSockets: o.timeWait, metrics.PortsInUse: o.inUse} {
+	for name, r := range o.counted {
 		if r.Count() == 0 {
 			continue
 		}

@@ -1,7 +1,7 @@
 package kernel
 
 import (
-	"net/netip"
+	"io"
 	"testing"
 	"time"
 
@@ -27,8 +27,7 @@ func TestTimelineIsBounded(t *testing.T) {
 		return
 	}
 	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	port := netip.MustParseAddrPort(l.Addr().String()).Port()
-	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 100, IPv4: true})
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +78,65 @@ func TestTimelineIsBounded(t *testing.T) {
 	}
 }
 
+// The run's own TIME_WAIT, its FIN_WAIT_2 and what the whole namespace has are three numbers:
+// sockstat counts all of them in one, and those of others too.
+func TestTimeWaitIsTheRunsOwn(t *testing.T) {
+	if !alone.Namespace(t, "net.ipv4.tcp_rfc1337=1", "net.ipv4.tcp_tw_reuse=0") {
+		return
+	}
+	own, other := &states{t, listenOn(t, "tcp4", "127.0.0.1:0", 0)}, &states{t, listenOn(t, "tcp4", "127.0.0.1:0", 0)}
+	for range 3 {
+		own.timeWait()
+	}
+	for range 4 {
+		other.timeWait()
+	}
+	for range 2 { // no process has the client's socket any more: the kernel keeps FIN_WAIT_2 as small as TIME_WAIT
+		client, server := own.pair()
+		client.Close()
+		if _, err := io.ReadAll(server); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		s, err := Sockstat()
+		if err != nil || time.Since(began) > patience {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		if s.TimeWait == 3+4+2 {
+			break
+		}
+	}
+	o, err := NewObserver(Watch{Servers: at(own.listen), RangeSize: 100, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if err := o.Finish(0); err != nil {
+		t.Fatal(err)
+	}
+	h, err := o.Histograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int64{metrics.TimeWaitSockets: 3, metrics.FinWait2Sockets: 2, metrics.NamespaceTimeWait: 9} {
+		if h[name].Max != want || h[name].Unit != metrics.SocketsUnit {
+			t.Errorf("%s: %d %s, want %d", name, h[name].Max, h[name].Unit, want)
+		}
+	}
+	v, err := o.View("both", 0)
+	if n, ok := v.Peak("client", "TIME_WAIT"); err != nil || !ok || n != 3 {
+		t.Errorf("the view has %d of the client in TIME_WAIT (%v), want 3; %v", n, ok, err)
+	}
+}
+
 // Half of a range is taken when a space has half of its ports in use.
 func TestHalfFull(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
 	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	port := netip.MustParseAddrPort(l.Addr().String()).Port()
-	o, err := NewObserver(Watch{Ports: []Ports{{port, port}}, RangeSize: 8, IPv4: true})
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 8, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}

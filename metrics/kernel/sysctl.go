@@ -25,6 +25,7 @@ var sysctls = []string{
 	"net.ipv4.ip_autobind_reuse",
 	"net.ipv4.ip_local_port_range",
 	"net.ipv4.ip_local_reserved_ports",
+	"net.ipv4.ip_unprivileged_port_start",
 
 	"net.ipv4.tcp_abort_on_overflow",
 	"net.ipv4.tcp_child_ehash_entries",

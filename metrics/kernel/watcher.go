@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,13 +15,13 @@ import (
 // Watcher looks at all TCP sockets of a network namespace, that of the thread that has
 // made it, from time to time. One goroutine uses it, locked to its thread.
 type Watcher struct {
-	net       *Net
-	census    *Census
-	rangeSize int
-	uses      map[Space]Use
-	previous  Counters
-	now       Counters
-	last      time.Time
+	net      *Net
+	census   *Census
+	host     metrics.Host // as far as it decides how many ports there are
+	uses     map[Space]Use
+	previous Counters
+	now      Counters
+	last     time.Time
 }
 
 // NewWatcher returns a watcher. The first rates count from now.
@@ -34,8 +35,7 @@ func NewWatcher(now time.Time) (*Watcher, error) {
 		return nil, errors.Join(fmt.Errorf("watch the kernel: %w", err), n.Close())
 	}
 	w := &Watcher{net: n, census: c, uses: map[Space]Use{}, last: now}
-	h := metrics.Host{Sysctls: Sysctls()}
-	w.rangeSize = h.LocalPorts()
+	w.host.Sysctls = Sysctls()
 	if err := n.Counters(&w.now); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch the kernel: %w", err), w.Close())
 	}
@@ -48,17 +48,19 @@ func (w *Watcher) Close() error { return errors.Join(w.net.Close(), w.census.Clo
 
 // Look makes a census of all sockets, and tells of the most spaces that are fullest.
 func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
-	m := metrics.Moment{Time: now, Ports: w.rangeSize, States: map[string]int{}, Listeners: []metrics.Listening{}, Destinations: []metrics.Destination{}}
+	m := metrics.Moment{Time: now, States: map[string]int{}, Listeners: []metrics.Listening{}, Destinations: []metrics.Destination{}}
 	began := threadTime()
 	listeners, err := w.census.Listeners(nil)
 	if err != nil {
 		return m, err
 	}
-	var ports []uint16
+	w.host.Listening = PortList(portsOf(listeners))
+	m.Ports = w.host.LocalPorts()
+	var servers []netip.AddrPort
 	for _, l := range listeners {
-		ports = append(ports, l.Addr.Port())
+		servers = append(servers, l.Addr)
 	}
-	population, err := w.census.All(RangesOf(ports), w.uses)
+	population, _, err := w.census.All(ServersAt(servers), w.uses)
 	if err != nil {
 		return m, err
 	}
@@ -72,7 +74,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	}
 	m.Listeners = queues(listeners)
 	m.Spaces = len(w.uses)
-	m.Destinations = w.fullest(most)
+	m.Destinations = w.fullest(most, m.Ports)
 	if err := w.net.Counters(&w.now); err != nil {
 		return m, fmt.Errorf("watch the kernel: %w", err)
 	}
@@ -95,8 +97,8 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	return m, nil
 }
 
-// fullest lists the spaces with the most ports taken.
-func (w *Watcher) fullest(most int) []metrics.Destination {
+// fullest lists the spaces with the most ports taken, each of which has so many.
+func (w *Watcher) fullest(most, ports int) []metrics.Destination {
 	all := make([]metrics.Destination, 0, len(w.uses))
 	for _, s := range slices.SortedFunc(maps.Keys(w.uses), func(a, b Space) int {
 		return cmp.Or(cmp.Compare(w.uses[b].Total(), w.uses[a].Total()), a.Target.Compare(b.Target), a.Source.Compare(b.Source))
@@ -107,7 +109,7 @@ func (w *Watcher) fullest(most int) []metrics.Destination {
 		u := w.uses[s]
 		all = append(all, metrics.Destination{
 			Source: s.Source.String(), Target: s.Target.String(), TimeWait: u.TimeWait, Other: u.Other,
-			Left: max(0, w.rangeSize-u.Total()),
+			Left: max(0, ports-u.Total()),
 		})
 	}
 	return all

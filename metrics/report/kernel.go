@@ -12,12 +12,25 @@ import (
 // counterGroups are the kernel's own groups, in the order in which they are told.
 var counterGroups = []string{"Tcp", "TcpExt", "Ip", "IpExt"}
 
+// populations draws a table of every histogram of numbers of sockets and ports that saw any.
+func (p *page) populations(r *metrics.Result) {
+	t := table{{"sockets and ports", "p50", "p90", "p99", "max", "samples"}}
+	for _, name := range histograms(r, func(h metrics.Histogram) bool { return h.Unit != metrics.Nanoseconds && h.Max > 0 }) {
+		h := r.Histograms[name]
+		t = append(t, []string{clean(name), Count(h.P50), Count(h.P90), Count(h.P99), Count(h.Max), Count(h.Count)})
+	}
+	if len(t) > 1 {
+		p.line("")
+		p.table(t)
+	}
+}
+
 // kernel tells what the kernel showed: populations, queues, and the counters that moved.
 func (p *page) kernel(r *metrics.Result) {
 	for i := range r.Kernel {
 		v := &r.Kernel[i]
 		p.line("")
-		p.entry("kernel", label, listed(populations(r, v), ","))
+		p.entry("kernel", label, listed(peaks(r, v), ","))
 		for k := range v.Listeners {
 			if k == shownBursts {
 				p.entry("", label, []string{fmt.Sprintf("and %d more listening addresses", len(v.Listeners)-k)})
@@ -59,13 +72,20 @@ func (p *page) trace(t *metrics.Trace) {
 	}
 }
 
-// populations are the largest numbers of sockets and ports that were seen.
-func populations(r *metrics.Result, v *metrics.View) (items []string) {
+// peaks are the largest numbers of sockets and ports that were seen.
+func peaks(r *metrics.Result, v *metrics.View) (items []string) {
 	if len(r.Kernel) > 1 {
 		items = append(items, "of the "+clean(v.Of)+"'s namespace")
 	}
-	if tw := v.Timeline.Sockets["tw"]; len(tw) > 0 {
-		items = append(items, "TIME_WAIT up to "+Count(slices.Max(tw)))
+	for _, state := range []string{"TIME_WAIT", "FIN_WAIT2"} {
+		for _, side := range []string{"client", "server"} {
+			if n, _ := v.Peak(side, state); n > 0 {
+				items = append(items, fmt.Sprintf("%s %s up to %s", side, state, Count(n)))
+			}
+		}
+	}
+	if tw := v.Timeline.Sockets["tw"]; len(tw) > 0 && slices.Max(tw) > 0 {
+		items = append(items, fmt.Sprintf("tw of the whole namespace up to %s", Count(slices.Max(tw))))
 	}
 	if s := v.Spaces; s != nil {
 		items = append(items, fmt.Sprintf("%s of %s ports taken in the fullest of %s", Count(s.Peak), Count(s.Ports), plural(s.Count, "four-tuple space")),

@@ -20,10 +20,14 @@ func exhausted(t *testing.T) *metrics.Result {
 		},
 		Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 3, Limit: 128}},
 		Spaces:    &metrics.Spaces{Count: 1, Ports: 1000, Fullest: "127.0.0.1 to 127.0.0.1:9000", Peak: 1000},
-		Timeline:  metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"tw": {0, 1000}}},
+		Timeline:  metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"client.TIME_WAIT": {0, 997}, "server.FIN_WAIT2": {2, 1}, "tw": {0, 1000}}},
 		Cost:      metrics.ObserverCost{Samples: 42, Censuses: 30, CensusNS: 365_000, CPUShare: 0.004},
 	}, {Of: "server", Cost: metrics.ObserverCost{Samples: 1}}}
-	r.Histograms[metrics.TimeWaitSockets] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 42, Max: 1000}
+	r.Histograms[metrics.TimeWaitSockets] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 30, P50: 480, P90: 996, P99: 997, Max: 997}
+	r.Histograms[metrics.FinWait2Sockets] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 30} // none: no row
+	r.Histograms[metrics.NamespaceTimeWait] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 42, P50: 481, P90: 999, P99: 1000, Max: 1000}
+	r.Histograms[metrics.PortsInUse] = metrics.Histogram{Unit: metrics.PortsUnit, Count: 30, P50: 481, P90: 999, P99: 1000, Max: 1000}
+	r.Histograms["of_a_later_version"] = metrics.Histogram{Unit: "things", Count: 1, P50: 7, P90: 7, P99: 7, Max: 7}
 	r.Findings = []metrics.Finding{{
 		Name: "ports-exhausted", What: "The client ran out of ports after 2 s.", Mechanism: "Only the port can differ.",
 		Evidence: []metrics.Value{

@@ -102,6 +102,7 @@ func (p *page) whole(r *metrics.Result) {
 	p.special(r)
 	p.latencies(r)
 	p.processors(r)
+	p.populations(r)
 	p.kernel(r)
 	p.verdict(r)
 	p.findings(r.Findings)

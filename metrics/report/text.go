@@ -101,19 +101,23 @@ func (p *page) rate(r *metrics.Result) {
 	p.entry("rate", label, listed(items, ","))
 }
 
-// latencies draws a table of every histogram that has samples.
-func (p *page) latencies(r *metrics.Result) {
+// histograms lists those of a result that show takes, first those that are known.
+func histograms(r *metrics.Result, show func(metrics.Histogram) bool) []string {
 	names := metrics.HistogramOrder()
 	for _, name := range slices.Sorted(maps.Keys(r.Histograms)) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	// Numbers of something are told with the kernel's view.
-	names = slices.DeleteFunc(names, func(name string) bool {
+	return slices.DeleteFunc(names, func(name string) bool {
 		h := r.Histograms[name]
-		return h.Count <= 0 || h.Unit != metrics.Nanoseconds
+		return h.Count <= 0 || !show(h)
 	})
+}
+
+// latencies draws a table of every histogram of times that has samples.
+func (p *page) latencies(r *metrics.Result) {
+	names := histograms(r, func(h metrics.Histogram) bool { return h.Unit == metrics.Nanoseconds })
 	p.line("")
 	if len(names) == 0 {
 		p.entry("latency", label, []string{"no samples"})

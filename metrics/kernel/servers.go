@@ -1,0 +1,71 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Servers are the addresses at which servers are reached. An unspecified address stands for
+// every one of its port. The zero value has none.
+type Servers struct {
+	ports [1 << 16 / 64]uint64 // a bit each: most sockets need no look into the map
+	ends  map[end]struct{}
+	// ranges are the ports, in as few ranges as they make.
+	ranges []Ports
+}
+
+// end is one end of a connection, an IPv4 address as IPv6 writes it.
+type end struct {
+	addr [16]byte
+	port uint16
+}
+
+// ServersAt are those of the addresses.
+func ServersAt(addrs []netip.AddrPort) *Servers {
+	s := &Servers{ends: map[end]struct{}{}}
+	var ports []uint16
+	for _, a := range addrs {
+		s.ports[a.Port()/64] |= 1 << (a.Port() % 64)
+		ports = append(ports, a.Port())
+		e := end{port: a.Port()}
+		if ip := a.Addr(); !ip.IsUnspecified() {
+			e.addr = ip.As16()
+		}
+		s.ends[e] = struct{}{}
+	}
+	s.ranges = RangesOf(ports)
+	return s
+}
+
+// at tells whether one of them is reached at an end of a socket: an address of the family, as
+// sock_diag writes it, and a port in network order.
+func (s *Servers) at(family uint8, addr, port []byte) bool {
+	e := end{port: binary.BigEndian.Uint16(port)}
+	if s.ports[e.port/64]>>(e.port%64)&1 == 0 {
+		return false
+	}
+	if _, all := s.ends[e]; all {
+		return true
+	}
+	if family == unix.AF_INET {
+		e.addr[10], e.addr[11] = 0xff, 0xff
+		copy(e.addr[12:], addr[:4])
+	} else {
+		copy(e.addr[:], addr[:16])
+	}
+	_, one := s.ends[e]
+	return one
+}
+
+// listens tells whether connections to one of them come to a listening socket: one that is bound
+// to every address takes them too.
+func (s *Servers) listens(a netip.AddrPort) bool {
+	if s.ports[a.Port()/64]>>(a.Port()%64)&1 == 0 {
+		return false
+	}
+	_, all := s.ends[end{port: a.Port()}]
+	_, one := s.ends[end{a.Addr().As16(), a.Port()}]
+	return all || one || a.Addr().IsUnspecified()
+}
