@@ -226,7 +226,7 @@ func (r *run) endAt(at int64) {
 		last += int64(r.Connections) * int64(100*time.Microsecond)
 	}
 	if r.CloseRate > 0 {
-		last += int64(float64(r.Connections) / r.CloseRate.PerSecond() * 1e9)
+		last += int64(min(float64(r.Connections)/r.CloseRate.PerSecond()*1e9, float64(forGood)))
 	}
 	lower(&r.abandonAt, last)
 }

@@ -61,6 +61,9 @@ var (
 	connectOnly      = says("connect-only", func(w *Workload) bool { return w.connectOnly })
 	pipelined        = says("pipeline", func(w *Workload) bool { return w.pipeline })
 	beating          = says("heartbeat", func(w *Workload) bool { return w.heartbeat != 0 })
+	holds            = says("hold", func(w *Workload) bool { return w.hold > 0 })
+	counts           = says("count", func(w *Workload) bool { return w.count > 0 })
+	bursts           = says("burst", func(w *Workload) bool { return w.burst > 0 })
 	stays            = says("stay", func(w *Workload) bool { return w.linger > 0 })
 	pauses           = says("gap", func(w *Workload) bool { return w.gap > 0 })
 	notPinging       = says("heartbeat-design", func(w *Workload) bool { return w.design != loadgen.ClientPings })
@@ -97,11 +100,11 @@ var exclusions = slices.Concat([]exclusion{
 	exclude(onIPv6, []term{says("target", targetOf(netip.Addr.Is4))}, "the target has an address of IPv4"),
 	exclude(onIPv4, []term{says("target", targetOf(netip.Addr.Is6))}, "the target has an address of IPv6"),
 
-	exclude(term{flag: "rate"}, given("burst"), "these are two arrival processes"),
-	exclude(term{flag: "hold"}, given("rate", "burst"), "a population that is kept has no arrivals", "limit how fast it opens with --open-rate"),
-	exclude(term{flag: "hold"}, given("duration", "count"), "the time of --hold bounds the run"),
+	exclude(term{flag: "rate"}, []term{bursts}, "these are two arrival processes"),
+	exclude(holds, []term{{flag: "rate"}, bursts}, "a population that is kept has no arrivals", "limit how fast it opens with --open-rate"),
+	exclude(holds, []term{{flag: "duration"}, counts}, "the time of --hold bounds the run"),
 	exclude(says("count", (*Workload).moreThanABurst), given("burst"), "one burst has fewer connections", "add --every, as in --every 5s"),
-	exclude(term{flag: "open-rate"}, given("rate", "burst"), "only a closed loop or a held population opens as fast as it can"),
+	exclude(term{flag: "open-rate"}, []term{{flag: "rate"}, bursts}, "only a closed loop or a held population opens as fast as it can"),
 
 	exclude(term{flag: "payload"}, given("payload-file"), "one request is sent"),
 	exclude(connectOnly, slices.Concat(payloads, ofTCPBench, given("exchanges"), []term{beating}), "nothing is sent"),
@@ -124,13 +127,12 @@ var exclusions = slices.Concat([]exclusion{
 	exclude(says("heartbeat-phase", func(w *Workload) bool { return w.phase == alignedPhase }), []term{says("heartbeat-design", func(w *Workload) bool { return w.design == loadgen.ServerPings })}, "the server spreads its own pings"),
 
 	exclude(term{flag: "target"}, serverFlags, "these are for the run's own server"),
-	exclude(term{flag: "target"}, []term{says("connections", (*Workload).tooManyForClients)}, "more than 64 client processes hold", "raise the hard limit of descriptors (ulimit -Hn)"),
 	exclude(says("until", func(w *Workload) bool { return w.until.Kind == loadgen.PeerFIN }), []term{byClient, closeWait}, "the answer ends when the server closes", orUntil),
 },
 	excludeEach(payloads, ofTCPBench, "sizes are for a tcpbench server"),
 	excludeEach(payloads, []term{toldToClose}, "only a tcpbench server can be told to"),
 	excludeEach([]term{untilServerCloses("payload"), untilServerCloses("payload-file")}, []term{byClient, closeWait}, "the answer ends when the server closes (--until close)", orUntil),
-	excludeEach([]term{closesFirst, half}, []term{{flag: "hold"}, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
+	excludeEach([]term{closesFirst, half}, []term{holds, stays, {flag: "close-rate"}}, "the close comes with the last response, so connections cannot stay or close at a rate", "let the client close"),
 )
 
 const beforePayload = "comes before a --payload to a foreign server: add --payload"
@@ -143,7 +145,6 @@ var needs = slices.Concat([]need{
 	{says("no-preflight", func(w *Workload) bool { return w.raw.noPreflight }), (*Workload).sendsPayload, "leaves out the exchange that is tried before the load of a --payload: add --payload, or leave it out"},
 	{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
 	{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
-	{term{flag: "seed"}, func(w *Workload) bool { return w.rate != nil || w.jitter != 0 || w.heartbeat != 0 || w.sendsPayload() }, "is of the random distances in an open loop, of --jitter, of the phases of a --heartbeat and of random fields of a --payload: add --rate, as in --rate 1k --arrival poisson"},
 	{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
 	{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
 	{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
@@ -174,8 +175,6 @@ func (w *Workload) sendsPayload() bool { return w.set("payload", "payload-file")
 func (w *Workload) moreThanABurst() bool {
 	return w.burst > 0 && w.every == 0 && w.count > uint64(w.burst)
 }
-
-func (w *Workload) tooManyForClients() bool { return w.connections > MostConnections()*64 }
 
 func (w *Workload) noSource4() bool {
 	return !slices.ContainsFunc(w.sources, func(a netip.Addr) bool { return a.Unmap().Is4() })

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"net/netip"
+	"slices"
 
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
@@ -32,9 +33,7 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 			l.Queues = crew // each has one loop, and an address at least
 		}
 		if len(targets) == 1 && targets[0].Port() == 0 { // each process chooses one
-			for range crew - 1 {
-				targets = append(targets[:len(targets):len(targets)], targets[0])
-			}
+			targets = slices.Repeat(targets, crew)
 		}
 	}
 	l.Spaces = p.spacesOf(targets)
@@ -73,15 +72,22 @@ func (p *Plan) spacesOf(targets []netip.AddrPort) int {
 	if sources == nil {
 		return len(targets)
 	}
-	n := 0
+	var to, from [2]int // of each family
 	for _, t := range targets {
-		for _, s := range sources {
-			if s.Unmap().Is4() == t.Addr().Unmap().Is4() {
-				n++
-			}
-		}
+		to[family(t.Addr())]++
 	}
-	return n
+	for _, s := range sources {
+		from[family(s)]++
+	}
+	return to[0]*from[0] + to[1]*from[1]
+}
+
+// family is 0 of an address of IPv4, and 1 of one of IPv6.
+func family(a netip.Addr) int {
+	if a.Unmap().Is4() {
+		return 0
+	}
+	return 1
 }
 
 func allLoopback(targets []netip.AddrPort) bool {

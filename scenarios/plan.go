@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -36,7 +35,7 @@ func (w *Workload) Plan(ctx context.Context) (Plan, error) {
 			Options: w.options,
 		},
 	}
-	if w.set("count") && !w.set("duration") {
+	if w.count > 0 && !w.set("duration") {
 		plan.Client.Duration = 0
 		if !w.set("warmup") {
 			plan.Client.Warmup = 0
@@ -57,6 +56,9 @@ func (w *Workload) Plan(ctx context.Context) (Plan, error) {
 		return plan, err
 	}
 	plan.Client.Lifecycle = lifecycle
+	if err := w.checkSizes(&plan); err != nil {
+		return plan, err
+	}
 	plan.Scripted = lifecycle.Response.Kind == loadgen.Exactly && !lifecycle.ConnectOnly
 	plan.Preflight = lifecycle.Response.Kind != loadgen.Exactly && !lifecycle.ConnectOnly && !w.raw.noPreflight
 	plan.Settings = w.settings(&plan)
@@ -232,6 +234,3 @@ func (w *Workload) settings(plan *Plan) map[string]string {
 	}
 	return settings
 }
-
-// tooMany tells whether a number does not fit the header.
-func tooMany(n int) bool { return n < 1 || n > math.MaxUint16 }

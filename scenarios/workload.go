@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -95,25 +96,25 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	w.flags = f
 	f.StringVar(&w.target, "target", "", "`HOST:PORT` to load, or several with commas; all addresses of a name are used (default a server of its own)")
 
-	f.DurationVar(&w.duration, "duration", w.duration, "how long to measure; where the scenario holds a population, how long to hold it, as --hold")
-	f.Uint64Var(&w.count, "count", 0, "end after this many connections; alone, it takes the place of --duration")
-	f.DurationVar(&w.warmup, "warmup", w.warmup, "load that is not recorded, before the rest (0s with --count alone)")
-	f.DurationVar(&w.timeout, "timeout", w.timeout, "bound of each stage: connect, exchange, close")
+	f.Var(values.Time(&w.duration, time.Millisecond, values.Year, 1), "duration", "how long to measure; where the scenario holds a population, how long to hold it, as --hold")
+	f.Var(values.Whole(&w.count, 1, 1e15), "count", "end after this many connections; alone, it takes the place of --duration")
+	f.Var(values.Time(&w.warmup, 0, values.Year, 1), "warmup", "load that is not recorded, before the rest (0s with --count alone)")
+	f.Var(values.Time(&w.timeout, time.Millisecond, values.Year, 1), "timeout", "bound of each stage: connect, exchange, close")
 
-	f.IntVar(&w.connections, "connections", w.connections, "connections in flight or held; with --rate the most that may be in flight (default then 10000)")
+	f.Var(values.Whole(&w.connections, 1, mostConnections), "connections", "connections in flight or held; with --rate the most that may be in flight (default then 10000)")
 	f.Var(values.New(&w.rate, "", "RATE", loadgen.ParseProfile), "rate", "open loop: start this many connections per second: 500, 2.5, 10k, a ramp 1k..50k/30s, steps 1k,5k,20k@10s")
 	f.Var(values.Word(&w.arrival, loadgen.Constant, loadgen.Poisson), "arrival", "with --rate: equal or exponential distances")
-	f.IntVar(&w.burst, "burst", w.burst, "start this many connections at one instant")
-	f.DurationVar(&w.every, "every", w.every, "with --burst: again after this time, 0s for once")
-	f.DurationVar(&w.hold, "hold", w.hold, "open --connections once and keep them for this time, counted from when all are there")
+	f.Var(values.Whole(&w.burst, 1, mostConnections), "burst", "start this many connections at one instant")
+	f.Var(values.Time(&w.every, 10*time.Millisecond, values.Year, 1), "every", "with --burst: again after this time, 0s for once")
+	f.Var(values.Time(&w.hold, time.Millisecond, values.Year, 1), "hold", "open --connections once and keep them for this time, counted from when all are there")
 	f.BoolVar(&w.replace, "replace", false, "with --hold: open a new connection for one that is lost")
 	f.Var(values.New(&w.openRate, "", "RATE", loadgen.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
 	f.Var(values.New(&w.exchangeRate, "", "RATE", loadgen.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
 	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
-	f.Uint64Var(&w.seed, "seed", 0, "of random distances, gaps and phases (default a new one, kept in the result)")
+	f.Var(values.Seed(&w.seed), "seed", "of random distances, gaps and phases (default a new one, kept in the result)")
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
-	f.IntVar(&w.threads, "threads", w.threads, "client threads, each with its own event loop")
+	f.Var(values.Whole(&w.threads, 1, 1024), "threads", "client threads, each with its own event loop")
 	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback 127.0.1.1-127.0.1.254)")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
@@ -123,21 +124,21 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.Var(values.New(&w.ports, "", "PORTS", values.Ports), "ports", "ports of the run's own server, as in 9000-9063 (default a free one that connect() does not choose)")
 	f.BoolVarP(&w.ipv4, "ipv4", "4", false, "IPv4 only: of the addresses of a name, and for the run's own server")
 	f.BoolVarP(&w.ipv6, "ipv6", "6", false, "IPv6 only, likewise: the run's own server listens on ::1")
-	f.IntVar(&w.serverLoops, "server-loops", w.serverLoops, "event loops of the run's own server")
-	f.IntVar(&w.backlog, "backlog", 0, "accept queue of each of its listening sockets (default net.core.somaxconn)")
-	f.DurationVar(&w.serverOptions.DeferAccept, "defer-accept", 0, "TCP_DEFER_ACCEPT of its sockets: accept a connection when it has sent data, or after this time, in whole seconds")
-	f.DurationVar(&w.serverOptions.KeepAlive, "server-keepalive", 0, "SO_KEEPALIVE of its connections, as --keepalive")
-	f.DurationVar(&w.serverOptions.UserTimeout, "server-user-timeout", 0, "TCP_USER_TIMEOUT of its connections")
+	f.Var(values.Whole(&w.serverLoops, 1, 256), "server-loops", "event loops of the run's own server")
+	f.Var(values.Whole(&w.backlog, 0, values.MaxBacklog), "backlog", "accept queue of each of its listening sockets (default net.core.somaxconn)")
+	f.Var(values.Time(&w.serverOptions.DeferAccept, time.Second, time.Hour, time.Second), "defer-accept", "TCP_DEFER_ACCEPT of its sockets: accept a connection when it has sent data, or after this time")
+	f.Var(values.Time(&w.serverOptions.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), "server-keepalive", "SO_KEEPALIVE of its connections, as --keepalive")
+	f.Var(values.Time(&w.serverOptions.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "server-user-timeout", "TCP_USER_TIMEOUT of its connections")
 }
 
 func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
-	f.IntVar(&w.exchanges, "exchanges", w.exchanges, "requests on a connection, one after the other")
-	f.DurationVar(&w.gap, "gap", 0, "pause between a response and the next request")
-	f.Float64Var(&w.jitter, "jitter", 0, "make gaps shorter or longer by up to this share of them, 0 to 1")
+	f.Var(values.Whole(&w.exchanges, 1, math.MaxUint16), "exchanges", "requests on a connection, one after the other")
+	f.Var(values.Time(&w.gap, 0, values.Year, 1), "gap", "pause between a response and the next request")
+	f.Var(values.Share(&w.jitter), "jitter", "make gaps shorter or longer by up to this share of them")
 	f.BoolVar(&w.pipeline, "pipeline", false, "send all --exchanges at once")
-	f.DurationVar(&w.linger, "stay", 0, "stay established for this long behind the last exchange")
-	f.DurationVar(&w.heartbeat, "heartbeat", w.heartbeat, "exchange again and again, this far apart, for as long as the connection lives")
-	f.IntVar(&w.missed, "missed", w.missed, "beats in a row without an answer after which the peer counts as dead")
+	f.Var(values.Time(&w.linger, 0, values.Year, 1), "stay", "stay established for this long behind the last exchange")
+	f.Var(values.Time(&w.heartbeat, 10*time.Millisecond, 10*time.Minute, 10*time.Millisecond), "heartbeat", "exchange again and again, this far apart, for as long as the connection lives")
+	f.Var(values.Whole(&w.missed, 1, 100), "missed", "beats in a row without an answer after which the peer counts as dead")
 	f.Var(values.Word(&w.design, loadgen.ClientPings, loadgen.ServerListens, loadgen.ServerPings), "heartbeat-design", "who pings: the client, and the server answers; the client, and the server only listens and reaps; or the server")
 	f.Var(values.Word(&w.phase, randomPhase, alignedPhase), "heartbeat-phase", "when in the interval a connection beats: at a random time of its own, or all at multiples of the interval since the start")
 
@@ -162,14 +163,14 @@ func (w *Workload) registerOptions(f *pflag.FlagSet) {
 	f.BoolVar(&o.TakePort, "bind-port", false, "bind() without IP_BIND_ADDRESS_NO_PORT: takes the port from all destinations")
 	f.Var(values.New(&o.PortRange, "", "LOW-HIGH", values.PortRange), "local-ports", "source ports (IP_LOCAL_PORT_RANGE)")
 	f.BoolVar(&o.FixedPorts, "explicit-ports", false, "bind() every port of --local-ports in turn, instead of a search by the kernel")
-	f.IntVar(&o.SYNCount, "syncnt", 0, "TCP_SYNCNT: how often to send the SYN again (default net.ipv4.tcp_syn_retries)")
-	f.IntVar(&o.TOS, "tos", 0, "IP_TOS, or the traffic class of IPv6")
+	f.Var(values.Whole(&o.SYNCount, 0, 127), "syncnt", "TCP_SYNCNT: how often to send the SYN again (default net.ipv4.tcp_syn_retries)")
+	f.Var(values.Whole(&o.TOS, 0, 255), "tos", "IP_TOS, or the traffic class of IPv6")
 	f.StringVar(&o.Congestion, "congestion", "", "TCP_CONGESTION, as in bbr")
-	f.DurationVar(&o.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
-	f.DurationVar(&o.KeepInterval, "keepalive-interval", 0, "time between two probes, of either side")
-	f.IntVar(&o.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT, of either side")
-	f.DurationVar(&o.FinTimeout, "fin-timeout", 0, "TCP_LINGER2: how long a closed connection waits in FIN_WAIT_2 for the server's FIN, in whole seconds (default net.ipv4.tcp_fin_timeout)")
-	f.DurationVar(&o.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
+	f.Var(values.Time(&o.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), "keepalive", "SO_KEEPALIVE: first probe after this time without a segment")
+	f.Var(values.Time(&o.KeepInterval, time.Second, server.MaxKeepAlive, time.Second), "keepalive-interval", "time between two probes, of either side")
+	f.Var(values.Whole(&o.KeepProbes, 0, 127), "keepalive-probes", "probes without an answer until ETIMEDOUT, of either side")
+	f.Var(values.Time(&o.FinTimeout, time.Second, 2*time.Minute, time.Second), "fin-timeout", "TCP_LINGER2: how long a closed connection waits in FIN_WAIT_2 for the server's FIN (default net.ipv4.tcp_fin_timeout)")
+	f.Var(values.Time(&o.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged")
 }
 
 // Words are the values of flags that take one of a few, for shell completion.

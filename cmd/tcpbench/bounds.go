@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -34,11 +35,11 @@ func defaultBounds() server.Bounds {
 // bound adds the flags of the bounds.
 func (o *serveOptions) bound(f *pflag.FlagSet) {
 	b := &o.bounds
-	f.IntVar(&b.Connections, "max-connections", b.Connections, "connections of one source address at a time (default 7/8 of the descriptors)")
+	f.Var(values.Whole(&b.Connections, 1, math.MaxInt32), "max-connections", "connections of one source address at a time (default 7/8 of the descriptors)")
 	f.Lookup("max-connections").DefValue = "0" // another machine has others, and the text says how many
 	f.Var(values.New(&b.Rate, size(b.Rate), "BYTES", values.Amount), "max-rate", "bytes of responses a second that one source address may order")
 	f.Var(values.New(&b.Bytes, size(b.Bytes), "BYTES", values.Amount), "max-bytes", "bytes of responses that one connection may order in all")
-	f.DurationVar(&b.Life, "max-life", b.Life, "how long one connection may stay, open or forgotten")
+	f.Var(values.Time(&b.Life, time.Millisecond, values.Year, 1), "max-life", "how long one connection may stay, open or forgotten")
 }
 
 // allowance says what others may order from a server that they can reach.

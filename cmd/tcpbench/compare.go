@@ -102,8 +102,8 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
-	f.IntVar(&o.rounds, "rounds", 0, "how often to run each side (default 12, and more for more than two sides)")
-	f.Uint64Var(&o.order, "order", 0, "seed of the order of runs (default a new one, printed)")
+	f.Var(values.Whole(&o.rounds, 1, mostRounds), "rounds", "how often to run each side (default 12, and more for more than two sides)")
+	f.Var(values.Seed(&o.order), "order", "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
 	s.Preset(f)
 	f.Var(values.New(&o.format, "text", "text|json|bench", parseTableFormat), "format", "what to print on stdout; bench is for benchstat")
@@ -125,9 +125,6 @@ func parseTableFormat(text string) (string, error) {
 
 // execute makes the comparison and prints its table.
 func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
-	if c.Flags().Changed("rounds") && (o.rounds < 1 || o.rounds > mostRounds) {
-		return usage("--rounds %d: want 1 to %d", o.rounds, mostRounds)
-	}
 	if s.Experiment() || s.OwnLabs() {
 		return usage("compare: %s makes its own comparison, or none: tcpbench run %s shows it", s.Name, s.Name)
 	}
@@ -208,7 +205,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 func (o *compareOptions) plan(c *cobra.Command, sides int) {
 	usual, fewest := compare.Rounds(sides)
 	switch {
-	case !c.Flags().Changed("rounds"):
+	case o.rounds == 0:
 		o.rounds = usual
 	case o.rounds < fewest && !o.quiet:
 		fmt.Fprintf(c.ErrOrStderr(), "--rounds %d: too few to show any difference between %d sides, however large: it takes about %d\n", o.rounds, sides, fewest)

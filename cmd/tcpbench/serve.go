@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/netip"
 	"runtime"
@@ -39,7 +40,7 @@ type serveOptions struct {
 }
 
 func newServe() *cobra.Command {
-	o := &serveOptions{maxRequest: values.MaxMessage, maxResponse: values.MaxMessage, bounds: defaultBounds()}
+	o := &serveOptions{loops: runtime.NumCPU(), headerTimeout: 10 * time.Second, maxRequest: values.MaxMessage, maxResponse: values.MaxMessage, bounds: defaultBounds()}
 	c := &cobra.Command{
 		Use:     "serve",
 		Short:   "Run the server alone, for tcpbench clients elsewhere",
@@ -66,21 +67,19 @@ counted.`,
 	f.SortFlags = false
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`HOST:PORT` to listen on; port 0 takes a free one, an empty host every address")
 	f.Var(values.New(&o.ports, "", "PORTS", values.Ports), "ports", "listen on these ports of the host instead, as in 9000-9063")
-	f.IntVar(&o.loops, "loops", runtime.NumCPU(), "event loops")
-	f.IntVar(&o.backlog, "backlog", 0, "accept queue of each listening socket, one a loop (default net.core.somaxconn)")
-	f.IntVar(&o.linger, "linger", -1, "SO_LINGER in `SECONDS`: 0 makes every close a RST (default the kernel's)")
-	f.Lookup("linger").DefValue = "0" // pflag's word for a default that goes unsaid
+	f.Var(values.Whole(&o.loops, 1, 256), "loops", "event loops")
+	f.Var(values.Whole(&o.backlog, 0, values.MaxBacklog), "backlog", "accept queue of each listening socket, one a loop (default net.core.somaxconn)")
+	f.Var(values.Whole(&o.linger, 0, math.MaxUint16), "linger", "SO_LINGER in seconds: 0 makes every close a RST (default the kernel's)")
 	f.BoolVar(&o.echo, "echo", false, "send back what arrives, until the client closes")
-	f.DurationVar(&o.headerTimeout, "header-timeout", 10*time.Second, "bound of the wait for a whole request")
+	f.Var(values.Time(&o.headerTimeout, time.Millisecond, values.Year, 1), "header-timeout", "bound of the wait for a whole request")
 	f.Var(values.New(&o.maxRequest, "16M", "BYTES", values.Size), "max-request", "largest payload of a request")
 	f.Var(values.New(&o.maxResponse, "16M", "BYTES", values.Size), "max-response", "largest payload of a response")
 	o.bound(f)
-	f.DurationVar(&o.options.KeepAlive, "keepalive", 0, "SO_KEEPALIVE: first probe after this time without a segment, in whole seconds")
-	f.DurationVar(&o.options.KeepInterval, "keepalive-interval", 0, "time between two probes")
-	f.IntVar(&o.options.KeepProbes, "keepalive-probes", 0, "probes without an answer until ETIMEDOUT")
-	f.DurationVar(&o.options.UserTimeout, "user-timeout", 0, "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default 30s, none with --keepalive)")
-	f.Lookup("user-timeout").DefValue = "0" // it goes unsaid, for the text says it
-	f.DurationVar(&o.options.DeferAccept, "defer-accept", 0, "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time, in whole seconds")
+	f.Var(values.Time(&o.options.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), "keepalive", "SO_KEEPALIVE: first probe after this time without a segment")
+	f.Var(values.Time(&o.options.KeepInterval, time.Second, server.MaxKeepAlive, time.Second), "keepalive-interval", "time between two probes")
+	f.Var(values.Whole(&o.options.KeepProbes, 0, 127), "keepalive-probes", "probes without an answer until ETIMEDOUT")
+	f.Var(values.Time(&o.options.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default 30s, none with --keepalive)")
+	f.Var(values.Time(&o.options.DeferAccept, time.Second, time.Hour, time.Second), "defer-accept", "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time")
 	f.BoolVar(&o.options.FastOpen, "fastopen", false, "TCP_FASTOPEN: take data in the SYN of clients that hold a cookie")
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
 	return c
@@ -101,20 +100,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 	if !c.Flags().Changed("user-timeout") && o.options.KeepAlive == 0 {
 		cfg.UserTimeout = unreadPatience
 	}
-	switch {
-	case o.bounds.Connections < 1:
-		return usage("--max-connections %d: want 1 or more", o.bounds.Connections)
-	case o.bounds.Life <= 0:
-		return usage("--max-life %v: want more than 0, as in 1h", o.bounds.Life)
-	case o.loops < 1 || o.loops > 256:
-		return usage("--loops %d: want 1 to 256", o.loops)
-	case o.backlog < 0:
-		return usage("--backlog %d: want 1 or more, or 0 for net.core.somaxconn", o.backlog)
-	case o.headerTimeout <= 0:
-		return usage("--header-timeout %v: want more than 0, as in 10s", o.headerTimeout)
-	case c.Flags().Changed("linger") && o.linger < 0:
-		return usage("--linger %d: want 0 or more seconds", o.linger)
-	case o.linger >= 0:
+	if c.Flags().Changed("linger") {
 		cfg.Linger = &o.linger
 	}
 	defer onSignals(stop, nil)()

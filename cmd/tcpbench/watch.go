@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/kernel"
 	"tcpbench/metrics/report"
@@ -43,22 +45,14 @@ Nothing is sent and nothing changed. It needs no privilege. Ctrl-C ends it.`,
   tcpbench watch --count 1                  once, as of the last second`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			switch {
-			case o.every < 10*time.Millisecond:
-				return usage("--every %v: want 10ms or more", o.every)
-			case o.count < 0:
-				return usage("--count %d: want 1 or more, or 0 for no end", o.count)
-			case o.top < 0:
-				return usage("--top %d: want 0 or more", o.top)
-			}
 			return o.watch(c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.DurationVar(&o.every, "every", o.every, "how often to look")
-	f.IntVar(&o.count, "count", 0, "end after so many looks (default no end)")
-	f.IntVar(&o.top, "top", o.top, "how many pairs of source and destination to list, fullest first")
+	f.Var(values.Time(&o.every, 10*time.Millisecond, values.Year, 1), "every", "how often to look")
+	f.Var(values.Whole(&o.count, 1, math.MaxInt32), "count", "end after so many looks (default no end)")
+	f.Var(values.Whole(&o.top, 0, math.MaxInt32), "top", "how many pairs of source and destination to list, fullest first")
 	f.BoolVar(&o.json, "json", false, "write a JSON document on one line for each look (docs/kernel.md)")
 	return c
 }

@@ -84,6 +84,9 @@ func scaled(text string) []string {
 
 // meant guesses what the user meant by a text that the flag's parser refuses.
 func (v *value[T]) meant(text string) string {
+	if v.guess != nil {
+		return v.guess(text)
+	}
 	if words := strings.Split(v.kind, "|"); len(words) > 1 {
 		return Nearest(strings.ToLower(text), words)
 	}

@@ -64,11 +64,11 @@ func TestFlagsSayWhatMayBeMeant(t *testing.T) {
 	f.Var(New(&size, "", "BYTES", Size), "size", "")
 	f.Var(Word(&which, "constant", "poisson"), "word", "")
 	f.Var(New(&ports, "", "PORTS", Ports), "ports", "")
-	f.IntVar(&n, "n", 0, "")
+	f.Var(Whole(&n, 0, 1e6), "n", "")
 	for _, c := range []struct{ flag, text, want string }{
 		{"size", "4K", "4k"}, {"size", "4KB", "4k"}, {"size", "1 MiB", "1M"}, {"size", "4kk", "4k"}, {"size", "x", ""}, {"size", "17M", ""},
 		{"word", "possion", "poisson"}, {"word", "Constant", "constant"}, {"word", "xyzzy", ""},
-		{"n", "10k", "10000"}, {"n", "1,000", "1000"}, {"n", "1.5", ""}, {"n", "x", ""},
+		{"n", "10k", "10000"}, {"n", "1,000", "1000"}, {"n", "1.5", ""}, {"n", "x", ""}, {"n", "10m", ""},
 		{"ports", "x", ""},
 	} {
 		err := Wanted(f.Set(c.flag, c.text))

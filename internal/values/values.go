@@ -21,6 +21,7 @@ type value[T any] struct {
 	text  string
 	kind  string
 	parse func(string) (T, error)
+	guess func(string) string // what a refused text may have meant; nil for the usual guesses
 }
 
 // New returns a flag for *to whose value is shown as text until it is set.
@@ -34,38 +35,24 @@ func (v *value[T]) Type() string   { return v.kind }
 func (v *value[T]) Set(text string) error {
 	parsed, err := v.parse(text)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, asked(v.meant(text)))
+		meant := v.meant(text)
+		if _, wrong := v.parse(meant); wrong != nil {
+			meant = ""
+		}
+		return fmt.Errorf("%w%s", err, asked(meant))
 	}
 	*v.to, v.text = parsed, text
 	return nil
 }
 
-// Wanted says what a flag of one of pflag's own types takes: the errors of package strconv
-// name the parser, not the remedy. A value says that itself.
+// Wanted says what a switch takes: the errors of package strconv name the parser, not the
+// remedy. A flag of this package says that itself.
 func Wanted(err error) error {
 	var invalid *pflag.InvalidValueError
-	if !errors.As(err, &invalid) {
+	if !errors.As(err, &invalid) || invalid.GetFlag().Value.Type() != "bool" {
 		return err
 	}
-	kind, text := invalid.GetFlag().Value.Type(), invalid.GetValue()
-	remedy := map[string]string{
-		"duration": "a number with a unit, as in 500ms, 10s or 2m",
-		"int":      "a whole number",
-		"float64":  "a number, as in 0.5",
-		"uint64":   "a whole number of 0 or more",
-		"bool":     "true or false, or no value at all",
-	}[kind]
-	meant := ""
-	switch kind {
-	case "duration":
-		meant = Duration(text)
-	case "int", "uint64":
-		meant = whole(text)
-	}
-	if remedy == "" {
-		return err
-	}
-	return fmt.Errorf("invalid argument %q for --%s: want %s%s", text, invalid.GetFlag().Name, remedy, asked(meant))
+	return fmt.Errorf("invalid argument %q for --%s: want true or false, or no value at all", invalid.GetValue(), invalid.GetFlag().Name)
 }
 
 // Word is a flag that takes one of a few words.
