@@ -216,7 +216,7 @@ func TestHistogramOrderHasEachNameOnce(t *testing.T) {
 	for _, name := range []string{
 		ConnectCall, Connect, ConnectUncorrected, HandshakeRTT, FirstByte, ExchangeTime,
 		CloseTime, Lifetime, LifetimeUncorrected, ScheduleLag, LoopLag, Heartbeat, Detect, ServerDetect,
-		ConnectCallUpper, HelloTime, HandshakeClient, HandshakeServer, AcceptDelay, TCPRTT, Exhausted, TimeWaitSockets, PortsInUse,
+		ConnectCallUpper, HelloTime, HandshakeClient, HandshakeServer, AcceptDelay, TCPRTT, Exhausted, TimeWaitSockets, FinWait2Sockets, NamespaceTimeWait, PortsInUse,
 	} {
 		i := slices.Index(names, name)
 		if i < 0 {

@@ -52,9 +52,9 @@ func full() []Message {
 			Timeout: time.Second, OnExhausted: loadgen.WaitExhausted,
 			Lifecycle: loadgen.Lifecycle{
 				Request: []byte("\x00\xff\r\n<&>\u2028"), Response: loadgen.Until{Kind: loadgen.Match, Pattern: `\+(PONG|<&>)\r\n`, Bytes: 1},
-				ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
+				Pattern: true, ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
 				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Hold: 3, Keep: true,
-				Beat:     &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings},
+				Beat:     &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings, Aligned: true},
 				Hello:    &loadgen.Greeting{Request: []byte("\xff"), Response: loadgen.Until{Kind: loadgen.AtLeast, Bytes: 1, Pattern: "x"}},
 				Rotation: []loadgen.Template{{Text: []byte("\x00"), Fields: []loadgen.Field{{Kind: "n", At: 1, Width: 2}}}},
 			},
@@ -75,7 +75,7 @@ func full() []Message {
 		{Type: Sampled, Usage: usage},
 		{Type: Sampled, Usage: &served},
 		{Type: Done, Report: &metrics.ClientReport{
-			Tally:  metrics.Tally{Attempted: 6, Succeeded: 1, Failed: map[string]uint64{"connect.refused": 2}, Open: 3, Missed: 4},
+			Tally:  metrics.Tally{Attempted: 6, Succeeded: 1, Failed: map[string]uint64{"connect.refused": 2}, Open: 3, Missed: 4, CheckedBytes: 5},
 			InTime: 1, EndedInTime: 2, ElapsedNS: 3, SYNs: 4, Established: 5, ExhaustedNS: 6, Stopped: "interrupted <&>",
 			Histograms: map[string]metrics.Histogram{metrics.Connect: h}, Loops: []metrics.LoopReport{{BusyNS: 1, CPUNS: 2, Turns: 3}},
 			UserNS: 7, SystemNS: 8, MaxRSS: 9, RampNS: 10, Held: 11, Beats: metrics.Beats{Sent: 1, Answered: 2, Missed: 3},

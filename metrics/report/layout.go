@@ -139,15 +139,15 @@ func (t table) lines(width, gap int, cut bool) (lines []string, ok bool) {
 }
 
 // table draws t below a dim heading: with generous gaps if it fits, else with
-// narrow ones, at last with its first column cut.
+// narrow ones, then with its first column cut, at last with its lines cut.
 func (p *page) table(t table) {
 	lines, ok := t.lines(p.width, 2, false)
 	if !ok {
 		lines, _ = t.lines(p.width, 1, true)
 	}
-	p.line(p.paint(label, lines[0]))
+	p.line(p.paint(label, clip(lines[0], p.width)))
 	for _, text := range lines[1:] {
-		p.line(text)
+		p.line(clip(text, p.width))
 	}
 }
 
