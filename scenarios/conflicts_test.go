@@ -18,7 +18,7 @@ var sensible = map[string][]string{
 	"connections": {"10", "5000"}, "rate": {"1k", "1k..5k/3s"}, "arrival": {"poisson"}, "burst": {"100", "0"}, "every": {"2s", "0s"},
 	"hold": {"3s"}, "replace": {"true"}, "open-rate": {"1k"}, "exchange-rate": {"100"}, "close-rate": {"100"}, "seed": {"7"},
 	"observe": {"false"}, "bpf": {"true"}, "threads": {"1"}, "sources": {"127.0.0.1", "::1"}, "on-exhausted": {"wait"},
-	"exchanges": {"3", "1"}, "gap": {"10ms"}, "jitter": {"0.5"}, "pipeline": {"true"}, "stay": {"1s"},
+	"exchanges": {"3", "1"}, "gap": {"10ms"}, "jitter": {"0.5"}, "pipeline": {"true"}, "check-content": {"true"}, "stay": {"1s"},
 	"heartbeat": {"1s", "0s"}, "missed": {"5"}, "heartbeat-design": {"listen", "server"}, "heartbeat-phase": {"random", "aligned"},
 	"close": {"client", "server", "both", "never"}, "close-how": {"fin", "rst", "half"}, "close-wait": {"true"},
 	"request-size": {"0", "1k"}, "response-size": {"0", "1k"}, "payload": {"x"}, "payload-file": {"$FILE"}, "payload-lines": {"true"}, "hello": {"x"}, "hello-until": {"bytes:5"}, "no-preflight": {"true"}, "until": {"close", "bytes:5"},

@@ -87,6 +87,7 @@ var badRuns = []bad{
 	{"--exchange-rate 0", "--exchange-rate", "0.001 to"},
 	{"--close-rate x", "--close-rate", "as in 500"},
 	{"--pipeline=x", "--pipeline", "true or false"},
+	{"--check-content=x", "--check-content", "true or false"},
 	{"--heartbeat 1s --hold 1s --heartbeat-phase x", "--heartbeat-phase", "random, aligned"},
 	{"--heartbeat 1s --hold 1s --heartbeat-design x", "--heartbeat-design", "ping, listen, server"},
 	{"--nodelay=x", "--nodelay", "true or false"},
