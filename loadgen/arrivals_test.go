@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -266,6 +267,41 @@ func TestARateOutOfReach(t *testing.T) {
 				t.Errorf("%s, %d slots: %d started and %d missed of about 1e10", process, slots, started, l.arrivals.missed)
 			}
 		}
+	}
+}
+
+// An arrival that becomes due while a turn has events to handle starts after the event under
+// way, not after the last one. Here the clock jumps between the wait and the first event.
+func TestArrivalsDoNotWaitForAllEvents(t *testing.T) {
+	watchLeaks(t)
+	const pending = 32
+	l, _ := manualLoop(t, Config{
+		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Process: Constant, Profile: Steady(rateUnit), Connections: 2 * pending, Timeout: patience,
+		Duration: time.Minute, Lifecycle: Lifecycle{Request: pinged, Response: exactly(4)}, OnExhausted: CountExhausted,
+	})
+	for range pending {
+		l.clock()
+		l.arrive(l.now, true)
+	}
+	l.arrivals.advance() // the first is due at once, the second after a second
+	until(t, "the handshakes", func() bool {
+		for slot := range l.conns {
+			if fd := l.conns[slot].fd; l.conns[slot].state == connecting && (tcpInfo(int(fd), &l.info) != 0 || l.info.State != unix.BPF_TCP_ESTABLISHED) {
+				return false
+			}
+		}
+		return true
+	})
+	n, err := l.poller.Wait(patience)
+	if err != nil || n != pending {
+		t.Fatalf("%d connected, %v", n, err)
+	}
+	next := l.freeSlots[len(l.freeSlots)-1]
+	l.base = l.base.Add(-time.Second)
+	l.deal(n)
+	e, _ := l.poller.Event(n - 1)
+	if started, event := &l.conns[next], &l.conns[e.Slot]; started.began == 0 || started.began > event.mark {
+		t.Errorf("the arrival started at %d, the last event was handled at %d", started.began, event.mark)
 	}
 }
 

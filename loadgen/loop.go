@@ -237,9 +237,16 @@ func (l *loop) turn() error {
 	}
 	l.woke = l.clock()
 	l.worked = n > 0
-	for i := range n {
+	l.deal(n)
+	return nil
+}
+
+// deal handles the events that came, and what has expired.
+func (l *loop) deal(events int) {
+	for i := range events {
 		if e, ok := l.poller.Event(i); ok {
 			l.handle(e)
+			l.keepPace()
 		}
 	}
 	l.wheel.Advance(l.clock())
@@ -250,8 +257,16 @@ func (l *loop) turn() error {
 		}
 		l.worked = true
 		l.expire(slot, due)
+		l.keepPace()
 	}
-	return nil
+}
+
+// keepPace starts an arrival of a rate that has become due in the middle of a turn: the events
+// of a whole turn take up to milliseconds. It starts one, so that they go on.
+func (l *loop) keepPace() {
+	if l.arrivals.profile != nil && l.arrivals.due <= l.now {
+		l.startNext()
+	}
 }
 
 // startDue starts what is due, within bounds, and returns when the next arrival is.
@@ -261,16 +276,23 @@ func (l *loop) startDue() int64 {
 		next = l.retryHeld()
 	}
 	for range l.startsPerTurn {
-		start, due := l.nextArrival()
-		if start > l.now {
+		if start := l.startNext(); start > l.now {
 			return min(next, start)
 		}
+	}
+	return l.now
+}
+
+// startNext starts the next arrival if it is time, else it returns when that will be.
+func (l *loop) startNext() int64 {
+	start, due := l.nextArrival()
+	if start <= l.now {
 		l.worked = true
 		measured := l.measures(due)
 		l.take(measured)
 		l.arrive(due, measured)
 	}
-	return l.now
+	return start
 }
 
 // retryHeld tries the oldest attempts that wait for a four-tuple, and returns when to try
