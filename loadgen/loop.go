@@ -68,6 +68,7 @@ type loop struct {
 	bursts                               []metrics.Burst
 
 	now    int64  // the clock, as last read
+	slept  int64  // when the loop last began to wait
 	woke   int64  // when the present turn began
 	worked bool   // the present turn started or handled something
 	early  int64  // how much to wake before an arrival
@@ -217,13 +218,23 @@ func (l *loop) over() bool {
 
 // turn is one round: start what is due, wait for the next thing, handle, expire.
 func (l *loop) turn() error {
+	n, err := l.wait()
+	if err == nil {
+		l.deal(n)
+	}
+	return err
+}
+
+// wait starts what is due and waits until something is to be done. It returns the number of
+// events that came.
+func (l *loop) wait() (events int, err error) {
 	l.passMarks()
 	next := l.startDue()
 	if l.over() { // the last attempts failed at once: there is nothing to wait for
-		return nil
+		return 0, nil
 	}
 	wake := min(next-l.early, l.wheel.Next(), l.nextMark())
-	l.clock()
+	l.slept = l.clock()
 	if l.worked {
 		l.busy += l.now - l.woke
 		l.turns++
@@ -231,14 +242,12 @@ func (l *loop) turn() error {
 			l.hist.loopLag.Record(l.now - l.woke)
 		}
 	}
-	n, err := l.poller.Wait(time.Duration(wake - l.now))
-	if err != nil {
-		return err
+	if events, err = l.poller.Wait(time.Duration(wake - l.now)); err != nil {
+		return 0, err
 	}
 	l.woke = l.clock()
-	l.worked = n > 0
-	l.deal(n)
-	return nil
+	l.worked = events > 0
+	return events, nil
 }
 
 // deal handles the events that came, and what has expired.
