@@ -16,7 +16,8 @@ const (
 // An open process that was held up, by the machine or by a full slab, does not make up
 // for it in a burst, which would measure a server that nobody asked about: late
 // arrivals start at no more than twice the intended rate, each timed from when it was
-// due, and those over missAfter late are counted as missed.
+// due, and those over missAfter late are counted as missed. A rate may be far beyond what
+// can be started, so what is missed is counted by arithmetic.
 type arrivals struct {
 	schedule Schedule // nil for a closed process
 	due      int64    // of the next arrival; never if there is none
@@ -65,6 +66,21 @@ func (a *arrivals) advance() {
 	}
 }
 
+// skip passes over the arrivals that are due before a time, and returns their number.
+func (a *arrivals) skip(before int64) (n uint64) {
+	for a.due < before {
+		n += 1 + a.schedule.Skip(time.Duration(before))
+		a.advance()
+	}
+	return n
+}
+
+// miss gives up the arrivals that are due before a time. Those of the warm-up are not counted.
+func (l *loop) miss(before int64) (n uint64) {
+	l.arrivals.skip(min(before, l.measureFrom))
+	return l.arrivals.skip(before)
+}
+
 // done tells whether no arrival will come any more.
 func (l *loop) done() bool {
 	stop := l.stopAt.Load()
@@ -90,10 +106,18 @@ func (l *loop) nextArrival() (start, due int64) {
 		}
 		return l.now, l.conns[l.freeSlots[len(l.freeSlots)-1]].due
 	}
-	a := &l.arrivals
-	for ; ; a.advance() {
+	a, stop := &l.arrivals, l.stopAt.Load()
+	if a.profile != nil { // else all of a burst is due at once
+		if l.now > l.measureFrom+lateAfter {
+			a.skip(l.measureFrom) // the measured time does not bear the arrears of the warm-up
+		}
+		if l.now-stop > l.overtime(stop) {
+			a.missed += l.miss(stop)
+		}
+	}
+	for {
 		switch late := l.now - a.due; {
-		case a.due >= l.stopAt.Load():
+		case a.due >= stop:
 			return never, never
 		case late < 0:
 			return a.due, a.due
@@ -103,24 +127,27 @@ func (l *loop) nextArrival() (start, due int64) {
 			}
 			return l.now, a.due
 		}
-		if l.measures(a.due) {
-			a.missed++
+		missed := l.now + 1
+		if len(l.freeSlots) > 0 {
+			missed -= missAfter + 1
 		}
+		a.missed += l.miss(min(missed, stop))
 	}
+}
+
+// overtime is how long late arrivals may still start after the end of the measured time: a
+// quarter of it, so that a client that cannot keep up ends near its time.
+func (l *loop) overtime(stop int64) int64 {
+	return min(missAfter, max(lateAfter, (stop-l.measureFrom)/4))
 }
 
 // leftOver counts the arrivals of the measured time that were due when the run ended,
 // late already, and that it has no time left for.
-func (l *loop) leftOver() (n uint64) {
+func (l *loop) leftOver() uint64 {
 	if !l.open {
 		return 0
 	}
-	for a := &l.arrivals; a.due < min(l.stopAt.Load(), l.now) && n < l.quota; a.advance() {
-		if l.measures(a.due) {
-			n++
-		}
-	}
-	return n
+	return min(l.miss(min(l.stopAt.Load(), l.now)), l.quota)
 }
 
 // take counts the arrival that nextArrival returned as started.

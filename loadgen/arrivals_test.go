@@ -2,9 +2,11 @@ package loadgen
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -188,6 +190,118 @@ func TestArrivalsLeftOverAreMissed(t *testing.T) {
 	liveOn(t, l, events)
 	if tally := l.tally(); tally.Attempted+tally.Missed != 800 || tally.Balance() != nil {
 		t.Errorf("%d attempted + %d missed of 800 scheduled", tally.Attempted, tally.Missed)
+	}
+}
+
+// Skip passes over as many arrivals as Next would have yielded, of every schedule, and Next goes
+// on where it would have.
+func TestSkipIsManyNext(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rate := func(name string) Rate { return Rate(rapid.IntRange(1, 50_000).Draw(t, name)) * rateUnit }
+		second := time.Duration(rapid.IntRange(1, 500).Draw(t, "second step")) * time.Millisecond
+		cfg := Config{
+			Process:  rapid.SampledFrom([]Process{Constant, Poisson, Bursts}).Draw(t, "process"),
+			Profile:  Profile{{From: rate("from"), To: rate("to"), For: 300 * time.Millisecond}, {From: rate("next"), To: rate("last"), For: second}, Steady(rate("rest"))[0]},
+			Burst:    rapid.IntRange(1, 100).Draw(t, "burst"),
+			Every:    time.Duration(rapid.IntRange(0, 100).Draw(t, "every")) * time.Millisecond,
+			Seed:     7,
+			Loops:    rapid.IntRange(1, 3).Draw(t, "loops"),
+			Duration: time.Second,
+		}
+		skipped, walked := newArrivals(&cfg, 0), newArrivals(&cfg, 0)
+		for range 3 {
+			before := rapid.Int64Range(0, int64(time.Second)).Draw(t, "before")
+			n := uint64(0)
+			for ; walked.due < before; walked.advance() {
+				n++
+			}
+			if got := skipped.skip(before); got != n || skipped.due != walked.due {
+				t.Fatalf("skipped %d up to %d, want %d up to %d", got, skipped.due, n, walked.due)
+			}
+		}
+	})
+}
+
+// Of a Poisson process too many arrivals to draw each are as many as chance allows, and the
+// rest of the schedule begins where the skipped part ends.
+func TestSkipOfManyPoissonArrivals(t *testing.T) {
+	cfg := Config{Process: Poisson, Profile: Profile{{From: MaxRate, To: MaxRate, For: time.Second}, Steady(MaxRate / 2)[0]}, Seed: 3, Loops: 2}
+	a := newArrivals(&cfg, 1)
+	const before, mean = int64(3 * time.Second), 1e9
+	n := a.skip(before)
+	if math.Abs(float64(n)-mean) > 6*math.Sqrt(mean) {
+		t.Errorf("%d arrivals, want about %.0f", n, mean)
+	}
+	if wait := a.due - before; wait < 0 || wait > 1000 { // the mean distance is 4 ns
+		t.Errorf("the next is due %d ns after those skipped", wait)
+	}
+}
+
+// An open loop that is asked for more than any machine can start counts what it missed and ends
+// near its time: of each turn the work is bounded, whatever the rate. The clock is the test's.
+func TestARateOutOfReach(t *testing.T) {
+	for _, process := range []Process{Constant, Poisson} {
+		for _, slots := range []int{0, 100} {
+			cfg := Config{Process: process, Profile: Steady(MaxRate), Loops: 1, Connections: slots, Warmup: 10 * time.Second, Duration: 10 * time.Second, Seed: 7}
+			l := fakeLoop(cfg, 0)
+			free, started, turns := l.freeSlots, uint64(0), 0
+			for ; !l.done(); turns++ {
+				start, due := l.nextArrival()
+				if start == l.now {
+					measured := l.measures(due)
+					l.take(measured)
+					if measured {
+						started++
+					}
+				}
+				l.freeSlots = free
+				l.now += int64(time.Millisecond)
+			}
+			if l.now > int64(22600*time.Millisecond) {
+				t.Errorf("%s, %d slots: ends at %v", process, slots, time.Duration(l.now))
+			}
+			if started == 0 && slots > 0 {
+				t.Errorf("%s: nothing was measured", process)
+			}
+			if due := float64(started + l.arrivals.missed); math.Abs(due-1e10) > 6*math.Sqrt(1e10) {
+				t.Errorf("%s, %d slots: %d started and %d missed of about 1e10", process, slots, started, l.arrivals.missed)
+			}
+		}
+	}
+}
+
+// An arrival that becomes due while a turn has events to handle starts after the event under
+// way, not after the last one. Here the clock jumps between the wait and the first event.
+func TestArrivalsDoNotWaitForAllEvents(t *testing.T) {
+	watchLeaks(t)
+	const pending = 32
+	l, _ := manualLoop(t, Config{
+		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Process: Constant, Profile: Steady(rateUnit), Connections: 2 * pending, Timeout: patience,
+		Duration: time.Minute, Lifecycle: Lifecycle{Request: pinged, Response: exactly(4)}, OnExhausted: CountExhausted,
+	})
+	for range pending {
+		l.clock()
+		l.arrive(l.now, true)
+	}
+	l.arrivals.advance() // the first is due at once, the second after a second
+	until(t, "the handshakes", func() bool {
+		for slot := range l.conns {
+			if fd := l.conns[slot].fd; l.conns[slot].state == connecting && (tcpInfo(int(fd), &l.info) != 0 || l.info.State != unix.BPF_TCP_ESTABLISHED) {
+				return false
+			}
+		}
+		return true
+	})
+	n, err := l.poller.Wait(patience)
+	if err != nil || n != pending {
+		t.Fatalf("%d connected, %v", n, err)
+	}
+	next := l.freeSlots[len(l.freeSlots)-1]
+	l.base = l.base.Add(-time.Second)
+	l.deal(n)
+	e, _ := l.poller.Event(n - 1)
+	if started, event := &l.conns[next], &l.conns[e.Slot]; started.began == 0 || started.began > event.mark {
+		t.Errorf("the arrival started at %d, the last event was handled at %d", started.began, event.mark)
 	}
 }
 

@@ -69,6 +69,7 @@ type loop struct {
 	bursts                               []metrics.Burst
 
 	now    int64  // the clock, as last read
+	slept  int64  // when the loop last began to wait
 	woke   int64  // when the present turn began
 	worked bool   // the present turn started or handled something
 	early  int64  // how much to wake before an arrival
@@ -220,13 +221,23 @@ func (l *loop) over() bool {
 
 // turn is one round: start what is due, wait for the next thing, handle, expire.
 func (l *loop) turn() error {
+	n, err := l.wait()
+	if err == nil {
+		l.deal(n)
+	}
+	return err
+}
+
+// wait starts what is due and waits until something is to be done. It returns the number of
+// events that came.
+func (l *loop) wait() (events int, err error) {
 	l.passMarks()
 	next := l.startDue()
 	if l.over() { // the last attempts failed at once: there is nothing to wait for
-		return nil
+		return 0, nil
 	}
 	wake := min(next-l.early, l.wheel.Next(), l.nextMark())
-	l.clock()
+	l.slept = l.clock()
 	if l.worked {
 		l.busy += l.now - l.woke
 		l.turns++
@@ -234,15 +245,20 @@ func (l *loop) turn() error {
 			l.hist.loopLag.Record(l.now - l.woke)
 		}
 	}
-	n, err := l.poller.Wait(time.Duration(wake - l.now))
-	if err != nil {
-		return err
+	if events, err = l.poller.Wait(time.Duration(wake - l.now)); err != nil {
+		return 0, err
 	}
 	l.woke = l.clock()
-	l.worked = n > 0
-	for i := range n {
+	l.worked = events > 0
+	return events, nil
+}
+
+// deal handles the events that came, and what has expired.
+func (l *loop) deal(events int) {
+	for i := range events {
 		if e, ok := l.poller.Event(i); ok {
 			l.handle(e)
+			l.keepPace()
 		}
 	}
 	l.wheel.Advance(l.clock())
@@ -253,8 +269,16 @@ func (l *loop) turn() error {
 		}
 		l.worked = true
 		l.expire(slot, due)
+		l.keepPace()
 	}
-	return nil
+}
+
+// keepPace starts an arrival of a rate that has become due in the middle of a turn: the events
+// of a whole turn take up to milliseconds. It starts one, so that they go on.
+func (l *loop) keepPace() {
+	if l.arrivals.profile != nil && l.arrivals.due <= l.now {
+		l.startNext()
+	}
 }
 
 // startDue starts what is due, within bounds, and returns when the next arrival is.
@@ -264,16 +288,23 @@ func (l *loop) startDue() int64 {
 		next = l.retryHeld()
 	}
 	for range l.startsPerTurn {
-		start, due := l.nextArrival()
-		if start > l.now {
+		if start := l.startNext(); start > l.now {
 			return min(next, start)
 		}
+	}
+	return l.now
+}
+
+// startNext starts the next arrival if it is time, else it returns when that will be.
+func (l *loop) startNext() int64 {
+	start, due := l.nextArrival()
+	if start <= l.now {
 		l.worked = true
 		measured := l.measures(due)
 		l.take(measured)
 		l.arrive(due, measured)
 	}
-	return l.now
+	return start
 }
 
 // retryHeld tries the oldest attempts that wait for a four-tuple, and returns when to try

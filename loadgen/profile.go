@@ -190,19 +190,21 @@ func (s Segment) due(k uint64) (time.Duration, bool) {
 }
 
 // count is the number of arrivals that are due within the segment.
-func (s Segment) count() uint64 {
-	low, high := uint64(0), uint64(s.mass(s.For))+2
+func (s Segment) count() uint64 { return s.before(s.For) }
+
+// before is the number of arrivals that are due within the segment and within its first d.
+func (s Segment) before(d time.Duration) uint64 {
+	if s.For > 0 {
+		d = min(d, s.For)
+	}
+	low, high := uint64(0), uint64(s.mass(max(d, 0)))+2
 	for low < high { // the first arrival that is not
-		if middle := low + (high-low)/2; s.holds(middle) {
+		middle := low + (high-low)/2
+		if at, ok := s.due(middle); ok && at < d {
 			low = middle + 1
 		} else {
 			high = middle
 		}
 	}
 	return low
-}
-
-func (s Segment) holds(k uint64) bool {
-	_, ok := s.due(k)
-	return ok
 }

@@ -50,6 +50,9 @@ func ParseRate(text string) (Rate, error) {
 // more are due.
 type Schedule interface {
 	Next() (due time.Duration, ok bool)
+	// Skip passes over connections that are due before a time and returns their number, in a
+	// time that does not depend on it. It may leave a few for Next.
+	Skip(before time.Duration) uint64
 }
 
 // constant is one loop's share of arrivals that follow a profile at equal distances: loop
@@ -79,6 +82,23 @@ func (c *constant) Next() (time.Duration, bool) {
 		c.profile = c.profile[1:]
 	}
 	return 0, false
+}
+
+func (c *constant) Skip(before time.Duration) (n uint64) {
+	for len(c.profile) > 0 {
+		s, part := c.profile[0], before-c.start
+		if first := s.before(part); c.index < first {
+			passed := (first - c.index + c.step - 1) / c.step
+			n, c.index = n+passed, c.index+passed*c.step
+		}
+		if s.For == 0 || part < s.For {
+			break
+		}
+		c.index -= s.count()
+		c.start += s.For
+		c.profile = c.profile[1:]
+	}
+	return n
 }
 
 // poisson is one loop's share of a Poisson process whose rate follows a profile: the
@@ -114,6 +134,35 @@ func (p *poisson) Next() (time.Duration, bool) {
 	return 0, false
 }
 
+// manyArrivals is the number from which Skip does not draw each arrival of a Poisson process.
+// The normal distribution is then as good as Poisson's for their number.
+const manyArrivals = 1 << 16
+
+// Skip draws the number of arrivals in place of their times. The process has no memory, so it
+// goes on from there as from any other time.
+func (p *poisson) Skip(before time.Duration) (n uint64) {
+	for len(p.profile) > 0 {
+		s, part := p.profile[0], before-p.start
+		over := s.For > 0 && part >= s.For
+		if over {
+			part = s.For
+		}
+		mean := (s.mass(part) - p.mass) / p.loops
+		if mean < manyArrivals {
+			break
+		}
+		n += uint64(mean + math.Sqrt(mean)*p.random.NormFloat64())
+		p.mass = s.mass(part)
+		if !over {
+			break
+		}
+		p.mass = 0
+		p.start += s.For
+		p.profile = p.profile[1:]
+	}
+	return n
+}
+
 // bursts is one loop's share of size connections at one instant, again every every.
 type bursts struct {
 	share, left int
@@ -135,4 +184,18 @@ func (b *bursts) Next() (time.Duration, bool) {
 	}
 	b.left--
 	return b.at, true
+}
+
+func (b *bursts) Skip(before time.Duration) uint64 {
+	if b.at >= before {
+		return 0
+	}
+	n := uint64(b.left)
+	b.left = 0
+	if b.every > 0 && b.share > 0 {
+		passed := (before - 1 - b.at) / b.every
+		n += uint64(passed) * uint64(b.share)
+		b.at += passed * b.every
+	}
+	return n
 }

@@ -185,7 +185,7 @@ func (s *stage) flagPace(r *metrics.Result, flag flagger) {
 	}
 	if due := r.Attempted + r.Missed; float64(r.Attempted) < rateReached*float64(due) {
 		flag("rate-missed", "%d of %d arrivals that were due could not start: %d slots (--connections) were taken, "+
-			"or the client was more than a second late.", r.Missed, due, s.plan.Client.Connections)
+			"or the client was too far behind its schedule.", r.Missed, due, s.plan.Client.Connections)
 	}
 	s.flagLag(r, flag)
 }
