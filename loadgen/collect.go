@@ -15,6 +15,7 @@ const (
 	loopInterval                  // one second of it is over
 	loopDrains                    // its measured time is over
 	loopHolds                     // its held population is there
+	loopKeeps                     // it begins to keep it: those of all loops and clients are there
 	loopDone
 )
 
@@ -31,10 +32,11 @@ type collector struct {
 	run              *run
 	obs              Observer
 	measuring, ended int // loops that have begun, ended their measured time
-	holding          int // loops whose population is there
+	holding, keeping int // loops whose population is there, that keep it
 	seconds          *metrics.Lineup[second]
 	user, system     int64
-	rampNS           int64 // until all of a held population was there
+	hold             metrics.HoldReport // processor time alone
+	rampNS           int64              // until all of a held population was there
 	errs             []error
 }
 
@@ -83,6 +85,9 @@ func (c *collector) take(e loopEvent) error {
 			if c.measuring > 0 {
 				c.user, c.system = user-c.user, system-c.system
 			}
+			if c.keeping > 0 {
+				c.hold.CPUNS = c.user + c.system - c.hold.RampCPUNS
+			}
 			c.phase(Draining)
 		}
 	case loopHolds:
@@ -94,6 +99,11 @@ func (c *collector) take(e loopEvent) error {
 			} else {
 				c.obs.Holds(c.run.beginHold)
 			}
+		}
+	case loopKeeps:
+		if c.keeping++; c.keeping == 1 {
+			user, system, _ := usage()
+			c.hold.RampCPUNS = user + system - c.user - c.system
 		}
 	case loopInterval, loopDone:
 		c.seconds.Add(e.loop, e.second.Index, c.freeze(e))
@@ -181,7 +191,7 @@ func mergeAll(parts []metrics.Histogram) (metrics.Histogram, error) {
 // report adds up what the loops counted. They have ended: their memory is ours.
 func (c *collector) report() (metrics.ClientReport, error) {
 	report := metrics.ClientReport{UserNS: c.user, SystemNS: c.system, Histograms: map[string]metrics.Histogram{}}
-	report.RampNS = c.rampNS
+	report.RampNS, report.Hold = c.rampNS, c.hold
 	_, _, report.MaxRSS = usage()
 	if reason := c.run.reason.Load(); reason != nil {
 		report.Stopped = *reason
@@ -199,6 +209,7 @@ func (c *collector) report() (metrics.ClientReport, error) {
 		report.TCP.Add(l.tcp)
 		report.Loops = append(report.Loops, l.window.loop)
 		report.Held += l.window.held
+		report.Hold.Add(l.window.hold)
 		report.Beats.Add(l.beats)
 		report.Said = report.Said.Merge(l.ear.report())
 		report.Bursts = append(report.Bursts, l.bursts...)

@@ -177,6 +177,8 @@ type run struct {
 	stopAt atomic.Int64
 	// abandonAt is the time at which attempts still open are left open.
 	abandonAt atomic.Int64
+	// holdFrom is the time from which a held population is kept; never before it is there.
+	holdFrom  atomic.Int64
 	reason    atomic.Pointer[string]
 	upperHalf *atomic.Bool
 	loops     []*loop
@@ -210,7 +212,9 @@ func (r *run) stop(reason string) {
 
 // beginHold plans the end of a hold that begins now.
 func (r *run) beginHold() {
-	r.endAt(r.now() + int64(r.HoldFor))
+	now := r.now()
+	r.holdFrom.Store(now)
+	r.endAt(now + int64(r.HoldFor))
 	for _, l := range r.loops {
 		l.poller.Wake()
 	}
@@ -282,6 +286,7 @@ func Run(ctx context.Context, cfg Config, obs Observer) (metrics.ClientReport, e
 	r.base = time.Now()
 	r.stopAt.Store(never)
 	r.abandonAt.Store(never)
+	r.holdFrom.Store(never)
 	if cfg.Duration > 0 {
 		r.endAt(int64(cfg.Warmup + cfg.Duration))
 	}

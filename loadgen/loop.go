@@ -88,6 +88,7 @@ type loop struct {
 
 	measureFrom      int64
 	measuring, ended bool // the measured time has begun, is over
+	holding          bool // a held population has begun to be kept
 	window           window
 	hist             recorders
 	interval         interval

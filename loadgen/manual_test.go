@@ -21,6 +21,7 @@ func manualLoop(t testing.TB, cfg Config) (*loop, chan loopEvent) {
 	r := &run{Config: cfg, events: make(chan loopEvent, 64), base: time.Now(), upperHalf: new(atomic.Bool)}
 	r.stopAt.Store(never)
 	r.abandonAt.Store(never)
+	r.holdFrom.Store(never)
 	if cfg.Duration > 0 {
 		r.stopAt.Store(int64(cfg.Warmup + cfg.Duration))
 		r.abandonAt.Store(int64(cfg.Warmup + cfg.Duration + cfg.Timeout))

@@ -93,6 +93,7 @@ type window struct {
 	flow flow
 	held uint64 // established then
 	shut int64  // time for which arrivals were held back
+	hold metrics.HoldReport
 	loop metrics.LoopReport
 }
 
@@ -101,6 +102,11 @@ func (l *loop) passMarks() {
 	if !l.measuring && !l.ended && l.now >= l.measureFrom {
 		l.beginWindow()
 		l.events <- loopEvent{kind: loopMeasures, loop: l.id}
+	}
+	if !l.holding && !l.ended && l.now >= l.holdFrom.Load() {
+		l.holding = true
+		l.window.hold = metrics.HoldReport{Opened: l.held(), NS: -l.now, Beats: l.beats}
+		l.events <- loopEvent{kind: loopKeeps, loop: l.id}
 	}
 	if l.now >= l.stopAt.Load() {
 		l.endWindow()
@@ -154,6 +160,10 @@ func (l *loop) endWindow() {
 	if l.measuring {
 		l.window.shut += l.gate.shutFor(l.now)
 		l.window.loop = metrics.LoopReport{BusyNS: l.busy, CPUNS: threadCPU() - l.cpu, Turns: l.turns}
+	}
+	if h := &l.window.hold; l.holding {
+		h.NS += l.now
+		h.Beats = l.beats.Since(h.Beats)
 	}
 	l.events <- loopEvent{kind: loopDrains, loop: l.id}
 }

@@ -35,9 +35,11 @@ type ClientReport struct {
 	// exchange; zero if that never came to be.
 	RampNS int64 `json:"ramp_ns,omitempty"`
 	// Held is the number of connections established when the measured time ended.
-	Held   uint64  `json:"held"`
-	Beats  Beats   `json:"beats"`
-	Bursts []Burst `json:"bursts,omitempty"`
+	Held uint64 `json:"held"`
+	// Hold is all zero if no population was held.
+	Hold   HoldReport `json:"hold"`
+	Beats  Beats      `json:"beats"`
+	Bursts []Burst    `json:"bursts,omitempty"`
 	// Said is what the server answered on connections that failed.
 	Said *Said `json:"said,omitempty"`
 	// Stopped says why the run ended before its bound; empty when it did not.
@@ -128,6 +130,33 @@ func (b *Beats) Add(other Beats) {
 	b.Missed += other.Missed
 }
 
+// Since is what came after an earlier count.
+func (b Beats) Since(earlier Beats) Beats {
+	return Beats{b.Sent - earlier.Sent, b.Answered - earlier.Answered, b.Missed - earlier.Missed}
+}
+
+// HoldReport is what a held population took until it was there, and while it was kept. Times
+// are nanoseconds.
+type HoldReport struct {
+	// Opened is the number of connections established when it was there.
+	Opened uint64 `json:"opened"`
+	// NS is for how long it was kept, and Beats are those of the client in that time.
+	NS    int64 `json:"ns"`
+	Beats Beats `json:"beats"`
+	// RampCPUNS is the client's processor time until it was there, CPUNS while it was kept.
+	RampCPUNS int64 `json:"ramp_cpu_ns"`
+	CPUNS     int64 `json:"cpu_ns"`
+}
+
+// Add adds what another loop or client held at the same time.
+func (h *HoldReport) Add(other HoldReport) {
+	h.Opened += other.Opened
+	h.NS = max(h.NS, other.NS)
+	h.Beats.Add(other.Beats)
+	h.RampCPUNS += other.RampCPUNS
+	h.CPUNS += other.CPUNS
+}
+
 // Burst is what one loop, or several together, issued for one instant. Times are
 // nanoseconds since the start of the run.
 type Burst struct {
@@ -171,6 +200,7 @@ func (r *ClientReport) Merge(other ClientReport) error {
 	r.TCP.Add(other.TCP)
 	r.RampNS = max(r.RampNS, other.RampNS)
 	r.Held += other.Held
+	r.Hold.Add(other.Hold)
 	r.Beats.Add(other.Beats)
 	r.Said = r.Said.Merge(other.Said)
 	r.Bursts = MergeBursts(slices.Concat(r.Bursts, other.Bursts))

@@ -174,6 +174,13 @@ type Population struct {
 	RampS float64 `json:"ramp_s"`
 	// HoldS is how long the population was to be kept from then on.
 	HoldS float64 `json:"hold_s"`
+	// Opened is the number that was established at the end of the ramp, OpenedPerS that
+	// over RampS.
+	Opened     uint64  `json:"opened"`
+	OpenedPerS float64 `json:"opened_per_s"`
+	// HeartbeatsPerS is the number of heartbeats that were answered while the population was
+	// kept, per second; of a server that only listens, those sent. Zero if there were none.
+	HeartbeatsPerS float64 `json:"heartbeats_per_s,omitempty"`
 	// Clients and Servers are the numbers of processes that held it.
 	Clients int `json:"clients"`
 	Servers int `json:"servers"`
@@ -211,7 +218,12 @@ type Usage struct {
 	PerConnection       float64 `json:"us_per_connection"`
 	UserPerConnection   float64 `json:"user_us_per_connection"`
 	SystemPerConnection float64 `json:"system_us_per_connection"`
-	MaxRSSBytes         uint64  `json:"max_rss_bytes"`
+	// PerOpened is user plus system time of the ramp of a held population, in microseconds
+	// for each connection that it opened, and PerHeartbeat that of the time after it for each
+	// of its heartbeats. Zero if there was none.
+	PerOpened    float64 `json:"us_per_opened,omitempty"`
+	PerHeartbeat float64 `json:"us_per_heartbeat,omitempty"`
+	MaxRSSBytes  uint64  `json:"max_rss_bytes"`
 }
 
 // Check is a number seen from two sides that must agree.

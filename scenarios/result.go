@@ -45,11 +45,7 @@ func (s *stage) fill(r *metrics.Result, report *metrics.ClientReport) {
 func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 	c := &s.plan.Client
 	if c.Process == loadgen.Hold {
-		r.Population = &metrics.Population{
-			Wanted: uint64(c.Connections), Held: report.Held,
-			RampS: float64(report.RampNS) / 1e9, HoldS: c.HoldFor.Seconds(),
-			Clients: len(s.clients), Servers: len(s.servers),
-		}
+		s.fillHold(r, report)
 	}
 	if c.Lifecycle.Beat != nil {
 		beats := report.Beats
@@ -66,6 +62,42 @@ func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 			SpreadNS: b.Last - b.First, LateNS: b.First - b.Due,
 		})
 	}
+}
+
+// fillHold writes what a held population was, and what it took.
+func (s *stage) fillHold(r *metrics.Result, report *metrics.ClientReport) {
+	c, h := &s.plan.Client, &report.Hold
+	p := &metrics.Population{
+		Wanted: uint64(c.Connections), Held: report.Held, Opened: h.Opened,
+		RampS: float64(report.RampNS) / 1e9, HoldS: c.HoldFor.Seconds(),
+		Clients: len(s.clients), Servers: len(s.servers),
+	}
+	r.Population = p
+	if h.NS == 0 || p.RampS == 0 { // the run ended before
+		return
+	}
+	p.OpenedPerS = float64(h.Opened) / p.RampS
+	beats := h.Beats.Answered
+	if b := c.Lifecycle.Beat; b != nil && b.Design == loadgen.ServerListens {
+		beats = h.Beats.Sent
+	}
+	if b := c.Lifecycle.Beat; b != nil && b.Design == loadgen.ServerPings {
+		beats = beatsBetween(s.kept.server, s.to.server).Answered
+	}
+	p.HeartbeatsPerS = float64(beats) / (float64(h.NS) / 1e9)
+	each := func(u *metrics.Usage, ramp, kept int64) {
+		if u == nil {
+			return
+		}
+		if h.Opened > 0 {
+			u.PerOpened = float64(ramp) / 1e3 / float64(h.Opened)
+		}
+		if beats > 0 {
+			u.PerHeartbeat = float64(kept) / 1e3 / float64(beats)
+		}
+	}
+	each(r.CPU.Client, h.RampCPUNS, h.CPUNS)
+	each(r.CPU.Server, cpuOf(s.from.server, s.kept.server), cpuOf(s.kept.server, s.to.server))
 }
 
 // serve adds what the servers have counted and measured to the result.
@@ -181,6 +213,17 @@ func local(targets []netip.AddrPort) bool {
 		}
 	}
 	return true
+}
+
+// beatsBetween are those that a server has counted between two samples.
+func beatsBetween(from, to *child.Usage) (b metrics.Beats) {
+	if from == nil || to == nil || to.Server.Beats == nil {
+		return b
+	}
+	if from.Server.Beats != nil {
+		b = *from.Server.Beats
+	}
+	return to.Server.Beats.Since(b)
 }
 
 // cpuOf is the processor time of a server between two samples, in nanoseconds.

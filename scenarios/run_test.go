@@ -159,6 +159,20 @@ func TestHeldPopulation(t *testing.T) {
 	if p := r.Population; p == nil || p.Held != 50 || p.RampS <= 0 || r.ElapsedS < 0.3 {
 		t.Errorf("population %+v after %v s", p, r.ElapsedS)
 	}
+	p := r.Population
+	if p.Opened != 50 || p.OpenedPerS != 50/p.RampS || p.HeartbeatsPerS <= 0 || p.HeartbeatsPerS*p.HoldS > float64(r.Beats.Answered) {
+		t.Errorf("population %+v with beats %+v", p, r.Beats)
+	}
+	for _, u := range []*metrics.Usage{r.CPU.Client, r.CPU.Server} {
+		if u.PerOpened <= 0 || u.PerHeartbeat <= 0 || u.PerOpened*50+u.PerHeartbeat*p.HeartbeatsPerS*r.ElapsedS < 0.9e6*(u.UserS+u.SystemS) {
+			t.Errorf("%+v", u)
+		}
+	}
+	if v, err := findVariable("rate"); err != nil {
+		t.Error(err)
+	} else if value, ok := v.read(r); ok {
+		t.Errorf("its rate is said to be %v", value)
+	}
 	b := r.Beats
 	if b == nil || b.Answered < 50 || b.Missed > b.Answered || b.Sent < b.Answered || b.Sent > b.Answered+b.Missed {
 		t.Errorf("beats %+v", b)

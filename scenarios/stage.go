@@ -41,6 +41,7 @@ type stage struct {
 	rows    []metrics.Row
 	phases  map[loadgen.Phase]int // clients that have entered it
 	from    mark
+	kept    mark // when a held population was there
 	to      mark
 	before  counters
 	seen    []*observation // of each namespace; none where nobody watches
@@ -269,6 +270,7 @@ func (s *stage) enter(p loadgen.Phase) error {
 		}
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
+		s.kept = s.mark()
 		if err := s.tell(child.Begin); err != nil {
 			return err
 		}

@@ -40,7 +40,9 @@ var plain = []variable{
 	{name: "open", read: count(func(r *metrics.Result) uint64 { return r.Open })},
 	{name: "checked_bytes", read: count(func(r *metrics.Result) uint64 { return r.CheckedBytes })},
 	{name: "missed", read: count(func(r *metrics.Result) uint64 { return r.Missed })},
-	{name: "rate", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.Rate, r.ElapsedS > 0 }},
+	{name: "rate", unit: perSecond, read: func(r *metrics.Result) (float64, bool) {
+		return r.Rate, r.ElapsedS > 0 && r.Population == nil // what is held does not end
+	}},
 	{name: "rate_offered", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.RateOffered, r.ElapsedS > 0 }},
 	{name: "rate_intended", unit: perSecond, read: func(r *metrics.Result) (float64, bool) {
 		if r.RateIntended == nil {
@@ -50,18 +52,22 @@ var plain = []variable{
 	}},
 	{name: "local_ports", read: func(r *metrics.Result) (float64, bool) { return float64(r.Host.LocalPorts()), r.Host.LocalPorts() > 0 }},
 	{name: "elapsed", unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) { return r.ElapsedS * 1e9, true }},
-	{name: "held", read: func(r *metrics.Result) (float64, bool) {
+	ofPopulation("held", "", func(p *metrics.Population) (float64, bool) { return float64(p.Held), true }),
+	ofPopulation("ramp", nanoseconds, func(p *metrics.Population) (float64, bool) { return p.RampS * 1e9, p.RampS > 0 }),
+	ofPopulation("rate_opened", perSecond, func(p *metrics.Population) (float64, bool) { return p.OpenedPerS, p.RampS > 0 }),
+	ofPopulation("rate_heartbeats", perSecond, func(p *metrics.Population) (float64, bool) {
+		return p.HeartbeatsPerS, p.HeartbeatsPerS > 0
+	}),
+}
+
+// ofPopulation is a number of a held population.
+func ofPopulation(name, unit string, read func(*metrics.Population) (float64, bool)) variable {
+	return variable{name: name, unit: unit, read: func(r *metrics.Result) (float64, bool) {
 		if r.Population == nil {
 			return 0, false
 		}
-		return float64(r.Population.Held), true
-	}},
-	{name: "ramp", unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) {
-		if r.Population == nil {
-			return 0, false
-		}
-		return r.Population.RampS * 1e9, r.Population.RampS > 0
-	}},
+		return read(r.Population)
+	}}
 }
 
 // dotted are the variables of a group that have names of their own.
@@ -72,10 +78,15 @@ var dotted = map[string]map[string]variable{
 		"missed":   beats("missed", func(b *metrics.Beats) uint64 { return b.Missed }),
 	},
 	"cpu": {
-		"client": usage("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
-		"server": usage("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
-		"busy":   {name: "cpu.busy", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostBusy, true }},
-		"steal":  {name: "cpu.steal", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostSteal, true }},
+		"client":               usage("client", clientCPU, perConnectionCPU),
+		"server":               usage("server", serverCPU, perConnectionCPU),
+		"client_per_opened":    usage("client_per_opened", clientCPU, perOpenedCPU),
+		"server_per_opened":    usage("server_per_opened", serverCPU, perOpenedCPU),
+		"client_per_heartbeat": usage("client_per_heartbeat", clientCPU, perHeartbeatCPU),
+		"server_per_heartbeat": usage("server_per_heartbeat", serverCPU, perHeartbeatCPU),
+
+		"busy":  {name: "cpu.busy", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostBusy, true }},
+		"steal": {name: "cpu.steal", unit: ofOne, read: func(r *metrics.Result) (float64, bool) { return r.CPU.HostSteal, true }},
 	},
 	"lab": {
 		"data_lost":    data("lost", func(d *metrics.LabData) uint64 { return d.Lost }),
@@ -125,14 +136,21 @@ func beats(name string, read func(*metrics.Beats) uint64) variable {
 	}}
 }
 
-// usage is processor time per connection.
-func usage(side string, of func(*metrics.Result) *metrics.Usage) variable {
-	return variable{name: "cpu." + side, unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) {
+func clientCPU(r *metrics.Result) *metrics.Usage { return r.CPU.Client }
+func serverCPU(r *metrics.Result) *metrics.Usage { return r.CPU.Server }
+
+func perConnectionCPU(u *metrics.Usage) float64 { return u.PerConnection }
+func perOpenedCPU(u *metrics.Usage) float64     { return u.PerOpened }
+func perHeartbeatCPU(u *metrics.Usage) float64  { return u.PerHeartbeat }
+
+// usage is processor time of a side for each of something, in microseconds.
+func usage(name string, of func(*metrics.Result) *metrics.Usage, each func(*metrics.Usage) float64) variable {
+	return variable{name: "cpu." + name, unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) {
 		u := of(r)
-		if u == nil || u.PerConnection == 0 {
+		if u == nil || each(u) == 0 {
 			return 0, false
 		}
-		return u.PerConnection * 1e3, true
+		return each(u) * 1e3, true
 	}}
 }
 

@@ -40,8 +40,14 @@ func capital(name string) string {
 
 // benchUnit names a metric as a unit: benchstat makes a table of each.
 func (m metric) benchUnit() string {
-	if m.name == "rate" {
+	side, each, ofHeld := strings.Cut(m.name, "/")
+	switch {
+	case m.name == "rate":
 		return unitNames[m.unit]
+	case m.unit == "1/s":
+		return word(m.name) + "/s"
+	case m.unit == "us" && ofHeld:
+		return word(side) + "-µs-per-" + each
 	}
 	return word(m.name) + "-" + strings.ReplaceAll(unitNames[m.unit], "/", "-per-")
 }

@@ -278,3 +278,34 @@ func TestBench(t *testing.T) {
 		t.Errorf("%d results: %v", results, seen)
 	}
 }
+
+// Of held populations the numbers are compared that they have, under units that say so.
+func TestHeldPopulations(t *testing.T) {
+	random := rand.New(rand.NewPCG(19, 20))
+	sides := []Side{side("A", random, 2, 0), side("B", random, 2, 0)}
+	for _, s := range sides {
+		for _, r := range s.Results {
+			r.Population = &metrics.Population{OpenedPerS: 5000, HeartbeatsPerS: 1000}
+			r.CPU.Client = &metrics.Usage{PerOpened: 50, PerHeartbeat: 10}
+			r.CPU.Server = nil
+		}
+	}
+	var rows []string
+	for _, r := range Make(sides).Rows {
+		if r.Unit == "1/s" || r.Unit == "us" {
+			rows = append(rows, fmt.Sprint(r.Metric, " ", r.Cells[0].Median))
+		}
+	}
+	if got := strings.Join(rows, ", "); got != "opened 5000, heartbeats 1000, cpu.client/opened 50, cpu.client/heartbeat 10" {
+		t.Error(got)
+	}
+	var b bytes.Buffer
+	if err := Bench(&b, sides); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"5000 opened/s", "1000 heartbeats/s", "50 cpu.client-µs-per-opened", "10 cpu.client-µs-per-heartbeat"} {
+		if !strings.Contains(b.String(), " "+want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}

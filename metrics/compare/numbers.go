@@ -46,14 +46,31 @@ func p50(h metrics.Histogram) int64  { return h.P50 }
 func p99(h metrics.Histogram) int64  { return h.P99 }
 func p999(h metrics.Histogram) int64 { return h.P999 }
 
-// cpu is processor time of a side, of each connection.
-func cpu(name string, side func(*metrics.Result) *metrics.Usage) metric {
+// cpu is processor time of a side: of each connection, or of what each says.
+func cpu(name string, side func(*metrics.Result) *metrics.Usage, each func(*metrics.Usage) float64) metric {
 	return metric{name: "cpu." + name, unit: "us", of: func(r *metrics.Result) (float64, bool) {
 		u := side(r)
-		if u == nil || u.PerConnection == 0 {
+		if u == nil || each(u) == 0 {
 			return 0, false
 		}
-		return u.PerConnection, true
+		return each(u), true
+	}}
+}
+
+func client(r *metrics.Result) *metrics.Usage { return r.CPU.Client }
+func server(r *metrics.Result) *metrics.Usage { return r.CPU.Server }
+
+func perConnection(u *metrics.Usage) float64 { return u.PerConnection }
+func perOpened(u *metrics.Usage) float64     { return u.PerOpened }
+func perHeartbeat(u *metrics.Usage) float64  { return u.PerHeartbeat }
+
+// held is a rate of a held population.
+func held(name string, of func(*metrics.Population) float64) metric {
+	return metric{name: name, unit: "1/s", of: func(r *metrics.Result) (float64, bool) {
+		if r.Population == nil || of(r.Population) == 0 {
+			return 0, false
+		}
+		return of(r.Population), true
 	}}
 }
 
@@ -74,14 +91,17 @@ func count(name string, of func(*metrics.Result) (float64, bool)) metric {
 // always are the numbers that every table has, where results have them.
 var always = []metric{
 	{name: "rate", unit: "1/s", of: func(r *metrics.Result) (float64, bool) { return r.Rate, r.Population == nil }},
+	held("opened", func(p *metrics.Population) float64 { return p.OpenedPerS }),
+	held("heartbeats", func(p *metrics.Population) float64 { return p.HeartbeatsPerS }),
 	quantile(metrics.Connect, "p50", 1, p50),
 	quantile(metrics.Connect, "p99", samplesP99, p99),
 	quantile(metrics.Connect, "p999", samplesP999, p999),
 	quantile(metrics.ConnectCall, "p50", 1, p50), quantile(metrics.ConnectCall, "p99", samplesP99, p99),
 	quantile(metrics.Lifetime, "p50", 1, p50), quantile(metrics.Lifetime, "p99", samplesP99, p99),
 	quantile(metrics.Heartbeat, "p50", 1, p50), quantile(metrics.Heartbeat, "p99", samplesP99, p99),
-	cpu("client", func(r *metrics.Result) *metrics.Usage { return r.CPU.Client }),
-	cpu("server", func(r *metrics.Result) *metrics.Usage { return r.CPU.Server }),
+	cpu("client", client, perConnection), cpu("server", server, perConnection),
+	cpu("client/opened", client, perOpened), cpu("server/opened", server, perOpened),
+	cpu("client/heartbeat", client, perHeartbeat), cpu("server/heartbeat", server, perHeartbeat),
 	count("time_wait.max", peak("TIME_WAIT")), count("fin_wait2.max", peak("FIN_WAIT2")),
 }
 

@@ -15,7 +15,7 @@ func (p *page) special(r *metrics.Result) {
 	if q := r.Population; q != nil {
 		items := []string{fmt.Sprintf("%s of %s established at the end", Count(q.Held), Count(q.Wanted))}
 		if q.RampS > 0 {
-			items = append(items, "all tried after "+duration(q.RampS*1e9)+" ("+Rate(float64(q.Wanted)/q.RampS)+")", "kept for "+duration(q.HoldS*1e9))
+			items = append(items, "all tried after "+duration(q.RampS*1e9), "kept for "+duration(q.HoldS*1e9))
 		} else {
 			items = append(items, "the run ended before all were tried")
 		}

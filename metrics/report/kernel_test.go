@@ -37,7 +37,9 @@ func exhausted(t *testing.T) *metrics.Result {
 		Remedies: []metrics.Remedy{{Do: "more source addresses", Cost: "addresses to configure"}, {Do: "wait", Cost: "none"}},
 	}}
 	r.Bursts = []metrics.BurstRow{{DueS: 0, Issued: 5000, SpreadNS: 61_000_000, LateNS: 2_000}}
-	r.Population = &metrics.Population{Wanted: 1000, Held: 998, RampS: 2, HoldS: 30, Clients: 2, Servers: 2}
+	r.Population = &metrics.Population{Wanted: 1000, Held: 998, RampS: 2, HoldS: 30, Clients: 2, Servers: 2,
+		Opened: 1000, OpenedPerS: 500, HeartbeatsPerS: 100}
+	r.CPU.Client.PerOpened, r.CPU.Client.PerHeartbeat, r.CPU.Server.PerOpened = 41.5, 9.4, 37
 	r.Beats = &metrics.Beats{Sent: 3000, Answered: 2998, Missed: 2}
 	r.Expectations = []metrics.Expectation{
 		{Expression: "succeeded == 1000", Pass: true, Values: []metrics.Value{{Name: "succeeded", Value: 1000}}},

@@ -88,15 +88,22 @@ func (p *page) tally(r *metrics.Result) {
 	}
 }
 
-// rate tells how fast the run was, and in an open loop how fast it ought to be.
+// rate tells how fast the run was, and in an open loop how fast it ought to be. What is held
+// does not end within the measured time.
 func (p *page) rate(r *metrics.Result) {
 	items := []string{Rate(r.Rate) + " succeeded"}
 	if r.RateIntended != nil {
 		items = append(items, Rate(r.RateOffered)+" offered", Rate(*r.RateIntended)+" intended")
 	}
 	p.line("")
-	if r.Population != nil {
-		return // what is held does not end within the measured time: special tells how fast it opened
+	if q := r.Population; q != nil {
+		if q.OpenedPerS == 0 {
+			return
+		}
+		items = []string{Rate(q.OpenedPerS) + " opened"}
+		if q.HeartbeatsPerS > 0 {
+			items = append(items, Rate(q.HeartbeatsPerS)+" heartbeats")
+		}
 	}
 	p.entry("rate", label, listed(items, ","))
 }
@@ -152,15 +159,21 @@ func latencyTable(r *metrics.Result, names []string, count func(int64) string) t
 // processors tells what a connection cost each side, and how busy the host was.
 func (p *page) processors(r *metrics.Result) {
 	t := table{{"CPU per connection", "user", "system", "total", "CPUs"}}
+	costs := func(u *metrics.Usage) []string {
+		if u.PerConnection == 0 { // no attempt ended, and there is nothing to divide by
+			return []string{absent, absent, absent}
+		}
+		return []string{micros(u.UserPerConnection), micros(u.SystemPerConnection), micros(u.PerConnection)}
+	}
+	if r.Population != nil {
+		t = table{{"CPU per", "opened", "heartbeat", "CPUs"}}
+		costs = func(u *metrics.Usage) []string { return []string{cost(u.PerOpened), cost(u.PerHeartbeat)} }
+	}
 	side := func(name string, u *metrics.Usage) {
 		if u == nil {
 			return
 		}
-		row := []string{name, absent, absent, absent, processorsUsed(u, r.ElapsedS)}
-		if u.PerConnection != 0 { // else no attempt ended, and there is nothing to divide by
-			row[1], row[2], row[3] = micros(u.UserPerConnection), micros(u.SystemPerConnection), micros(u.PerConnection)
-		}
-		t = append(t, row)
+		t = append(t, slices.Concat([]string{name}, costs(u), []string{processorsUsed(u, r.ElapsedS)}))
 	}
 	side("client", r.CPU.Client)
 	side("server", r.CPU.Server)
@@ -179,6 +192,14 @@ func (p *page) processors(r *metrics.Result) {
 		host += ", " + Percent(r.CPU.HostSteal, 0) + " taken by the hypervisor"
 	}
 	p.hang("  ", plain, strings.Fields("host "+host), plain)
+}
+
+// cost is the processor time of each of something, absent if there was none.
+func cost(us float64) string {
+	if us == 0 {
+		return absent
+	}
+	return micros(us)
 }
 
 func micros(us float64) string { return duration(us * 1e3) }
