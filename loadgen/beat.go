@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 
+	"tcpbench/internal/random"
 	"tcpbench/metrics"
 )
 
@@ -20,7 +21,7 @@ func (l *loop) phase(slot int32) int64 {
 	if b.Aligned {
 		return 0
 	}
-	number := mixed(l.phases + uint64(slot)<<32 + uint64(l.conns[slot].generation))
+	number := random.Mixed(l.phases + uint64(slot)<<32 + uint64(l.conns[slot].generation))
 	phase, _ := bits.Mul64(number, uint64(b.Every))
 	return int64(phase)
 }

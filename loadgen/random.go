@@ -1,6 +1,10 @@
 package loadgen
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"tcpbench/internal/random"
+)
 
 // stream is one use of random numbers. Each has a generator of its own: whatever else a run draws,
 // the same seed gives the same schedule, the same gaps and the same samples.
@@ -16,16 +20,7 @@ const (
 
 // generator returns the generator of a stream for the loop at a place among all loops of the run.
 func generator(seed uint64, place int, s stream) *rand.PCG {
-	return rand.NewPCG(seed, mixed(uint64(place)<<8|uint64(s)))
-}
-
-// mixed spreads small numbers over 64 bits (the finalizer of SplitMix64), because generators with
-// neighbouring states are not independent.
-func mixed(n uint64) uint64 {
-	n += 0x9e3779b97f4a7c15
-	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
-	n = (n ^ n>>27) * 0x94d049bb133111eb
-	return n ^ n>>31
+	return random.New(seed, uint64(place)<<8|uint64(s))
 }
 
 // sampler picks one of each infoSample events in a row, at random. A fixed step would pick the

@@ -77,6 +77,10 @@ var dotted = map[string]map[string]variable{
 		"answered": beats("answered", func(b *metrics.Beats) uint64 { return b.Answered }),
 		"missed":   beats("missed", func(b *metrics.Beats) uint64 { return b.Missed }),
 	},
+	"connect": {
+		"steps":    {name: "connect.steps", read: func(r *metrics.Result) (float64, bool) { seen, _, ok := connectSteps(r); return float64(seen), ok }},
+		"off_step": {name: "connect.off_step", read: func(r *metrics.Result) (float64, bool) { _, off, ok := connectSteps(r); return float64(off), ok }},
+	},
 	"cpu": {
 		"client":               usage("client", clientCPU, perConnectionCPU),
 		"server":               usage("server", serverCPU, perConnectionCPU),

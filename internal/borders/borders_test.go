@@ -31,7 +31,7 @@ var house = [][]room{
 	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}, {path: "metrics/kernel/trace"}},
 	{{path: "metrics/kernel", unix: true}},
 	{{path: "metrics", pure: true}},
-	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/borders"}, {path: "internal/cleanenv"}, {path: "internal/alone", unix: true}, {path: "internal/witness"}, {path: "internal/probe"}},
+	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/random", pure: true}, {path: "internal/borders"}, {path: "internal/cleanenv"}, {path: "internal/alone", unix: true}, {path: "internal/witness"}, {path: "internal/probe"}},
 }
 
 // strangers never import each other, with all that is below their paths, in

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/random"
 	"tcpbench/metrics"
 )
 
@@ -17,19 +18,27 @@ type copied struct {
 	buffer *[slotSize]byte
 	length int
 	due    time.Time
+	given  chan<- error // is told when the receiver has it; nil if nobody waits for that
 }
 
 func (c *copied) frame() []byte { return c.buffer[:c.length] }
 
 var buffers = sync.Pool{New: func() any { return new([slotSize]byte) }}
 
-func copyOf(frame []byte, due time.Time) copied {
-	c := copied{buffer: buffers.Get().(*[slotSize]byte), due: due}
+func copyOf(frame []byte) copied {
+	c := copied{buffer: buffers.Get().(*[slotSize]byte)}
 	c.length = copy(c.buffer[:], frame)
 	return c
 }
 
 func (c *copied) free() { buffers.Put(c.buffer) }
+
+// tell says to who waits for it what has become of the frame.
+func (c *copied) tell(err error) {
+	if c.given != nil {
+		c.given <- err
+	}
+}
 
 // mostQueued is how many packets are under way or held at once in a direction; further ones
 // are lost.
@@ -52,7 +61,7 @@ func newDelay(how *Impairment, seed, stream uint64) *delay {
 		return nil
 	}
 	return &delay{
-		delay: how.Delay, jitter: how.Jitter, random: rand.New(rand.NewPCG(seed+how.Seed, stream)),
+		delay: how.Delay, jitter: how.Jitter, random: rand.New(random.New(seed+how.Seed, stream)),
 		queue: make(chan copied, mostQueued), late: metrics.NewRecorder(),
 	}
 }
@@ -98,6 +107,7 @@ func (d *delay) give(ended <-chan struct{}, send func([]byte) error) {
 		late := time.Since(c.due)
 		err := send(c.frame())
 		c.free()
+		c.tell(err)
 		if errors.Is(err, os.ErrClosed) {
 			return // the lab has ended
 		}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"tcpbench/metrics"
 )
@@ -45,6 +44,7 @@ func (f *forwarder) start() {
 	f.toServer.from, f.toServer.to = f.client, f.server
 	f.toClient.from, f.toClient.to = f.server, f.client
 	for _, w := range []*wire{f.toServer, f.toClient} {
+		w.ended = f.ended
 		f.running.Go(w.take)
 		if w.delay != nil {
 			f.running.Add(1)
@@ -77,7 +77,8 @@ func (f *forwarder) close() error {
 // wire carries frames in one direction.
 type wire struct {
 	from, to     *port
-	gate         *Gate // nil if nobody looks
+	ended        <-chan struct{} // closed when the link ends
+	gate         *Gate           // nil if nobody looks
 	delay        *delay
 	losses       atomic.Pointer[losses]
 	sequences    *sequences // nil if nobody follows them
@@ -132,15 +133,11 @@ func (w *wire) take() {
 
 // carry decides what becomes of a frame.
 func (w *wire) carry(frame []byte) {
-	var due time.Time
-	if w.delay != nil {
-		due = w.delay.due()
-	}
 	switch {
 	case w.gate != nil:
-		w.gate.arrive(frame, due)
+		w.gate.arrive(frame)
 	case !w.loses(frame):
-		w.pass(frame, due)
+		w.pass(frame)
 	}
 }
 
@@ -163,22 +160,31 @@ func (w *wire) loses(frame []byte) bool {
 }
 
 // pass lets a frame go on, when it is due.
-func (w *wire) pass(frame []byte, due time.Time) {
+func (w *wire) pass(frame []byte) {
 	if w.delay == nil {
 		_ = w.send(frame) // counted
 		return
 	}
-	w.enqueue(copyOf(frame, due))
+	w.enqueue(copyOf(frame))
 }
 
-// enqueue puts a frame on its way.
+// errFull means that mostQueued frames are under way.
+var errFull = errors.New("too many packets are under way")
+
+// full tells whether the next frame that is delayed will be lost for want of room.
+func (w *wire) full() bool { return w.delay != nil && len(w.delay.queue) == cap(w.delay.queue) }
+
+// enqueue puts a frame on its way, which takes the delay from now on. One goroutine at a time calls
+// it.
 func (w *wire) enqueue(c copied) {
 	w.delayed.asked.Add(1)
+	c.due = w.delay.due()
 	select {
 	case w.delay.queue <- c:
 	default:
 		w.queueFull.Add(1)
 		c.free()
+		c.tell(errFull)
 	}
 }
 
@@ -232,7 +238,7 @@ func (w *wire) carried() (c Carried, err error) {
 	}
 	for name, t := range map[string]*tally{
 		"drop": &w.lost.drop, "every": &w.lost.every, "loss": &w.lost.loss, "delay": &w.delayed,
-		"hold": &w.gated.hold, "lose": &w.gated.lose, "step": &w.gated.step, "release": &w.gated.release, "discard": &w.gated.discard,
+		"hold": &w.gated.hold, "lose": &w.gated.lose, "step": &w.gated.step, "release": &w.gated.release,
 	} {
 		if n := t.read(); n.Asked > 0 {
 			c.Verbs[name] = n

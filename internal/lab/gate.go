@@ -1,9 +1,9 @@
 package lab
 
 import (
+	"os"
 	"slices"
 	"sync"
-	"time"
 )
 
 // Fate is what becomes of a packet at a gate.
@@ -12,11 +12,12 @@ type Fate uint8
 // The fates.
 const (
 	Pass Fate = iota
-	Hold      // until Release
+	Hold      // until Step or Release
 	Lose
+	Released // one that was held goes on
 )
 
-func (f Fate) String() string { return [...]string{"passed", "held", "lost"}[f] }
+func (f Fate) String() string { return [...]string{"passed", "held", "lost", "released"}[f] }
 
 // Gate looks at the packets of one direction of the link, one by one, and decides what becomes
 // of each: it can hold a moment that is over in microseconds for as long as one likes to look.
@@ -29,12 +30,13 @@ type Gate struct {
 	gone  bool
 }
 
-// gateTally counts what a gate was asked and has done. A frame that was held is stepped,
-// released or discarded later, or held still.
-type gateTally struct{ hold, lose, step, release, discard tally }
+// gateTally counts what a gate was asked and has done. A frame that was held is stepped or
+// released later, or held still.
+type gateTally struct{ hold, lose, step, release tally }
 
-// Watch calls f with every TCP segment from now on, in order, and with what became of it:
-// that the link's rules of loss took it, too. The gate is locked meanwhile.
+// Watch calls f with every TCP segment from now on, in order, and with what becomes of it: that
+// the link loses it, too, by its rules or because too many are under way. One that is held is told
+// of again when it goes on. The gate is locked meanwhile.
 func (g *Gate) Watch(f func(*Segment, Fate)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,16 +64,19 @@ func (g *Gate) Release() {
 	defer g.mu.Unlock()
 	g.rule = nil
 	for _, c := range g.held {
-		switch {
-		case g.gone:
+		if g.gone {
 			c.free()
-		case g.wire.delay != nil:
+			continue
+		}
+		s, tcp := ParseSegment(packetIn(c.frame()))
+		g.tell(&s, tcp, Released)
+		if g.wire.delay != nil {
 			g.wire.gated.release.count(true)
 			g.wire.enqueue(c)
-		default:
-			g.wire.gated.release.count(g.wire.send(c.frame()) == nil)
-			c.free()
+			continue
 		}
+		g.wire.gated.release.count(g.wire.send(c.frame()) == nil)
+		c.free()
 	}
 	g.held = nil
 }
@@ -84,21 +89,41 @@ func (g *Gate) Holds(match func(*Segment) bool) bool {
 	return ok
 }
 
-// Step hands the first segment that is held and matches to the receiver, whose kernel has taken
-// it when Step returns. ok tells whether there was one.
+// Step lets the first segment go on that is held and matches; when it returns the receiver's kernel
+// has taken it, which the link's delay comes before. ok tells whether there was one.
 func (g *Gate) Step(match func(*Segment) bool) (s Segment, ok bool, err error) {
+	given := make(chan error, 1)
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	s, i, ok := g.find(match)
 	if !ok || g.gone {
+		g.mu.Unlock()
 		return s, false, nil
 	}
 	c := g.held[i]
+	c.given = given
 	g.held = slices.Delete(g.held, i, i+1)
-	err = g.wire.send(c.frame())
+	g.tell(&s, true, Released)
+	if g.wire.delay != nil {
+		g.wire.enqueue(c)
+	} else {
+		c.tell(g.wire.send(c.frame()))
+		c.free()
+	}
+	g.mu.Unlock()
+	select {
+	case err = <-given:
+	case <-g.wire.ended:
+		err = os.ErrClosed
+	}
 	g.wire.gated.step.count(err == nil)
-	c.free()
 	return s, true, err
+}
+
+// tell lets the watcher know of a packet, if it is a TCP segment.
+func (g *Gate) tell(s *Segment, tcp bool, fate Fate) {
+	if tcp && g.watch != nil {
+		g.watch(s, fate)
+	}
 }
 
 func (g *Gate) find(match func(*Segment) bool) (s Segment, index int, ok bool) {
@@ -110,20 +135,9 @@ func (g *Gate) find(match func(*Segment) bool) (s Segment, index int, ok bool) {
 	return s, 0, false
 }
 
-// Discard loses the packets that are held. The rule stays.
-func (g *Gate) Discard() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.held {
-		g.wire.gated.discard.count(true)
-		c.free()
-	}
-	g.held = nil
-}
-
 // arrive decides about a frame. What the gate would pass or hold, the link's rules of loss may
 // still take: a packet is decided about once, in the order in which packets come.
-func (g *Gate) arrive(frame []byte, due time.Time) {
+func (g *Gate) arrive(frame []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fate := Pass
@@ -140,14 +154,17 @@ func (g *Gate) arrive(frame []byte, due time.Time) {
 		fate = Lose
 		g.wire.queueFull.Add(1)
 	}
-	if tcp && g.watch != nil {
-		g.watch(&s, fate)
+	switch {
+	case fate == Pass && g.wire.full():
+		g.tell(&s, tcp, Lose)
+	default:
+		g.tell(&s, tcp, fate)
 	}
 	switch fate {
 	case Pass:
-		g.wire.pass(frame, due)
+		g.wire.pass(frame)
 	case Hold:
-		g.held = append(g.held, copyOf(frame, due))
+		g.held = append(g.held, copyOf(frame))
 	}
 }
 

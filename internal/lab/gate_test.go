@@ -138,3 +138,36 @@ func FuzzParseSegment(f *testing.F) {
 		}
 	})
 }
+
+// A segment that is stepped is under way for as long as the link delays it, and the watcher hears
+// that it goes on.
+func TestStepTakesTheDelay(t *testing.T) {
+	t.Parallel()
+	const delay = 100 * time.Millisecond
+	l := newLab(t, Link{Gated: true, ToClient: parsed(t, "delay="+delay.String())})
+	listenIn(t, l.Server, "198.18.255.1:9000")
+	back := watched(l.ToClient)
+	answer := func(s *Segment) bool { return s.Is(SYN | ACK) }
+	l.ToClient.Rule(func(s *Segment) Fate {
+		if answer(s) {
+			return Hold
+		}
+		return Pass
+	})
+	connected := make(chan error, 1)
+	go func() { connected <- dialFrom(l.Client, "", "198.18.255.1:9000") }()
+	next(t, back)
+	began := time.Now()
+	if s, ok, err := l.ToClient.Step(answer); !ok || err != nil || !answer(&s) {
+		t.Fatal(s, ok, err)
+	}
+	if took := time.Since(began); took < delay {
+		t.Errorf("it came after %v", took)
+	}
+	if err := <-connected; err != nil {
+		t.Fatal(err)
+	}
+	for p := next(t, back); p.fate != Released || !answer(&p.Segment); p = next(t, back) { // it may have been sent again
+	}
+	l.ToClient.Release()
+}

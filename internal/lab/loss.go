@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+
+	"tcpbench/internal/random"
 )
 
 // Tally is how many packets a verb of the link was asked about, and to how many it was done.
@@ -37,7 +39,7 @@ type losses struct {
 
 // newLosses begins decisions. The stream keeps directions with the same seed apart.
 func newLosses(how *Impairment, seed, stream uint64, t *lossTally) *losses {
-	return &losses{how: *how, random: rand.New(rand.NewPCG(seed+how.Seed, stream)), tally: t}
+	return &losses{how: *how, random: rand.New(random.New(seed+how.Seed, stream)), tally: t}
 }
 
 // loses decides about the next IP packet.

@@ -1,0 +1,18 @@
+// Package random makes generators of random numbers, one for each use: whatever else draws numbers,
+// the same seed and use give the same ones.
+package random
+
+import "math/rand/v2"
+
+// New returns the generator of a use, by a number of the caller's choice. Those of neighbouring
+// numbers are independent.
+func New(seed, use uint64) *rand.PCG { return rand.NewPCG(seed, Mixed(use)) }
+
+// Mixed spreads small numbers over 64 bits (the finalizer of SplitMix64): PCG generators with
+// neighbouring states are not independent.
+func Mixed(n uint64) uint64 {
+	n += 0x9e3779b97f4a7c15
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
+}

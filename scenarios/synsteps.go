@@ -1,0 +1,72 @@
+package scenarios
+
+import (
+	"strconv"
+	"time"
+
+	"tcpbench/metrics"
+)
+
+// synSteps are the times since connect() at which the kernel sends a SYN again that nobody answers,
+// by the settings of the client's namespace: the first timeout is 1 s (TCP_TIMEOUT_INIT), and each
+// further one twice as long, but for the first net.ipv4.tcp_syn_linear_timeouts of them
+// (tcp_retransmit_timer, since Linux 6.5).
+func synSteps(r *metrics.Result) (all []time.Duration) {
+	setting := func(key string, otherwise int) int {
+		if n, err := strconv.Atoi(r.Host.Sysctls[key]); err == nil {
+			return n
+		}
+		return otherwise
+	}
+	retries := setting("net.ipv4.tcp_syn_retries", 6)
+	if n, err := strconv.Atoi(r.Scenario.Settings["syncnt"]); err == nil && n > 0 {
+		retries = n
+	}
+	linear := setting("net.ipv4.tcp_syn_linear_timeouts", 0) // an older kernel has none
+	longest := time.Duration(setting("net.ipv4.tcp_rto_max_ms", 120_000)) * time.Millisecond
+	at, timeout := time.Duration(0), time.Second
+	for n := range retries {
+		if at += timeout; n >= linear {
+			timeout = min(2*timeout, longest)
+		}
+		all = append(all, at)
+	}
+	return all
+}
+
+// mostLate is how late a connect may be to tell at which step it lies: half of the first second.
+const mostLate = 500 * time.Millisecond
+
+// connectSteps sorts connects by the steps of synSteps. seen is at how many steps some lie, and off
+// is how many lie at none, nor at the start. It is not ok if this machine was too slow to tell.
+func connectSteps(r *metrics.Result) (seen, off int64, ok bool) {
+	h := r.Histograms[metrics.Connect]
+	if u, open := r.Histograms[metrics.ConnectUncorrected]; open { // the client's own lateness is no step
+		h = u
+	}
+	connects, err := h.Recorder()
+	if h.Count == 0 || err != nil {
+		return 0, 0, false
+	}
+	// Most connects lose no SYN, so what those took beyond a round trip is this machine's lateness;
+	// several times as much is allowed, for a later step meets it more than once.
+	late := max(250*time.Millisecond, time.Duration(4*(h.P50-h.Min)), time.Duration(2*r.Histograms[metrics.LoopLag].Max))
+	if late > mostLate {
+		return 0, 0, false
+	}
+	off = h.Count
+	steps := append([]time.Duration{0}, synSteps(r)...)
+	for i, step := range steps {
+		// The kernel's timers are late by up to an eighth of their time (kernel/time/timer.c).
+		from, to := int64(step)+h.Min, int64(step+step/8+late)+h.Min
+		if i+1 < len(steps) {
+			to = min(to, int64(steps[i+1]))
+		}
+		n := connects.CountBetween(from-from/1000, to) // to the histogram's resolution
+		off -= n
+		if i > 0 && n > 0 {
+			seen++
+		}
+	}
+	return seen, off, true
+}
