@@ -113,7 +113,7 @@ func (s *stage) startObserving(host *metrics.Host) {
 	if s.plan.Trace {
 		s.tracer, s.untraced = s.plan.trace(kernel.RangesOf(ports))
 	}
-	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
+	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4, Budget: new(kernel.Budget)}
 	halfFull := func() {
 		// A client that is gone cannot be told, and listen hears of it.
 		_ = s.tell(child.Upper)

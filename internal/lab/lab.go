@@ -69,9 +69,14 @@ func (l *Lab) hosts() []*Host {
 }
 
 // found makes the namespaces.
-func (l *Lab) found() (err error) {
+func (l *Lab) found() error {
+	parent, err := tables()
+	if err != nil {
+		return refused(StepNamespace, err)
+	}
+	defer parent.namespace.Close()
 	for _, h := range l.hosts() {
-		if h.namespace, err = newNamespace(); err != nil {
+		if h.namespace, err = newNamespace(parent); err != nil {
 			return refused(StepNamespace, err)
 		}
 	}

@@ -14,6 +14,39 @@ import (
 	"tcpbench/internal/alone"
 )
 
+// The hosts of a lab have a table of TCP sockets of their own, and the settings that follow from
+// its size are those of a namespace without one.
+func TestHostsHaveTablesOfTheirOwn(t *testing.T) {
+	l := newLab(t, Link{})
+	plain, err := newNamespace(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &Host{Name: "plain", namespace: plain}
+	defer plain.Close()
+	read := func(h *Host, name string) (value string) {
+		err := h.Do(func() error {
+			text, err := os.ReadFile(file(name))
+			value = strings.TrimSpace(string(text))
+			return err
+		})
+		if err != nil {
+			alone.Needed(t, err.Error())
+		}
+		return value
+	}
+	for _, h := range []*Host{l.Client, l.Server} {
+		if size := read(h, "net.ipv4.tcp_ehash_entries"); strings.HasPrefix(size, "-") {
+			t.Errorf("the %s shares a table of %s", h.Name, size)
+		}
+		for _, name := range []string{"net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog", "net.ipv4.tcp_child_ehash_entries"} {
+			if got, want := read(h, name), read(other, name); got != want {
+				t.Errorf("%s of the %s is %s, else it is %s", name, h.Name, got, want)
+			}
+		}
+	}
+}
+
 func listenIn(t *testing.T, h *Host, address string) net.Listener {
 	t.Helper()
 	var l net.Listener

@@ -72,7 +72,7 @@ func nothing(*Lab) error { return nil }
 
 // tryNamespace calls f for a host that has nothing but a network namespace.
 func tryNamespace(f func(*Host) error) error {
-	n, err := newNamespace()
+	n, err := newNamespace(nil)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func able() bool {
 	if readCapabilities()&needed != needed {
 		return false
 	}
-	f, err := newNamespace()
+	f, err := newNamespace(nil)
 	if err != nil {
 		return !errors.Is(err, unix.EPERM)
 	}

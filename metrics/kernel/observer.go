@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +24,7 @@ type Observer struct {
 	servers   *Servers
 	rangeSize int
 
-	began    time.Duration // of the first sample, by the caller's clock
+	pace     pacer // times are by the caller's clock
 	first    Counters
 	previous Counters
 	now      Counters
@@ -39,12 +40,10 @@ type Observer struct {
 	counted  map[string]*metrics.Recorder // numbers of sockets and ports
 	halfFull bool
 
-	taken      int
-	censuses   int
-	censusCPU  time.Duration
-	cpu        time.Duration
-	last       time.Duration
-	nextCensus time.Duration
+	taken     int
+	censuses  int
+	censusCPU time.Duration
+	last      time.Duration
 }
 
 // sample is a row of the timeline.
@@ -60,10 +59,6 @@ type sample struct {
 const (
 	// Fastest is the distance of samples.
 	Fastest = 100 * time.Millisecond
-	// censusShare is the share of a processor that censuses plan to take. They may take a
-	// fiftieth: while the population grows each costs more than the one that it is planned
-	// by, and the last one does not wait for its turn.
-	censusShare = 0.012
 	// mostSamples bounds the timeline: beyond it every second one is left out.
 	mostSamples = 3000
 )
@@ -76,6 +71,8 @@ type Watch struct {
 	RangeSize int
 	// IPv4 tells that there is no socket of IPv6 among them.
 	IPv4 bool
+	// Budget is that of all observers of a run; nil gives this one a budget of its own.
+	Budget *Budget
 }
 
 // NewObserver returns an observer of the sockets.
@@ -94,7 +91,7 @@ func NewObserver(w Watch) (*Observer, error) {
 		counted[name] = metrics.NewCountRecorder(metrics.UnitOf(name))
 	}
 	return &Observer{
-		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1,
+		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1, pace: pacer{Budget: cmp.Or(w.Budget, &Budget{})},
 		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
 		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
@@ -104,9 +101,14 @@ func NewObserver(w Watch) (*Observer, error) {
 func (o *Observer) Close() error { return errors.Join(o.net.Close(), o.census.Close()) }
 
 // Sample looks at the kernel; at is the time by the caller's clock.
-func (o *Observer) Sample(at time.Duration) error {
+func (o *Observer) Sample(at time.Duration) error { return o.look(at, false) }
+
+// Finish looks for the last time, and makes a census whatever the pace.
+func (o *Observer) Finish(at time.Duration) error { return o.look(at, true) }
+
+func (o *Observer) look(at time.Duration, last bool) error {
 	began := threadTime()
-	defer func() { o.cpu += threadTime() - began }()
+	defer func() { o.pace.took(threadTime() - began) }()
 	if err := o.net.Counters(&o.now); err != nil {
 		return fmt.Errorf("observe the kernel: %w", err)
 	}
@@ -115,7 +117,7 @@ func (o *Observer) Sample(at time.Duration) error {
 		return fmt.Errorf("observe the kernel: %w", err)
 	}
 	if o.taken == 0 {
-		o.began = at
+		o.pace.began = at
 		if o.softnet, err = ReadSoftnet(); err != nil {
 			return fmt.Errorf("observe the kernel: %w", err)
 		}
@@ -126,8 +128,8 @@ func (o *Observer) Sample(at time.Duration) error {
 	o.last = at
 	o.counted[metrics.NamespaceTimeWait].Record(sockets.TimeWait)
 	s := sample{at: at, sockets: sockets}
-	if at >= o.nextCensus {
-		if err := o.count(&s); err != nil {
+	if all := sockets.InUse + sockets.InUse6 + sockets.TimeWait; last || o.pace.due(at, all) {
+		if err := o.count(&s, all); err != nil {
 			return err
 		}
 	}
@@ -135,14 +137,8 @@ func (o *Observer) Sample(at time.Duration) error {
 	return nil
 }
 
-// Finish looks for the last time, and makes a census whatever the pace.
-func (o *Observer) Finish(at time.Duration) error {
-	o.nextCensus = at
-	return o.Sample(at)
-}
-
-// count makes a census, and plans the next so that they stay cheap.
-func (o *Observer) count(s *sample) error {
+// count makes a census while the namespace has so many sockets.
+func (o *Observer) count(s *sample, sockets int64) error {
 	began := threadTime()
 	population, _, err := o.census.Count(o.servers, o.uses)
 	if err != nil {
@@ -183,14 +179,8 @@ func (o *Observer) count(s *sample) error {
 	cost := threadTime() - began
 	o.censuses++
 	o.censusCPU += cost
-	o.nextCensus = s.at + Pace(cost)
+	o.pace.made(cost, sockets)
 	return nil
-}
-
-// Pace is the time from the start of one census to that of the next, so that their cost
-// stays below a fiftieth of a processor.
-func Pace(cost time.Duration) time.Duration {
-	return max(Fastest, time.Duration(float64(cost)/censusShare))
 }
 
 // keep adds a row to the timeline. A long run has fewer rows for each second.
@@ -244,8 +234,8 @@ func (o *Observer) View(of string, zero time.Duration) (metrics.View, error) {
 	if o.censuses > 0 {
 		v.Cost.CensusNS = int64(o.censusCPU) / int64(o.censuses)
 	}
-	if took := o.last - o.began; took > 0 {
-		v.Cost.CPUShare = float64(o.cpu) / float64(took)
+	if took := o.last - o.pace.began; took > 0 {
+		v.Cost.CPUShare = float64(o.pace.own) / float64(took)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.queues)) {
 		v.Listeners = append(v.Listeners, *o.queues[name])

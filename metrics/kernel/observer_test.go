@@ -10,13 +10,42 @@ import (
 	"tcpbench/metrics"
 )
 
-// A census is made so rarely that it costs less than a fiftieth of a processor, and never
-// more often than there are samples.
+// The observers of a run stay within their share of a processor, however fast the population grows
+// and however slow the machine, the first and the last census of each included; and they use most of
+// what they may.
 func TestPace(t *testing.T) {
-	for _, cost := range []time.Duration{0, time.Microsecond, time.Millisecond, 50 * time.Millisecond, time.Second} {
-		pace := Pace(cost)
-		if pace < Fastest || float64(cost)/float64(pace) > 0.02 {
-			t.Errorf("%v of census every %v", cost, pace)
+	const sample = 150 * time.Microsecond
+	for _, tt := range []struct {
+		base, each time.Duration // of a census, and of each socket in it
+		rate       int64         // sockets that come to the first of two observers per second
+		last       time.Duration
+	}{
+		{300 * time.Microsecond, 250, 0, time.Second},
+		{500 * time.Microsecond, 300, 30_000, 3 * time.Second},
+		{2500 * time.Microsecond, 300, 30_000, 3 * time.Second},
+		{2500 * time.Microsecond, 900, 5_000, 5 * time.Second}, // a slow machine
+		{8 * time.Millisecond, 300, 20_000, 5 * time.Second},   // many sockets of others
+		{500 * time.Microsecond, 300, 20_000, time.Minute},
+	} {
+		var budget Budget
+		pacers := []pacer{{Budget: &budget}, {Budget: &budget}}
+		censuses := 0
+		look := func(p *pacer, rate int64, at time.Duration, last bool) {
+			sockets := int64(at.Seconds() * float64(rate))
+			if cost := tt.base + time.Duration(sockets)*tt.each; last || p.due(at, sockets) {
+				p.took(cost)
+				p.made(cost, sockets)
+				censuses++
+			}
+			p.took(sample)
+		}
+		for at := time.Duration(0); at <= tt.last; at += Fastest {
+			look(&pacers[0], tt.rate, at, at == tt.last)
+			look(&pacers[1], 0, at, at == tt.last)
+		}
+		share := float64(budget.spent.Load()) / float64(tt.last)
+		if most := 2 * int(tt.last/Fastest+1); share > MostShare || censuses < 5 || share < MostShare/3 && censuses < most {
+			t.Errorf("%+v: %d censuses of at most %d, %.2f %% of a processor", tt, censuses, most, 100*share)
 		}
 	}
 }
@@ -27,7 +56,9 @@ func TestTimelineIsBounded(t *testing.T) {
 		return
 	}
 	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true})
+	spent := &Budget{} // for a census of each sample would take its time
+	spent.spent.Store(int64(time.Hour))
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true, Budget: spent})
 	if err != nil {
 		t.Fatal(err)
 	}
