@@ -2,13 +2,10 @@ package scenarios
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
@@ -202,35 +199,4 @@ func (w *Workload) common(l loadgen.Lifecycle) loadgen.Lifecycle {
 		l.Beat = &loadgen.Heartbeat{Every: w.heartbeat, Missed: w.missed, Design: w.design, Aligned: w.phase == alignedPhase}
 	}
 	return l
-}
-
-// settings are all flags that decide the run, with the defaults that were chosen.
-func (w *Workload) settings(plan *Plan) map[string]string {
-	settings := map[string]string{}
-	w.flags.VisitAll(func(f *pflag.Flag) {
-		switch text := f.Value.String(); {
-		case f.Name == "target":
-		case text == "" || text == "0s" || text == "false" || text == "0":
-		default:
-			settings[f.Name] = text
-		}
-	})
-	c := &plan.Client
-	settings["connections"] = fmt.Sprint(c.Connections)
-	settings["duration"] = c.Duration.String()
-	settings["warmup"] = c.Warmup.String()
-	settings["seed"] = fmt.Sprint(c.Seed)
-	settings["close"] = c.Lifecycle.CloseBy.String()
-	if w.sources == nil {
-		delete(settings, "sources")
-	}
-	if c.Profile == nil {
-		delete(settings, "arrival")
-	}
-	if c.Lifecycle.Beat == nil {
-		delete(settings, "missed")
-		delete(settings, "heartbeat-design")
-		delete(settings, "heartbeat-phase")
-	}
-	return settings
 }

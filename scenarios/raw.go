@@ -23,7 +23,7 @@ type rawWords struct {
 }
 
 func (w *Workload) registerRaw(f *pflag.FlagSet) {
-	f.Var(&requests{to: &w.raw.payload, flags: f}, "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN, fields {{n:8}} {{rand:8}} {{hex:16}}; given again, another request in rotation`)
+	f.Var(&requests{to: &w.raw.payload, flags: f}, "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN, fields {{n:8}} {{rand:8}} {{hex:16}}; given again, or behind \|, another request in rotation`)
 	f.StringVar(&w.raw.file, "payload-file", "", "send the content of this `FILE`, byte by byte")
 	f.BoolVar(&w.raw.lines, "payload-lines", false, "each line of --payload-file is a request like --payload, sent in rotation")
 	f.Var(values.New(&w.raw.hello, "", "TEXT", loadgen.ParsePayload), "hello", "send this once, before the first --payload of a connection")
@@ -39,27 +39,49 @@ func parseHelloUntil(text string) (loadgen.Until, error) {
 	return u, err
 }
 
-// requests is the value of the flag --payload. Given again it adds a request; but the first one of a
+// between separates the requests of one --payload. It is no escape of a request's own.
+const between = `\|`
+
+// requests is the value of the flag --payload. Given again it adds requests; but the first one of a
 // command line takes the place of what the scenario has.
 type requests struct {
 	to    *[]loadgen.Template
 	flags *pflag.FlagSet
-	texts []string
+	text  string
 }
 
-func (p *requests) String() string { return strings.Join(p.texts, "\n") }
+func (p *requests) String() string { return p.text }
 func (p *requests) Type() string   { return "TEXT" }
 
 func (p *requests) Set(text string) error {
-	t, err := loadgen.ParseTemplate(text)
-	if err != nil {
-		return err
+	var all []loadgen.Template
+	for _, request := range divided(text) {
+		t, err := loadgen.ParseTemplate(request)
+		if err != nil {
+			return err
+		}
+		all = append(all, t)
 	}
-	if !p.flags.Changed("payload") {
-		*p.to, p.texts = nil, nil
+	if p.flags.Changed("payload") {
+		all, text = append(*p.to, all...), p.text+between+text
 	}
-	*p.to, p.texts = append(*p.to, t), append(p.texts, text)
+	*p.to, p.text = all, text
 	return nil
+}
+
+// divided is a text without what stands between its requests.
+func divided(text string) (all []string) {
+	begin := 0
+	for i := 0; i+1 < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		if text[i+1] == '|' {
+			all, begin = append(all, text[begin:i]), i+2
+		}
+		i++ // what is escaped
+	}
+	return append(all, text[begin:])
 }
 
 // emptyRequest tells whether one of the requests of --payload has no bytes.

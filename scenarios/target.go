@@ -49,8 +49,8 @@ const spareDescriptors = 64
 // MostConnections is the number of connections that a child can have open at a time: the
 // hard limit of descriptors, to which it raises its own, less what it needs itself.
 func MostConnections() int {
-	hard, err := strconv.Atoi(kernel.Host().Limits["nofile_hard"])
-	if err != nil {
+	hard, ok := kernel.Descriptors()
+	if !ok {
 		hard = 1 << 20 // unlimited, or not known: the attempts will tell
 	}
 	return max(1, hard-spareDescriptors)

@@ -101,7 +101,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.Var(values.Time(&w.warmup, 0, values.Year, 1), "warmup", "load that is not recorded, before the rest (0s with --count alone)")
 	f.Var(values.Time(&w.timeout, time.Millisecond, values.Year, 1), "timeout", "bound of each stage: connect, exchange, close")
 
-	f.Var(values.Whole(&w.connections, 1, mostConnections), "connections", "connections in flight or held; with --rate the most that may be in flight (default then 10000)")
+	f.Var(values.Whole(&w.connections, 1, mostConnections), "connections", fmt.Sprintf("connections in flight or held; with --rate the most that may be in flight (then %d, if so many descriptors are allowed)", mostSlots))
 	f.Var(values.New(&w.rate, "", "RATE", loadgen.ParseProfile), "rate", "open loop: start this many connections per second: 500, 2.5, 10k, a ramp 1k..50k/30s, steps 1k,5k,20k@10s")
 	f.Var(values.Word(&w.arrival, loadgen.Constant, loadgen.Poisson), "arrival", "with --rate: equal or exponential distances")
 	f.Var(values.Whole(&w.burst, 1, mostConnections), "burst", "start this many connections at one instant")
@@ -115,7 +115,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.Var(values.Whole(&w.threads, 1, 1024), "threads", "client threads, each with its own event loop")
-	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback 127.0.1.1-127.0.1.254)")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback "+defaultLoopbackSources+")")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
 	w.registerLifecycle(f)
@@ -145,7 +145,7 @@ func (w *Workload) registerLifecycle(f *pflag.FlagSet) {
 	f.Var(values.Named(&w.closeBy, wire.CloserNames()), "close", "the side that closes first, and keeps TIME_WAIT; both at once; or never: the server forgets to, and stays in CLOSE_WAIT")
 	f.Var(values.Named(&w.closeHow, wire.HowNames()), "close-how", "close in order, abort (SO_LINGER 0), or half-close behind the last request")
 	f.BoolVar(&w.closeWait, "close-wait", false, "after its FIN the client waits for the server's, and measures it (histogram close)")
-	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", "payload of the request, behind the 16-byte header")
+	f.Var(values.New(&w.requestSize, "1", "BYTES", values.Size), "request-size", fmt.Sprintf("payload of the request, behind the %d-byte header", wire.HeaderSize))
 	f.Var(values.New(&w.responseSize, "1", "BYTES", values.Size), "response-size", "payload of the response")
 	f.BoolVar(&w.checkContent, "check-content", false, "have the server send a pattern, and check every byte: its value, its place, that none is missing or comes twice")
 	f.Var(values.New(&w.until, "close", "bytes:N|close|REGEXP", loadgen.ParseUntil), "until", "with --payload: when the response is whole")

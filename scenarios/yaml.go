@@ -271,7 +271,7 @@ func (m mapping) settings(besides ...string) ([]setting, error) {
 		if _, ok := n.value.(*ast.SequenceNode); ok {
 			items, _ = m.list(key)
 			if key == "payload" { // in which a comma is a comma
-				return nil, m.errorAt(key, "one text: several requests stand in the lines of a payload-file, with payload-lines: true")
+				return nil, m.errorAt(key, "one text: several requests have \\| between them, or stand in the lines of a payload-file, with payload-lines: true")
 			}
 		}
 		var words []string

@@ -39,8 +39,8 @@ type compareOptions struct {
 // mostRounds is more than anybody waits for: an hour or more.
 const mostRounds = 1000
 
-// quickRun is how long a run of a comparison is where nobody says: many short rounds tell
-// more than a few long ones, for a machine drifts.
+// quickRun is how long a run of the scenario short is in a comparison unless a flag says
+// otherwise: many short rounds tell more than a few long ones, because a machine drifts.
 const quickRun = "3s"
 
 func newCompare() *cobra.Command {
@@ -54,7 +54,8 @@ print the median of every number, the ratio to the first profile with its interv
 a profile differs from itself, and whether chance alone would show the difference. The host
 is not touched.
 
-A run is ` + quickRun + ` long unless --duration, --count or --hold says otherwise.`,
+A run of ` + scenarios.Short + ` is ` + quickRun + ` long, and one of another scenario as long as tcpbench show says,
+unless --duration, --count or --hold says otherwise.`,
 		Example: `  tcpbench compare short --profile kernel-default --profile folklore
   tcpbench compare short --vary net.ipv4.tcp_timestamps=0,1 --rounds 20
   tcpbench compare short --profile /etc/sysctl.d/99-mine.conf --ablate
@@ -102,7 +103,8 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
-	f.Var(values.Whole(&o.rounds, 1, mostRounds), "rounds", "how often to run each side (default 12, and more for more than two sides)")
+	usual, _ := compare.Rounds(2)
+	f.Var(values.Whole(&o.rounds, 1, mostRounds), "rounds", fmt.Sprintf("how often to run each side (default %d, and more for more than two sides)", usual))
 	f.Var(values.Seed(&o.order), "order", "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
 	s.Preset(f)
@@ -133,10 +135,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		return err
 	}
 	o.plan(c, len(arms))
-	over := scenarios.Overrides(c.Flags())
-	if !c.Flags().Changed("duration") && !c.Flags().Changed("count") && !c.Flags().Changed("hold") && s.Name == scenarios.Short {
-		over = append(over, scenarios.Override{Name: "duration", Value: quickRun})
-	}
+	over := overrides(c, s)
 	stages, err := s.Stages(c.Context(), over)
 	if err != nil {
 		return exit{exitUsage, err}
@@ -199,6 +198,15 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		return exit{caught.code(), nil}
 	}
 	return nil
+}
+
+// overrides are the flags of the command line, and how long a run is if they do not say so.
+func overrides(c *cobra.Command, s *scenarios.Scenario) []scenarios.Override {
+	over := scenarios.Overrides(c.Flags())
+	if s.Name == scenarios.Short && !c.Flags().Changed("duration") && !c.Flags().Changed("count") && !c.Flags().Changed("hold") {
+		over = append(over, scenarios.Override{Name: "duration", Value: quickRun})
+	}
+	return over
 }
 
 // plan chooses how many rounds to run, or says that those asked for cannot show anything.

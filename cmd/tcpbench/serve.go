@@ -50,7 +50,7 @@ func newServe() *cobra.Command {
 It plays the script that the header of each connection asks for (docs/protocol.md), so it
 needs no configuration to suit a workload. With --echo it sends back whatever arrives,
 for clients that know no header. It runs until Ctrl-C or SIGTERM; then it takes no new
-connections, gives those that are open 2 s to end, and prints what it counted on stderr.
+connections, gives those that are open ` + drainPatience.String() + ` to end, and prints what it counted on stderr.
 
 Whoever reaches the address may order bytes and hold connections, so what one source
 address and one connection may order is bounded; the --max- flags say how, and raise it.
@@ -78,7 +78,7 @@ counted.`,
 	f.Var(values.Time(&o.options.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), "keepalive", "SO_KEEPALIVE: first probe after this time without a segment")
 	f.Var(values.Time(&o.options.KeepInterval, time.Second, server.MaxKeepAlive, time.Second), "keepalive-interval", "time between two probes")
 	f.Var(values.Whole(&o.options.KeepProbes, 0, 127), "keepalive-probes", "probes without an answer until ETIMEDOUT")
-	f.Var(values.Time(&o.options.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default 30s, none with --keepalive)")
+	f.Var(values.Time(&o.options.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default "+unreadPatience.String()+", none with --keepalive)")
 	f.Var(values.Time(&o.options.DeferAccept, time.Second, time.Hour, time.Second), "defer-accept", "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time")
 	f.BoolVar(&o.options.FastOpen, "fastopen", false, "TCP_FASTOPEN: take data in the SYN of clients that hold a cookie")
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")

@@ -22,6 +22,13 @@ func (f files) limits() map[string]string {
 	return limits
 }
 
+// Descriptors is the hard limit of descriptors of this process; ok is false if there is none.
+func Descriptors() (n int, ok bool) {
+	_, hard, _ := nofile(files("/").text("proc/self/limits"))
+	n, err := strconv.Atoi(hard)
+	return n, err == nil
+}
+
 // nofile finds the number of descriptors that a process may have open in
 // /proc/self/limits; a limit may be "unlimited".
 func nofile(text string) (soft, hard string, ok bool) {

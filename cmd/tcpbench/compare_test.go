@@ -1,0 +1,45 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"tcpbench/scenarios"
+)
+
+// A run of a comparison is as long as the help of compare says: quickRun for short, and what
+// its file says for every other scenario.
+func TestLengthOfACompare(t *testing.T) {
+	quick, err := time.ParseDuration(quickRun)
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := func(s *scenarios.Scenario, over []scenarios.Override) time.Duration {
+		stages, err := s.Stages(t.Context(), over)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stages[0].Plan.Client.Duration + stages[0].Plan.Client.HoldFor
+	}
+	c := newCompare()
+	for _, s := range scenarios.Builtins() {
+		if s.Experiment() || s.OwnLabs() {
+			continue
+		}
+		want := length(s, nil)
+		if strings.Contains(c.Long, "A run of "+s.Name+" is "+quickRun+" long") {
+			want = quick
+		}
+		sub, _, err := c.Find([]string{s.Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := length(s, overrides(sub, s)); got != want {
+			t.Errorf("a run of %s takes %v, and the help says %v", s.Name, got, want)
+		}
+	}
+	if short, _ := scenarios.Find(scenarios.Short); length(short, nil) != 10*time.Second || !strings.Contains(newRoot().Example, "own server, loopback, 10 s") {
+		t.Error("the first example of the help says how long a run of short takes")
+	}
+}
