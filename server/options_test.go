@@ -143,4 +143,19 @@ func TestAcceptDelayIsSampled(t *testing.T) {
 	if h := histogram(t, s, metrics.AcceptDelay); h.Count != 2 {
 		t.Errorf("%d samples of %d connections, want 2", h.Count, 2*acceptSample)
 	}
+	// After a warm-up they begin anew, and the counts are noted.
+	s.Mark()
+	if all, err := s.Histograms(); err != nil || len(all) > 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+	for range acceptSample {
+		hangUp(t, dial(t, s), wire.FIN)
+	}
+	awaitClosed(t, s, Unused, 3*acceptSample)
+	if h := histogram(t, s, metrics.AcceptDelay); h.Count != 1 {
+		t.Errorf("%d samples after the warm-up, want 1", h.Count)
+	}
+	if before := s.Marked(); before.Accepted != 2*acceptSample || before.Closed[Unused.String()] != 2*acceptSample {
+		t.Errorf("%+v", before)
+	}
 }

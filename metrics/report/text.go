@@ -252,7 +252,10 @@ func (p *page) server(s *metrics.ServerReport) {
 	if s.Open > 0 {
 		items = append(items, Count(s.Open)+" open")
 	}
-	p.entry("server", label, listed(append(items, "warm-up included"), ","))
+	if s.WarmUp != nil {
+		items = append(items, Count(s.WarmUp.Accepted)+" accepted in the warm-up before")
+	}
+	p.entry("server", label, listed(items, ","))
 }
 
 func (p *page) checks(checks []metrics.Check) {
