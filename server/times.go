@@ -21,7 +21,11 @@ type times struct {
 func (t *times) record(to **metrics.Recorder, ns int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if *to == nil {
+	switch {
+	case *to != nil:
+	case to == &t.accept:
+		*to = metrics.NewCoarseRecorder(tick)
+	default:
 		*to = metrics.NewRecorder()
 	}
 	(*to).Record(ns)
@@ -47,7 +51,7 @@ func (s *Server) Histograms() (map[string]metrics.Histogram, error) {
 				continue
 			}
 			if merged[name] == nil {
-				merged[name] = metrics.NewRecorder()
+				merged[name] = r.Empty()
 			}
 			merged[name].Merge(r)
 		}

@@ -24,6 +24,14 @@ func exhausted(t *testing.T) *metrics.Result {
 		Cost:      metrics.ObserverCost{Samples: 42, Censuses: 30, CensusNS: 365_000, CPUShare: 0.004},
 	}, {Of: "server", Cost: metrics.ObserverCost{Samples: 1}}}
 	r.Histograms[metrics.TimeWaitSockets] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 42, Max: 1000}
+	waits := metrics.NewCoarseRecorder(4_000_000)
+	waits.RecordMany(0, 90)
+	waits.RecordMany(8_000_000, 10)
+	h, err := waits.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Histograms[metrics.AcceptDelay] = h
 	r.Findings = []metrics.Finding{{
 		Name: "ports-exhausted", What: "The client ran out of ports after 2 s.", Mechanism: "Only the port can differ.",
 		Evidence: []metrics.Value{
