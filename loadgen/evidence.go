@@ -13,6 +13,9 @@ import (
 // getsockopt() takes as long as a tenth of a short connection's whole life.
 const infoSample = 64
 
+// infoStep is the unit of round-trip times in TCP_INFO, in nanoseconds.
+const infoStep = 1000
+
 // slowConnect is a little less than the time after which the kernel sends a SYN again:
 // of connections that took so long each is asked.
 const slowConnect = int64(900 * time.Millisecond)
@@ -24,7 +27,7 @@ func (l *loop) sampleEstablished(c *conn) {
 		return
 	}
 	if regular {
-		l.hist.handshakeRTT.Record(int64(l.info.Rtt) * 1000)
+		l.hist.handshakeRTT.Record(int64(l.info.Rtt) * infoStep)
 	}
 	l.tcp.Established++
 	l.tcp.SYNRetransmits += uint64(l.info.Total_retrans)
@@ -38,7 +41,7 @@ func (l *loop) sampleClosing(c *conn) {
 	l.tcp.Closed++
 	l.tcp.Seen(l.info.Snd_mss)
 	if l.info.Rtt > 0 {
-		l.hist.tcpRTT.Record(int64(l.info.Rtt) * 1000)
+		l.hist.tcpRTT.Record(int64(l.info.Rtt) * infoStep)
 	}
 	if n := l.info.Total_retrans; n > 0 {
 		l.tcp.Retransmits += uint64(n)

@@ -20,12 +20,12 @@ type recorders struct {
 func newRecorders() recorders {
 	return recorders{
 		connectCall: metrics.NewRecorder(), connect: metrics.NewRecorder(),
-		connectUncorrected: metrics.NewRecorder(), handshakeRTT: metrics.NewRecorder(),
+		connectUncorrected: metrics.NewRecorder(), handshakeRTT: metrics.NewCoarseRecorder(infoStep),
 		firstByte: metrics.NewRecorder(), exchange: metrics.NewRecorder(),
 		closeTime: metrics.NewRecorder(), lifetime: metrics.NewRecorder(),
 		lifetimeUncorrected: metrics.NewRecorder(), scheduleLag: metrics.NewRecorder(),
 		loopLag: metrics.NewRecorder(), heartbeat: metrics.NewRecorder(), detect: metrics.NewRecorder(),
-		connectCallUpper: metrics.NewRecorder(), tcpRTT: metrics.NewRecorder(), exhausted: metrics.NewRecorder(),
+		connectCallUpper: metrics.NewRecorder(), tcpRTT: metrics.NewCoarseRecorder(infoStep), exhausted: metrics.NewRecorder(),
 		hello: metrics.NewRecorder(),
 	}
 }

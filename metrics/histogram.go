@@ -63,6 +63,7 @@ type Recorder struct {
 	hdr      *hdrhistogram.Histogram
 	unit     string
 	lowest   int64 // what is below counts as this
+	step     int64 // Histogram.Resolution
 	clamped  int64
 	min, max int64
 }
@@ -79,6 +80,21 @@ func NewCountRecorder(unit string) *Recorder {
 	r := NewRecorder()
 	r.unit, r.lowest = unit, 0
 	return r
+}
+
+// NewCoarseRecorder returns an empty recorder of durations that are known in steps of
+// resolution nanoseconds, zero among them.
+func NewCoarseRecorder(resolution int64) *Recorder {
+	r := NewRecorder()
+	r.step, r.lowest = resolution, 0
+	return r
+}
+
+// Empty returns an empty recorder of the same kind.
+func (r *Recorder) Empty() *Recorder {
+	empty := NewRecorder()
+	empty.unit, empty.lowest, empty.step = r.unit, r.lowest, r.step
+	return empty
 }
 
 // The units of a histogram.
@@ -164,6 +180,7 @@ func (r *Recorder) Merge(other *Recorder) {
 		return
 	}
 	r.hdr.Merge(other.hdr)
+	r.step = max(r.step, other.step)
 	r.clamped += other.clamped
 	r.min = min(r.min, other.min)
 	r.max = max(r.max, other.max)
@@ -171,8 +188,7 @@ func (r *Recorder) Merge(other *Recorder) {
 
 // Without returns the values that are not in part, whose values are all in r too.
 func (r *Recorder) Without(part *Recorder) *Recorder {
-	rest := NewRecorder()
-	rest.unit, rest.lowest = r.unit, r.lowest
+	rest := r.Empty()
 	minus := map[int64]int64{}
 	for _, bar := range part.hdr.Distribution() {
 		minus[bar.From] = bar.Count
@@ -198,7 +214,11 @@ func (r *Recorder) Reset() {
 // Histogram is a recorder as it stands in a result. HDR holds all of it (HdrHistogram V2,
 // compressed, base64); the quantiles are drawn out for readers without a library.
 type Histogram struct {
-	Unit    string  `json:"unit"` // ns, sockets or ports
+	Unit string `json:"unit"` // ns, sockets or ports
+	// Resolution is the step in which the values are known, absent if it is one of the unit: a
+	// value of zero is less than that, any other within one step of the true one.
+	Resolution int64 `json:"resolution,omitempty"`
+
 	Count   int64   `json:"count"`
 	Clamped int64   `json:"clamped"` // values outside of 1 ns … 24 h, counted at the nearest end
 	Min     int64   `json:"min"`
@@ -218,10 +238,11 @@ func (r *Recorder) Export() (Histogram, error) {
 		return Histogram{}, fmt.Errorf("encode histogram: %w", err)
 	}
 	h := Histogram{
-		Unit:    r.unit,
-		Count:   r.Count(),
-		Clamped: r.clamped,
-		HDR:     string(encoded),
+		Unit:       r.unit,
+		Resolution: r.step,
+		Count:      r.Count(),
+		Clamped:    r.clamped,
+		HDR:        string(encoded),
 	}
 	if h.Count > 0 {
 		h.Min, h.Max, h.Mean = r.min, r.max, r.hdr.Mean()
@@ -233,10 +254,14 @@ func (r *Recorder) Export() (Histogram, error) {
 // Recorder reads a histogram back, so that results can be merged without loss.
 func (h Histogram) Recorder() (*Recorder, error) {
 	var r *Recorder
-	switch h.Unit {
-	case Nanoseconds:
+	switch {
+	case h.Resolution < 0 || h.Resolution > 0 && h.Unit != Nanoseconds:
+		return nil, fmt.Errorf("histogram with a resolution of %d %s, want nanoseconds", h.Resolution, h.Unit)
+	case h.Resolution > 0:
+		r = NewCoarseRecorder(h.Resolution)
+	case h.Unit == Nanoseconds:
 		r = NewRecorder()
-	case SocketsUnit, PortsUnit:
+	case h.Unit == SocketsUnit, h.Unit == PortsUnit:
 		r = NewCountRecorder(h.Unit)
 	default:
 		return nil, fmt.Errorf("histogram in %q, want %s, %s or %s", h.Unit, Nanoseconds, SocketsUnit, PortsUnit)

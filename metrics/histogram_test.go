@@ -211,6 +211,30 @@ func TestMergeHistogramsKeepsEachName(t *testing.T) {
 	}
 }
 
+// What is known in steps says so, merged with its like and read back, and zero is a value.
+func TestResolution(t *testing.T) {
+	const step = 4_000_000
+	r := NewCoarseRecorder(step)
+	r.Record(0)
+	r.Record(3 * step)
+	h := export(t, r)
+	sum, err := MergeHistograms(map[string]Histogram{AcceptDelay: h}, map[string]Histogram{AcceptDelay: h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := sum[AcceptDelay]
+	if got.Resolution != step || got.Count != 4 || got.Clamped != 0 || got.Min != 0 || got.P50 != 0 || got.Max != 3*step {
+		t.Errorf("%+v", got)
+	}
+	h.Resolution = -1
+	if _, err := h.Recorder(); err == nil {
+		t.Error("a negative resolution was read")
+	}
+	if fine := export(t, recorderOf([]int64{1})); fine.Resolution != 0 {
+		t.Errorf("%+v", fine)
+	}
+}
+
 func TestHistogramOrderHasEachNameOnce(t *testing.T) {
 	names := HistogramOrder()
 	for _, name := range []string{

@@ -40,8 +40,9 @@ func judged(t testing.TB) *metrics.Result {
 			"connect.refused": 2, "connect.timeout": 1, "exchange.timeout": 4,
 		}},
 		Histograms: map[string]metrics.Histogram{metrics.Connect: recorded(t, 1e6, 2e6, 3e6, 4e6), metrics.TimeWaitSockets: sockets(t, 9)},
+		Population: &metrics.Population{Held: 80, RampS: 1.5, OpenedPerS: 53, HeartbeatsPerS: 40},
 		Beats:      &metrics.Beats{Sent: 30, Answered: 29, Missed: 1},
-		CPU:        metrics.CPU{Client: &metrics.Usage{PerConnection: 40}, HostBusy: 0.5, HostSteal: 0.01},
+		CPU:        metrics.CPU{Client: &metrics.Usage{PerConnection: 40, PerOpened: 41, PerHeartbeat: 42}, HostBusy: 0.5, HostSteal: 0.01},
 		Server:     &metrics.ServerReport{Accepted: 97, Open: 6, Exchanges: 90},
 		Flags:      []metrics.Flag{{Name: "client-limited"}},
 		Findings:   []metrics.Finding{{Name: "accept-queue-overflow"}},
@@ -79,6 +80,8 @@ func TestExpectations(t *testing.T) {
 		{"connect.max / connect.min < 5", true},
 		{"connect.min > 0", true},
 		{"held == 80 && ramp < 2s", true},
+		{"rate_opened == 53 && rate_heartbeats == 40", true},
+		{"cpu.client_per_opened == 41us && cpu.client_per_heartbeat < 50us", true},
 		{"beats.missed / beats.sent < 0.05", true},
 		{"cpu.client < 50us && cpu.busy < 0.9 && cpu.steal < 0.02", true},
 		{"server.accepted == 97 and server.open == 6 and server.exchanges == 90", true},
@@ -97,11 +100,7 @@ func TestExpectations(t *testing.T) {
 			t.Errorf("%s: %v", tt.text, err)
 			continue
 		}
-		r := judged(t)
-		if strings.Contains(tt.text, "held") { // what is held has no rate
-			r.Population = &metrics.Population{Held: 80, RampS: 1.5}
-		}
-		v := e.Judge(r)
+		v := e.Judge(judged(t))
 		if v.Pass != tt.pass || v.Reason != "" || v.Expression != tt.text {
 			t.Errorf("%s: %+v", tt.text, v)
 		}
@@ -123,6 +122,7 @@ func TestExpectationsWithoutASampleFail(t *testing.T) {
 		"time_wait.max == 0":          "time_wait.max",
 		"rate == 0":                   "rate",
 		"held == 0 and ramp < 1s":     "held, ramp",
+		"rate_heartbeats > 0":         "rate_heartbeats",
 		"cpu.client + cpu.server > 0": "cpu.client, cpu.server",
 	} {
 		e, err := ParseExpectation(text)

@@ -45,8 +45,9 @@ func sound() *verdict {
 		ElapsedS:   1,
 		Histograms: map[string]metrics.Histogram{metrics.Lifetime: {Count: 1000}},
 		CPU:        metrics.CPU{Server: &metrics.Usage{}, HostBusy: 0.25},
-		Server:     &metrics.ServerReport{Accepted: 1100, Closed: map[string]uint64{"completed": 1100}},
-		Host:       metrics.Host{CPUs: 2},
+		Server: &metrics.ServerReport{Accepted: 1000, Closed: map[string]uint64{"completed": 1010},
+			WarmUp: &metrics.WarmUp{Accepted: 100, Open: 10}},
+		Host: metrics.Host{CPUs: 2},
 	}
 	return v
 }
@@ -101,6 +102,7 @@ func TestJudgeFlags(t *testing.T) {
 			v.result.Server.Accepted++
 			v.result.Server.Closed["completed"]++
 		}, "invalid"},
+		{"a server that loses those that were open", func(v *verdict) { v.result.Server.WarmUp.Open-- }, "invalid"},
 		{"a server that lost count", func(v *verdict) { v.result.Server.Closed["completed"]-- }, "invalid"},
 		{"a kernel that saw fewer SYNs", func(v *verdict) { v.moved["Tcp"]["ActiveOpens"]-- }, "invalid"},
 		{"others' connections", func(v *verdict) { v.moved["Tcp"]["ActiveOpens"] += 100 }, "other-traffic"},

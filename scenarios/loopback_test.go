@@ -154,7 +154,7 @@ func TestLoopbackInFiles(t *testing.T) {
 		load + "loopback: 3\n":  "a single value",
 		load + "loopback: {evidence: e, client: {SO_SNDBUF: 1}}\n":                                        `unknown key "client"`,
 		load + "host: true\nloopback: {evidence: e}\n":                                                    "leave loopback or host out",
-		load + "loopback: {evidence: e, run: {count: -1}}\n":                                               "count",
+		load + "loopback: {evidence: e, run: {count: -1}}\n":                                              "count",
 		load + "loopback: {evidence: e, phases: [{name: a, lab: {}}]}\n":                                  "leave lab out",
 		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: link, at: 1s, for: 1s}}]}\n":    "want side: client or side: server",
 		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: client, at: 1s}}]}\n":           "want for with a time",

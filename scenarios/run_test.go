@@ -1,16 +1,20 @@
 package scenarios
 
 import (
+	"context"
 	"flag"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/child"
+	"tcpbench/loadgen"
 	"tcpbench/metrics"
 )
 
@@ -151,6 +155,45 @@ func TestEveryArrivalWithEveryLifecycle(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The server's figures are of the measured time, whatever the warm-up came to, and a burst has
+// none.
+func TestServerCountsFromTheEndOfTheWarmUp(t *testing.T) {
+	t.Parallel()
+	r := staged(t, Short, "--connections 2 --open-rate 500 --warmup 200ms --duration 200ms")
+	s := r.Server
+	if s.WarmUp == nil || s.WarmUp.Accepted == 0 || s.Accepted == 0 {
+		t.Errorf("%+v after %+v, %d succeeded", s, s.WarmUp, r.Succeeded)
+	}
+	if h := r.Histograms[metrics.AcceptDelay]; uint64(h.Count) > s.Accepted/64+uint64(runtime.NumCPU()) {
+		t.Errorf("accept_delay has %d samples of %d connections", h.Count, s.Accepted)
+	}
+	r = staged(t, SYNBurst, "--burst 30 --every 50ms --duration 75ms --warmup 100ms")
+	if r.Server.WarmUp != nil || r.Server.Accepted != r.Attempted {
+		t.Errorf("%+v of %d in bursts", r.Server, r.Attempted)
+	}
+}
+
+// One that is interrupted in the warm-up has measured nothing, on either side.
+func TestInterruptedInTheWarmUp(t *testing.T) {
+	t.Parallel()
+	plan, err := planned(t, Short, "--connections 2 --open-rate 500 --warmup 1h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := Run(ctx, plan, Observer{Phase: func(loadgen.Phase) { time.AfterFunc(50*time.Millisecond, cancel) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Attempted != 0 || r.Rate != 0 || r.Server.Accepted != 0 || r.Server.Exchanges != 0 || r.Server.WarmUp == nil || len(r.Series) > 0 {
+		t.Errorf("%+v, rate %v, server %+v, series %v", r.Tally, r.Rate, r.Server, r.Series)
+	}
+	if err := r.Server.Balance(); err != nil {
+		t.Error(err)
 	}
 }
 

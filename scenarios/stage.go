@@ -215,7 +215,7 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 		}
 		switch m.Type {
 		case child.Phase:
-			err = s.enter(m.Phase)
+			err = s.enter(m.Phase, m.At)
 		case child.Interval:
 			intervals.Add(m.from, m.Interval.Index, *m.Interval)
 			err = s.give(intervals)
@@ -248,12 +248,16 @@ func (s *stage) give(intervals *metrics.Lineup[metrics.Interval]) error {
 	return nil
 }
 
-// enter notes what has been used when the measured time begins, with the first client,
+// enter tells the servers when the warm-up is over, notes what has been used when the measured time begins, with the first client,
 // and ends, with the last; and begins the hold when the populations of all are there.
-func (s *stage) enter(p loadgen.Phase) error {
+func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 	s.phases[p]++
 	first, last := s.phases[p] == 1, s.phases[p] == len(s.clients)
 	switch {
+	case p == loadgen.WarmingUp && first:
+		if s.plan.Client.Process != loadgen.Bursts { // of which none comes before
+			s.endWarmUp(over)
+		}
 	case p == loadgen.Measuring && first:
 		s.from = s.mark()
 		for _, o := range s.seen {
@@ -282,6 +286,16 @@ func (s *stage) enter(p loadgen.Phase) error {
 	return nil
 }
 
+// endWarmUp tells the servers when the measured time begins. They count anew from then on: a
+// message at that time would reach them late.
+func (s *stage) endWarmUp(at time.Time) {
+	for _, p := range s.servers {
+		if err := p.Send(child.Message{Type: child.Mark, At: at}); err != nil && s.serverLost == nil {
+			s.serverLost = err
+		}
+	}
+}
+
 func (s *stage) mark() mark {
 	cpu, err := kernel.Stat()
 	if err != nil {
@@ -294,12 +308,15 @@ func (s *stage) mark() mark {
 // closed: the last connections are still on their way through their queues when the
 // clients are done.
 func (s *stage) settle(report *metrics.ClientReport) *child.Usage {
+	if s.phases[loadgen.Measuring] == 0 { // interrupted before
+		s.endWarmUp(time.Time{})
+	}
 	for deadline := time.Now().Add(settlePatience); ; time.Sleep(5 * time.Millisecond) {
 		u := s.sample()
 		if u == nil {
 			return nil
 		}
-		settled := u.Server.Accepted >= report.Established && u.Server.Open <= report.Open
+		settled := u.Server.Before().Accepted+u.Server.Accepted >= report.Established && u.Server.Open <= report.Open
 		if settled || time.Now().After(deadline) {
 			return u
 		}

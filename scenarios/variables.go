@@ -41,7 +41,7 @@ var plain = []variable{
 	{name: "checked_bytes", read: count(func(r *metrics.Result) uint64 { return r.CheckedBytes })},
 	{name: "missed", read: count(func(r *metrics.Result) uint64 { return r.Missed })},
 	{name: "rate", unit: perSecond, read: func(r *metrics.Result) (float64, bool) {
-		return r.Rate, r.ElapsedS > 0 && r.Population == nil // what is held does not end
+		return r.Rate, r.ElapsedS > 0 && (r.Rate > 0 || r.Population == nil) // what is held does not end
 	}},
 	{name: "rate_offered", unit: perSecond, read: func(r *metrics.Result) (float64, bool) { return r.RateOffered, r.ElapsedS > 0 }},
 	{name: "rate_intended", unit: perSecond, read: func(r *metrics.Result) (float64, bool) {

@@ -98,8 +98,9 @@ type Server struct {
 	stopping  atomic.Bool
 	done      chan struct{}
 
-	mu  sync.Mutex
-	err error
+	mu     sync.Mutex
+	err    error
+	marked Stats // when Mark was called last
 }
 
 // over is a context that has ended.
@@ -227,6 +228,25 @@ func (s *Server) Stats() (total Stats) {
 		total = total.Merge(e.snapshot())
 	}
 	return total
+}
+
+// Mark says that the warm-up of a run is over: Histograms are of the time from here on, and
+// Marked are the counts up to here.
+func (s *Server) Mark() {
+	before := s.Stats()
+	for _, e := range s.engines {
+		e.times.reset()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marked = before
+}
+
+// Marked are the counts when Mark was called last, all zero if it was not.
+func (s *Server) Marked() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.marked
 }
 
 // Drain refuses new connections and waits until those that are open have ended, or until

@@ -86,16 +86,31 @@ func hungUp(fd int) bool {
 	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
+// tick is the kernel's: the time in nanoseconds between two values of jiffies (CONFIG_HZ). The
+// resolution of the coarse clocks is exactly that (KTIME_LOW_RES). What TCP_INFO tells is in
+// milliseconds, so a shorter tick does not show.
+var tick = func() int64 {
+	var resolution unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &resolution); err != nil {
+		return int64(10 * time.Millisecond) // the longest that Linux has (HZ 100)
+	}
+	return max(resolution.Nano(), int64(time.Millisecond))
+}()
+
 // sinceArrival is how long ago, in nanoseconds, the kernel took the last segment that
 // brought a connection forward: its first data, or else the end of its handshake. Of a
 // connection that was just accepted that is how long it has waited for it, a little less
-// where data came later. The kernel counts in ticks (tcp_get_info, tcpi_last_data_recv).
+// where data came later. The kernel counts in ticks (tcp_get_info, tcpi_last_data_recv): zero
+// means that less than one has passed.
 func sinceArrival(fd int) (int64, bool) {
 	var info unix.TCPInfo
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return max(1, int64(info.Last_data_recv)*int64(time.Millisecond)), errno == 0
+	if info.Last_data_recv == 0 {
+		return 0, errno == 0
+	}
+	return max(tick, int64(info.Last_data_recv)*int64(time.Millisecond)), errno == 0
 }
 
 // pending returns the error that a socket in EPOLLHUP or EPOLLERR holds. While

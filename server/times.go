@@ -21,15 +21,27 @@ type times struct {
 func (t *times) record(to **metrics.Recorder, ns int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if *to == nil {
+	switch {
+	case *to != nil:
+	case to == &t.accept:
+		*to = metrics.NewCoarseRecorder(tick)
+	default:
 		*to = metrics.NewRecorder()
 	}
 	(*to).Record(ns)
 }
 
-// Histograms are what the server has measured since it started, by name: how long a
-// sample of its connections had waited for accept(), the round trips of its own pings, and how long it took to notice that a peer with a heartbeat
-// was gone, from its last sign of life on. One without a sample is left out.
+// reset forgets what was measured so far.
+func (t *times) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rtt, t.detect, t.accept = nil, nil, nil
+}
+
+// Histograms are what the server has measured since it started, or since Mark, by name: how
+// long a sample of its connections had waited for accept(), the round trips of its own pings,
+// and how long it took to notice that a peer with a heartbeat was gone, from its last sign of
+// life on. One without a sample is left out.
 func (s *Server) Histograms() (map[string]metrics.Histogram, error) {
 	merged := map[string]*metrics.Recorder{}
 	for _, e := range s.engines {
@@ -39,7 +51,7 @@ func (s *Server) Histograms() (map[string]metrics.Histogram, error) {
 				continue
 			}
 			if merged[name] == nil {
-				merged[name] = metrics.NewRecorder()
+				merged[name] = r.Empty()
 			}
 			merged[name].Merge(r)
 		}

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -102,8 +103,14 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 	}()
 	report, err := loadgen.Run(ctx, cfg, loadgen.Observer{
 		UpperHalf: &upper,
-		Phase:     func(p loadgen.Phase) { _ = conn.Send(Message{Type: Phase, Phase: p}) },
-		Interval:  func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
+		Phase: func(p loadgen.Phase) {
+			m := Message{Type: Phase, Phase: p}
+			if p == loadgen.WarmingUp {
+				m.At = time.Now().Add(cfg.Warmup)
+			}
+			_ = conn.Send(m)
+		},
+		Interval: func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
 		Holds: func(hold func()) {
 			// What the ramp has left behind is not what a population costs.
 			debug.FreeOSMemory()
@@ -139,16 +146,18 @@ func serveServer(conn *Conn, cfg server.Config) error {
 		switch {
 		case err != nil || m.Type == Stop:
 			return err
+		case m.Type == Mark:
+			if wait := time.Until(m.At); wait > 0 {
+				time.AfterFunc(wait, s.Mark)
+			} else {
+				s.Mark()
+			}
+			continue
 		case m.Type != Sample:
 			return fmt.Errorf("said %q to a server that is ready", m.Type)
 		}
-		u, stats := usage(), s.Stats()
-		u.Server = &metrics.ServerReport{
-			Accepted: stats.Accepted, Open: stats.Open, Exchanges: stats.Exchanges, Closed: stats.Closed,
-		}
-		if stats.Beats != (metrics.Beats{}) {
-			u.Server.Beats = &stats.Beats
-		}
+		u := usage()
+		u.Server = served(s)
 		if u.Histograms, err = s.Histograms(); err != nil {
 			return err
 		}
@@ -156,6 +165,24 @@ func serveServer(conn *Conn, cfg server.Config) error {
 			return err
 		}
 	}
+}
+
+// served is what a server has counted since it was marked.
+func served(s *server.Server) *metrics.ServerReport {
+	before := s.Marked() // first: it never exceeds what is counted after it
+	report := reportOf(s.Stats())
+	if before.Closed != nil {
+		report = report.Since(reportOf(before))
+	}
+	return &report
+}
+
+func reportOf(s server.Stats) metrics.ServerReport {
+	r := metrics.ServerReport{Accepted: s.Accepted, Open: s.Open, Exchanges: s.Exchanges, Closed: s.Closed}
+	if s.Beats != (metrics.Beats{}) {
+		r.Beats = &s.Beats
+	}
+	return r
 }
 
 func usage() *Usage {

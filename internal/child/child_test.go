@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -152,6 +153,56 @@ func TestClientAndServer(t *testing.T) {
 		if p.status != nil {
 			t.Errorf("a child that was told to stop: %v", p.status)
 		}
+	}
+}
+
+// What a server counts before the warm-up is over it tells apart, whenever that is.
+func TestMarkEndsTheWarmUp(t *testing.T) {
+	for name, at := range map[string]func() time.Time{
+		"now":   func() time.Time { return time.Time{} },
+		"later": func() time.Time { return time.Now().Add(20 * time.Millisecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := spawn(t, "")
+			target := ask(t, s, Message{Type: Prepare, Server: &serverConfig}, Ready).Addrs[0]
+			connect := func(n int) (all []net.Conn) {
+				for range n {
+					c, err := net.Dial("tcp", target.String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { c.Close() })
+					all = append(all, c)
+				}
+				return all
+			}
+			await := func(what string, yes func(*metrics.ServerReport) bool) *metrics.ServerReport {
+				t.Helper()
+				for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+					r := ask(t, s, Message{Type: Sample}, Sampled).Usage.Server
+					if yes(r) {
+						return r
+					}
+					if time.Now().After(deadline) {
+						t.Fatalf("waited in vain for %s: %+v", what, r)
+					}
+				}
+			}
+			early := connect(3)
+			await("3 to be accepted", func(r *metrics.ServerReport) bool { return r.Accepted == 3 && r.WarmUp == nil })
+			if err := s.Send(Message{Type: Mark, At: at()}); err != nil {
+				t.Fatal(err)
+			}
+			await("the end of the warm-up", func(r *metrics.ServerReport) bool {
+				return r.Accepted == 0 && r.WarmUp != nil && r.WarmUp.Accepted == 3
+			})
+			connect(2)
+			early[0].Close()
+			r := await("2 to be accepted, and 1 closed", func(r *metrics.ServerReport) bool { return r.Accepted == 2 && r.Open == 4 })
+			if r.WarmUp.Open != 3 || r.Closed["unused"] != 1 || r.Balance() != nil {
+				t.Errorf("%+v after %+v", r, r.WarmUp)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+	"time"
 
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
@@ -15,11 +16,12 @@ import (
 // Type says what a message is about.
 type Type string
 
-// The messages. A coordinator sends the first six, a child the others.
+// The messages. A coordinator sends the first seven, a child the others.
 const (
 	Prepare Type = "prepare" // be a client or a server of this configuration
 	Start   Type = "start"   // a client: begin
 	Sample  Type = "sample"  // say what you have used and counted so far
+	Mark    Type = "mark"    // a server: the warm-up is over then, or is now
 	Begin   Type = "begin"   // a client whose population is there: begin the hold
 	Upper   Type = "upper"   // a client: half of a range of local ports is taken from here on
 	Stop    Type = "stop"    // end in order, and send the result
@@ -39,13 +41,15 @@ type Message struct {
 	Server   *server.Config        `json:"server,omitempty"`
 	Addrs    []netip.AddrPort      `json:"addrs,omitempty"`
 	Phase    loadgen.Phase         `json:"phase,omitempty"`
+	At       time.Time             `json:"at,omitzero"` // of Mark; of a warm-up's Phase, when it is over
 	Interval *metrics.Interval     `json:"interval,omitempty"`
 	Usage    *Usage                `json:"usage,omitempty"`
 	Report   *metrics.ClientReport `json:"report,omitempty"`
 	Error    string                `json:"error,omitempty"`
 }
 
-// Usage is what a process has used and counted since it began.
+// Usage is what a process has used since it began, and what a server has counted since the
+// warm-up was over, or since it began if there was none.
 type Usage struct {
 	UserNS   int64                 `json:"user_ns"`
 	SystemNS int64                 `json:"system_ns"`

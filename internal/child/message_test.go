@@ -37,7 +37,7 @@ func full() []Message {
 	usage := &Usage{UserNS: math.MaxInt64, SystemNS: 1, MaxRSS: math.MaxUint64}
 	served := *usage
 	served.Server = &metrics.ServerReport{Accepted: math.MaxUint64, Open: 1, Exchanges: 2, Closed: map[string]uint64{"completed": 3},
-		Beats: &metrics.Beats{Sent: 4, Answered: 5, Missed: 6}}
+		Beats: &metrics.Beats{Sent: 4, Answered: 5, Missed: 6}, WarmUp: &metrics.WarmUp{Accepted: 7, Open: 8}}
 	served.Histograms = map[string]metrics.Histogram{metrics.ServerDetect: h}
 	return []Message{
 		{Type: Prepare, Client: &loadgen.Config{
@@ -68,6 +68,7 @@ func full() []Message {
 		{Type: Start},
 		{Type: Begin},
 		{Type: Sample},
+		{Type: Mark, At: time.Unix(1, 2).UTC()},
 		{Type: Stop},
 		{Type: Ready, Addrs: addrs},
 		{Type: Phase, Phase: loadgen.Draining},

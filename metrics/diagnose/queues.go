@@ -37,7 +37,7 @@ func acceptQueue(r *metrics.Result) *metrics.Finding {
 	case r.Flagged("shared-host"):
 		f.What += " Client and server shared processors that were used up, so the server came too late to accept."
 	}
-	if d, ok := r.Histograms[metrics.AcceptDelay]; ok && d.Count > 0 {
+	if d, ok := r.Histograms[metrics.AcceptDelay]; ok && d.Count > 0 && d.P99 >= d.Resolution {
 		f.Evidence = append(f.Evidence, metrics.Value{Name: "accept_delay.p99", Value: float64(d.P99), Unit: "ns"})
 	}
 	f.Remedies = queueRemedies(r.Host.Sysctls["net.core.somaxconn"])

@@ -28,6 +28,14 @@ func exhausted(t *testing.T) *metrics.Result {
 	r.Histograms[metrics.NamespaceTimeWait] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 42, P50: 481, P90: 999, P99: 1000, Max: 1000}
 	r.Histograms[metrics.PortsInUse] = metrics.Histogram{Unit: metrics.PortsUnit, Count: 30, P50: 481, P90: 999, P99: 1000, Max: 1000}
 	r.Histograms["of_a_later_version"] = metrics.Histogram{Unit: "things", Count: 1, P50: 7, P90: 7, P99: 7, Max: 7}
+	waits := metrics.NewCoarseRecorder(4_000_000)
+	waits.RecordMany(0, 90)
+	waits.RecordMany(8_000_000, 10)
+	h, err := waits.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Histograms[metrics.AcceptDelay] = h
 	r.Findings = []metrics.Finding{{
 		Name: "ports-exhausted", What: "The client ran out of ports after 2 s.", Mechanism: "Only the port can differ.",
 		Evidence: []metrics.Value{

@@ -137,6 +137,10 @@ func (p *page) latencies(r *metrics.Result) {
 	}
 	p.table(t)
 	for _, name := range names {
+		if h := r.Histograms[name]; h.Resolution >= tick && h.Min < h.Resolution {
+			why := fmt.Sprintf("%s: 1 tick of the kernel's clock is %s", clean(name), Duration(h.Resolution))
+			p.hang("  ", plain, strings.Fields(why), plain)
+		}
 		if n := r.Histograms[name].Clamped; n > 0 {
 			why := fmt.Sprintf("%s: %s outside of 1 ns … 24 h, counted at the nearest end", clean(name), Count(n))
 			p.hang("  ", warning, strings.Fields(why), warning)
@@ -148,12 +152,27 @@ func latencyTable(r *metrics.Result, names []string, count func(int64) string) t
 	t := table{{"latency", "p50", "p90", "p99", "p99.9", "max", "count"}}
 	for _, name := range names {
 		h := r.Histograms[name]
-		t = append(t, []string{
-			clean(name), Duration(h.P50), Duration(h.P90), Duration(h.P99),
-			Duration(h.P999), Duration(h.Max), count(h.Count),
-		})
+		row := []string{clean(name)}
+		for _, ns := range []int64{h.P50, h.P90, h.P99, h.P999, h.Max} {
+			row = append(row, resolved(ns, h.Resolution))
+		}
+		t = append(t, append(row, count(h.Count)))
 	}
 	return t
+}
+
+// tick is a step from which on it is one of the kernel's clock: the shortest (HZ 1000).
+const tick = 1_000_000
+
+// resolved is a duration that is known in steps: less than one is not zero.
+func resolved(ns, step int64) string {
+	switch {
+	case ns >= step:
+		return Duration(ns)
+	case step >= tick:
+		return "< 1 tick"
+	}
+	return "<" + Duration(step)
 }
 
 // processors tells what a connection cost each side, and how busy the host was.
@@ -256,7 +275,10 @@ func (p *page) server(s *metrics.ServerReport) {
 	if s.Open > 0 {
 		items = append(items, Count(s.Open)+" open")
 	}
-	p.entry("server", label, listed(append(items, "warm-up included"), ","))
+	if s.WarmUp != nil {
+		items = append(items, Count(s.WarmUp.Accepted)+" accepted in the warm-up before")
+	}
+	p.entry("server", label, listed(items, ","))
 }
 
 func (p *page) checks(checks []metrics.Check) {
