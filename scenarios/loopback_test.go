@@ -159,7 +159,7 @@ func TestLoopbackInFiles(t *testing.T) {
 		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: link, at: 1s, for: 1s}}]}\n":    "want side: client or side: server",
 		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: client, at: 1s}}]}\n":           "want for with a time",
 		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: client, at: 1s, till: 2s}}]}\n": `unknown key "till"`,
-		load + "phases: [{name: a, freeze: {side: client, at: 1s, for: 1s}}]\n":                           "only a phase of loopback",
+		load + "phases: [{name: a, freeze: {side: client, at: 1s, for: 1s}}]\n":                           "only a phase of loopback or of this host",
 		deed + "loopback: {evidence: e, run: {count: 7}}\n":                                               `unknown key "run"`,
 		deed + "loopback: {evidence: e, client: {SO_SNDBUFF: 1}}\n":                                       "did you mean SO_SNDBUF?",
 		deed + "loopback: {evidence: e, client: {SO_SNDBUF: big}}\n":                                      "want a whole number",

@@ -162,6 +162,7 @@ func (o *Observer) count(s *sample) error {
 		}
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
+	drops := map[string]int64{}
 	for _, l := range listeners {
 		name := l.Addr.String()
 		q := o.queues[name]
@@ -170,6 +171,8 @@ func (o *Observer) count(s *sample) error {
 			o.queues[name] = q
 		}
 		q.Peak, q.Limit = max(q.Peak, l.Queue), l.Limit
+		drops[name] += int64(l.Drops)
+		q.Drops = max(q.Drops, drops[name])
 	}
 	cost := threadTime() - began
 	o.censuses++
