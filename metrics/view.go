@@ -43,6 +43,9 @@ type Queue struct {
 	Peak int `json:"peak"`
 	// Limit is that of one socket. One connection more than it fits in.
 	Limit int `json:"limit"`
+	// Drops is how many SYNs and last ACKs these sockets dropped, most of them because the queue
+	// was full: theirs alone, while TcpExt ListenDrops is of a whole namespace.
+	Drops int64 `json:"drops,omitempty"`
 }
 
 // Spaces is how full the four-tuple spaces of a run were: pairs of a source address and a

@@ -34,7 +34,7 @@ type phase struct {
 	why    string
 	run    []setting // what differs from the scenario's
 	setup  *Setup    // of a lab of its own, with what the scenario's has
-	freeze *Freeze   // of the processes of a side, on loopback
+	freeze *Freeze   // of the processes of a side, on loopback or this host
 	expect []*Expectation
 }
 
@@ -147,6 +147,10 @@ func (s *Scenario) read(root mapping) error {
 		return err
 	}
 	for i, p := range s.phases {
+		if p.freeze != nil && (s.Phenomenon == nil || !s.Phenomenon.Host) {
+			m, _ := phases[i].mapping("")
+			return m.errorAtKey("freeze", "only a phase of loopback or of this host stops processes: in a lab the link can be cut, by lab and timeline")
+		}
 		if p.setup != nil && s.Phenomenon == nil {
 			m, _ := phases[i].mapping("")
 			return m.errorAtKey("lab", "a phase has a lab of its own in a scenario that claims something: add claim, or leave lab out and use tcpbench lab")
@@ -163,7 +167,7 @@ func (s *Scenario) phaseNames() (names []string) {
 }
 
 // onceForAll are the flags of the server, which is the same in all phases.
-var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "server-loops", "backlog", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
+var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
 
 func (s *Scenario) readPhase(n node) (phase, error) {
 	var p phase
@@ -289,7 +293,11 @@ func (s *Scenario) settings(i int) []setting {
 func (s *Scenario) Preset(f *pflag.FlagSet) {
 	w := newWorkload(s.Name)
 	w.Register(f)
-	for _, set := range s.settings(0) {
+	preset := s.settings(0)
+	if s.Phenomenon != nil && s.Phenomenon.Host {
+		preset = s.run
+	}
+	for _, set := range preset {
 		_ = w.preset(set.name, set.value) // ReadScenario has done it before
 		if flag := f.Lookup(set.name); flag != nil {
 			flag.DefValue = flag.Value.String()
@@ -298,7 +306,8 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 	f.VisitAll(func(flag *pflag.Flag) { flag.Value = &noted{Value: flag.Value} })
 }
 
-// Stages plans the runs of the scenario.
+// Stages plans the runs of the scenario. Phases of this host show its claim; a command line makes
+// another load of it, which has none.
 func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, error) {
 	if s.Experiment() {
 		overrides = slices.DeleteFunc(slices.Clone(overrides), func(o Override) bool { return o.Name == "ipv4" || o.Name == "ipv6" })
@@ -306,6 +315,11 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 			return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", overrides[0].Name, s.Name)
 		}
 		return nil, nil
+	}
+	if s.Phenomenon != nil && s.Phenomenon.Host && len(overrides) > 0 {
+		load := *s
+		load.phases = nil
+		s = &load
 	}
 	var stages []Stage
 	for i := range s.Phases() {

@@ -188,9 +188,6 @@ func (s *Scenario) readFreeze(m mapping) (*Freeze, error) {
 	if !ok {
 		return nil, nil
 	}
-	if !s.Phenomenon.OnLoopback() {
-		return nil, m.errorAtKey("freeze", "only a phase of loopback stops processes: in a lab the link can be cut, by lab and timeline")
-	}
 	inner, err := n.mapping("a side and a time, as in {side: server, at: 500ms, for: 1s}")
 	if err != nil {
 		return nil, err

@@ -1,34 +1,39 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/experiment"
 )
 
 // shown runs a scenario of the catalogue in its lab, or here if it is of the host, as the flags
 // and settings change it.
-func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *metrics.Result {
+func shown(t *testing.T, name string, how change) *metrics.Result {
 	t.Helper()
 	s, ok := Find(name)
 	if !ok || s.Phenomenon == nil || s.Phenomenon.Benchmark() {
 		t.Fatalf("%s claims nothing", name)
 	}
+	s = how.on(s)
 	var over []Override
 	if !s.Experiment() {
-		over = overrides(t, s, args)
+		over = overrides(t, s, how.args)
 	}
 	stages, err := s.Stages(t.Context(), over)
 	if err != nil {
 		t.Fatal(err)
 	}
 	open := func(p *Phenomenon) (*Venue, error) {
-		v, err := p.Venue(link, profile(t, "test", settings...), profile(t, "test", settings...))
+		v, err := p.Venue(how.link, profile(t, "test", how.settings...), profile(t, "test", how.settings...))
 		if err != nil {
 			return nil, err
 		}
@@ -49,6 +54,11 @@ func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *
 			alone.Needed(t, failed.Error())
 		}
 		defer v.Close()
+		if how.atServer != nil {
+			if err := v.Server.Do(how.atServer); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for i := range stages {
 			stages[i].Plan.Lab = v
 		}
@@ -64,8 +74,39 @@ func shown(t *testing.T, name, args string, link lab.Link, settings ...string) *
 	if r.Flagged("invalid") {
 		t.Errorf("%s: %+v", name, r.Flags)
 	}
-	r.Verdict = s.Phenomenon.Judge(r)
+	if how.only != nil { // what is said of the phases that were not run has no sample, and does not count
+		if r, err = metrics.Combine([]metrics.Phase{{Name: how.only[0], Result: *r}}); err != nil {
+			t.Fatal(err)
+		}
+		p := *s.Phenomenon
+		p.conditions = slices.DeleteFunc(slices.Clone(p.conditions), func(c condition) bool { return c.Judge(r).Reason != "" })
+		s.Phenomenon = &p
+	}
+	r.Verdict = verdictOn(t, s, r)
 	return r
+}
+
+// verdictOn is the verdict on a result. It must be undecided if any of its evidence is missing.
+func verdictOn(t *testing.T, s *Scenario, r *metrics.Result) *metrics.Verdict {
+	t.Helper()
+	v := s.Phenomenon.Judge(r)
+	if v.Outcome != metrics.Reproduced {
+		return v
+	}
+	for i, e := range s.Phenomenon.verdict {
+		for k := range e.variables {
+			p, blind := *s.Phenomenon, *e
+			blind.variables = slices.Clone(e.variables)
+			blind.variables[k].read = func(*metrics.Result) (float64, bool) { return 0, false }
+			blind.variables[k].words = func(*metrics.Result) (string, bool) { return "", false }
+			p.verdict = slices.Clone(p.verdict)
+			p.verdict[i] = &blind
+			if without := p.Judge(r); without.Outcome != metrics.Undecided || !strings.Contains(without.Why, e.variables[k].name) {
+				t.Errorf("without %s it is %s: %q", e.variables[k].name, without.Outcome, without.Why)
+			}
+		}
+	}
+	return v
 }
 
 func evidence(v *metrics.Verdict) string {
@@ -90,79 +131,121 @@ func impaired(t *testing.T, toServer, toClient string) (l lab.Link) {
 	return l
 }
 
-// change is what a test does to a scenario.
+// change is what a test does to a scenario: it takes a mechanism away, by a setting of the kernel, an
+// option of the sockets, or another load; and fails names the evidence that must then fail.
 type change struct {
-	args     string
-	link     lab.Link
-	settings []string
+	fails          string
+	args           string
+	link           lab.Link
+	settings       []string
+	client, server experiment.Options
+	phase          map[string]string // flags of all phases, besides their own
+	only           []string          // phases that are run; nil is all
+	atServer       func() error      // is called in the namespace of the lab's server
+}
+
+// on is the scenario as it is changed.
+func (c *change) on(s *Scenario) *Scenario {
+	changed, p := *s, *s.Phenomenon
+	changed.Phenomenon, changed.phases = &p, nil
+	if p.Experiment != nil {
+		p.Experiment = p.Experiment.With(c.client, c.server)
+	}
+	for _, ph := range s.phases {
+		if c.only != nil && !slices.Contains(c.only, ph.name) {
+			continue
+		}
+		for name, value := range c.phase {
+			ph.run = slices.DeleteFunc(slices.Clone(ph.run), func(set setting) bool { return set.name == name })
+			ph.run = append(ph.run, setting{name: name, value: value})
+		}
+		changed.phases = append(changed.phases, ph)
+	}
+	return &changed
 }
 
 // broken takes the mechanism of each scenario away.
 func broken(t *testing.T) map[string]change {
 	almostPerfect := "every=4294967295"
-	set := func(settings ...string) change { return change{settings: settings} }
+	set := func(fails string, settings ...string) change { return change{fails: fails, settings: settings} }
+	const noTimeWait = "net.ipv4.tcp_max_tw_buckets=0"
 	return map[string]change{
-		"syn-burst":               {args: "--burst 1 --every 0s --duration 100ms"},
-		"handshake":               set("net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
-		"simultaneous-open":       {link: impaired(t, "drop=syn", "")},
-		"self-connect":            set("net.ipv4.ip_local_port_range=10000 10009"),
-		"mss":                     set("net.ipv4.tcp_min_snd_mss=1400"), // what the peer announces counts for nothing
-		"syn-loss":                {link: impaired(t, almostPerfect, "")},
-		"backlog":                 set("net.core.somaxconn=4096"),
-		"accept-overflow":         set("net.core.somaxconn=4096"),
-		"retransmit":              {link: impaired(t, "", almostPerfect)},
-		"zero-window":             set("net.ipv4.tcp_rmem=4096 4194304 6291456"),
-		"keepalive":               {link: impaired(t, "", "drop=rst")},
-		"heartbeat-designs":       {args: "--missed 100"},
-		"four-way-close":          {link: impaired(t, "drop=fin+ack", "")},
-		"three-way-close":         {link: impaired(t, "", "drop=fin+ack")},
-		"half-close":              {link: impaired(t, "drop=fin+ack", "")},
-		"simultaneous-close":      {link: impaired(t, "", "drop=fin+ack")},
-		"rst-close":               set("net.ipv4.tcp_rmem=4096 1310720 6291456"),
-		"close-wait-leak":         {args: "--close client"},
-		"fin-wait-2":              set("net.ipv4.tcp_fin_timeout=60"),
-		"time-wait-length":        set("net.ipv4.tcp_max_tw_buckets=0"),
-		"lost-last-ack":           set("net.ipv4.tcp_max_tw_buckets=0"),
-		"time-wait-assassination": set("net.ipv4.tcp_rfc1337=1"),
-		"time-wait-exhaustion":    set("net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"),
-		"time-wait-remedies":      {args: "--rate 100 --duration 200ms"}, // there are ports for all
-		"port-search-cliff":       {args: "--sources 198.18.1.1-198.18.1.254 --duration 1s"},
-		"ephemeral-port-theft":    {link: impaired(t, "", "drop=syn+ack")},
+		"syn-burst":               {fails: "twice.accept_queue.drops >= 65", phase: map[string]string{"backlog": "4096"}},
+		"handshake":               set("seen.server_states ==", "net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
+		"simultaneous-open":       {fails: "seen.server_states ==", server: experiment.Options{"IP_MINTTL": 255}},
+		"self-connect":            set("seen.connected_to_itself == 1", "net.ipv4.ip_local_port_range=10000 10009"),
+		"mss":                     set("seen.largest_to_server <= 700", "net.ipv4.tcp_min_snd_mss=1400"), // what the peer announces counts for nothing
+		"syn-loss":                {fails: "connect.max >= 1s", link: impaired(t, almostPerfect, "")},
+		"backlog":                 set("seen.queued_16 == 9", "net.core.somaxconn=4096"),
+		"accept-overflow":         set("seen.queued == 5", "net.core.somaxconn=4096"),
+		"retransmit":              {fails: "lab.lost > 0", link: impaired(t, "", almostPerfect)},
+		"zero-window":             set("seen.windows_closed > 0", "net.ipv4.tcp_rmem=4096 4194304 6291456"),
+		"keepalive":               {fails: "seen.restarted_error ==", link: impaired(t, "", "drop=rst")},
+		"heartbeat-designs":       {fails: "answered.detect.count == 50", args: "--missed 100"},
+		"four-way-close":          set("seen.client_states ==", noTimeWait),
+		"three-way-close":         {fails: "seen.segments == 3", atServer: quickACK},
+		"half-close":              set("seen.client_states ==", noTimeWait),
+		"simultaneous-close":      set("seen.client_states ==", noTimeWait),
+		"rst-close":               set("seen.lost > 0", "net.ipv4.tcp_rmem=4096 1310720 6291456"),
+		"close-wait-leak":         {fails: "server.CLOSE_WAIT.last == 200", args: "--close client"},
+		"fin-wait-2":              set("client.FIN_WAIT2.last < 0.9 * succeeded", "net.ipv4.tcp_fin_timeout=60"),
+		"time-wait-length":        set("seen.life_at_60 >= 59s", noTimeWait),
+		"lost-last-ack":           set("seen.restarts >= 2", noTimeWait),
+		"time-wait-assassination": set("seen.client_states ==", "net.ipv4.tcp_rfc1337=1"),
+		"time-wait-exhaustion":    set("failed.ports_exhausted == failed", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"),
+		"time-wait-remedies":      {fails: "nothing.succeeded == 1100", only: []string{"nothing"}, settings: []string{"net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"}},
+		"port-search-cliff":       {fails: "plain.connect_call_upper.p50 >=", only: []string{"plain"}, phase: map[string]string{"local-ports": "32768-60999"}},
+		"ephemeral-port-theft":    {fails: "seen.bound > 0", client: experiment.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
 	}
 }
 
-// scaled makes loads of this host smaller than a user would.
-var scaled = map[string]string{
-	SYNBurst: "--every 0s --duration 100ms",
+// quickACK has the kernel acknowledge each segment at once, whatever it belongs to (the routes'
+// metric quickack).
+func quickACK() error {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	for i := range routes {
+		routes[i].QuickACK = 1
+		err = errors.Join(err, netlink.RouteReplace(&routes[i]))
+	}
+	return err
+}
+
+// refuted checks that the outcome is not reproduced, and for the right reason.
+func refuted(t *testing.T, r *metrics.Result, fails string) {
+	t.Helper()
+	i := slices.IndexFunc(r.Verdict.Evidence, func(e metrics.Expectation) bool { return strings.HasPrefix(e.Expression, fails) })
+	switch {
+	case r.Verdict.Outcome != metrics.NotReproduced:
+		t.Errorf("without its mechanism it is %s: %s\n%s", r.Verdict.Outcome, r.Verdict.Why, evidence(r.Verdict))
+	case fails == "" || i < 0:
+		t.Errorf("no evidence begins with %q", fails)
+	case r.Verdict.Evidence[i].Pass || r.Verdict.Evidence[i].Reason != "":
+		t.Errorf("not for the right reason, which is %s:\n%s", fails, evidence(r.Verdict))
+	}
 }
 
 // busy are those that use all that a machine has.
 var busy = []string{SYNBurst, "retransmit", "port-search-cliff"}
 
-// timed are those whose claims are about rates and times. A machine that stands still misses
-// arrivals and beats, so each may be tried again; what was seen instead is in the log.
-var timed = []string{"heartbeat-designs", "keepalive", "port-search-cliff", "syn-loss", "time-wait-exhaustion", "time-wait-remedies"}
-
-// attempts is how often one of them is tried.
-const attempts = 3
-
-// reproduced runs a scenario until its claim is seen, as often as it may be tried.
-func reproduced(t *testing.T, name string) {
+// decided runs a scenario until there is a verdict: a machine that stands still may leave it
+// undecided, and that may be tried again. A claim that is not reproduced may not.
+func decided(t *testing.T, run func() *metrics.Result) *metrics.Result {
 	t.Helper()
-	most := 1
-	if slices.Contains(timed, name) {
-		most = attempts
-	}
+	const attempts = 3
 	for i := 1; ; i++ {
-		r := shown(t, name, scaled[name], lab.Link{})
-		switch {
-		case r.Verdict.Reproduced:
-			return
-		case i == most:
-			t.Errorf("not reproduced:\n%s", evidence(r.Verdict))
-			return
+		r := run()
+		if r.Verdict.Outcome != metrics.Undecided || i == attempts {
+			return r
 		}
-		t.Logf("not reproduced in attempt %d of %d:\n%s", i, most, evidence(r.Verdict))
+		t.Logf("undecided in attempt %d of %d: %s\n%s", i, attempts, r.Verdict.Why, evidence(r.Verdict))
+	}
+}
+
+// reproduced checks that the claim is seen.
+func reproduced(t *testing.T, r *metrics.Result) {
+	t.Helper()
+	if r.Verdict.Outcome != metrics.Reproduced {
+		t.Errorf("%s: %s\n%s", r.Verdict.Outcome, r.Verdict.Why, evidence(r.Verdict))
 	}
 }
 
@@ -189,21 +272,19 @@ func phenomena(t *testing.T, which func(name string) bool) {
 			if !slices.Contains(busy, s.Name) {
 				t.Parallel()
 			}
-			reproduced(t, s.Name)
+			reproduced(t, decided(t, func() *metrics.Result { return shown(t, s.Name, change{}) }))
 			how, ok := wrong[s.Name]
 			if !ok {
 				t.Fatal("nothing takes its mechanism away: can its verdict fail?")
 			}
-			if r := shown(t, s.Name, how.args, how.link, how.settings...); r.Verdict.Reproduced {
-				t.Errorf("reproduced without its mechanism:\n%s", evidence(r.Verdict))
-			}
+			refuted(t, decided(t, func() *metrics.Result { return shown(t, s.Name, how) }), how.fails)
 		})
 	}
 }
 
 // What sock_diag showed of a connection is what the kernel's tracepoints told of it.
 func TestTracepointsAgree(t *testing.T) {
-	r := shown(t, "four-way-close", "", lab.Link{})
+	r := shown(t, "four-way-close", change{})
 	traced := r.Kernel[0].Trace
 	if traced == nil {
 		alone.Needed(t, fmt.Sprintf("tracepoints: %+v", r.Flags))

@@ -109,6 +109,11 @@ var dotted = map[string]map[string]variable{
 			return n, true
 		}},
 	},
+	"accept_queue": {
+		"peak":  accepting("peak", func(q *metrics.Queue) float64 { return float64(q.Peak) }),
+		"limit": accepting("limit", func(q *metrics.Queue) float64 { return float64(q.Limit) }),
+		"drops": accepting("drops", func(q *metrics.Queue) float64 { return float64(q.Drops) }),
+	},
 	"server": {
 		"accepted":  served("accepted", func(s *metrics.ServerReport) uint64 { return s.Accepted }),
 		"open":      served("open", func(s *metrics.ServerReport) uint64 { return s.Open }),
@@ -128,6 +133,18 @@ func data(name string, read func(*metrics.LabData) uint64) variable {
 			}
 		}
 		return n, ok
+	}}
+}
+
+// accepting is of the listening address with the largest such number.
+func accepting(name string, read func(*metrics.Queue) float64) variable {
+	return variable{name: "accept_queue." + name, read: func(r *metrics.Result) (most float64, ok bool) {
+		for _, v := range views(r) {
+			for i := range v.Listeners {
+				most, ok = max(most, read(&v.Listeners[i])), true
+			}
+		}
+		return most, ok
 	}}
 }
 

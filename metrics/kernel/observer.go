@@ -164,6 +164,7 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		}
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
+	drops := map[string]int64{}
 	for _, l := range listeners {
 		if !o.servers.listens(l.Addr) {
 			continue
@@ -175,6 +176,8 @@ func (o *Observer) count(s *sample, sockets int64) error {
 			o.queues[name] = q
 		}
 		q.Peak, q.Limit = max(q.Peak, l.Queue), l.Limit
+		drops[name] += int64(l.Drops)
+		q.Drops = max(q.Drops, drops[name])
 	}
 	cost := threadTime() - began
 	o.censuses++

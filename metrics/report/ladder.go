@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,18 +118,18 @@ func (p *page) extensions(r *metrics.Result) {
 // arms draws the phases of a scenario that claims something, a row each: they are to be
 // compared.
 func (p *page) arms(r *metrics.Result) {
-	t := table{{"", "rate", "succeeded", "failed", "TIME_WAIT", "connect p50", "p99", "CPU"}}
+	t := table{{""}}
 	for i := range r.Phases {
-		a := &r.Phases[i]
-		h := a.Histograms[metrics.Connect]
-		row := []string{clean(a.Name), Rate(a.Rate), Count(a.Succeeded), Count(a.TotalFailed()), Count(mostIn(a, "TIME_WAIT")), absent, absent, absent}
-		if h.Count > 0 {
-			row[5], row[6] = Duration(h.P50), Duration(h.P99)
+		t = append(t, []string{clean(r.Phases[i].Name)})
+	}
+	for _, c := range armColumns {
+		if !slices.ContainsFunc(r.Phases, func(a metrics.Phase) bool { return c.of(&a) != "" }) {
+			continue
 		}
-		if c, s := a.CPU.Client, a.CPU.Server; c != nil && s != nil && c.PerConnection+s.PerConnection > 0 {
-			row[7] = micros(c.PerConnection + s.PerConnection)
+		t[0] = append(t[0], c.head)
+		for i := range r.Phases {
+			t[i+1] = append(t[i+1], cmp.Or(c.of(&r.Phases[i]), absent))
 		}
-		t = append(t, row)
 	}
 	p.table(t)
 	p.line("")
@@ -142,6 +143,75 @@ func (p *page) arms(r *metrics.Result) {
 			p.hang(pad("  "+clean(a.Name), width+4), label, strings.Fields(clean(a.Why)), plain)
 		}
 	}
+}
+
+// armColumns are what is told of each arm. A column in which no arm has anything is left out.
+var armColumns = []struct {
+	head string
+	of   func(*metrics.Phase) string // empty if the arm has no such thing
+}{
+	{"rate", unstopped(func(a *metrics.Phase) string { return Rate(a.Rate) })},
+	{"succeeded", func(a *metrics.Phase) string { return Count(a.Succeeded) }},
+	{"failed", func(a *metrics.Phase) string { return Count(a.TotalFailed()) }},
+	{"TIME_WAIT", unstopped(func(a *metrics.Phase) string { return Count(mostIn(a, "TIME_WAIT")) })},
+	{"queue", func(a *metrics.Phase) string {
+		if q := stopped(a); q != nil {
+			return Count(q.Peak)
+		}
+		return ""
+	}},
+	{"drops", func(a *metrics.Phase) string {
+		if q := stopped(a); q != nil {
+			return Count(q.Drops)
+		}
+		return ""
+	}},
+	{"connect p50", func(a *metrics.Phase) string { return quantile(a, func(h metrics.Histogram) int64 { return h.P50 }) }},
+	{"p99", func(a *metrics.Phase) string { return quantile(a, func(h metrics.Histogram) int64 { return h.P99 }) }},
+	{"max", func(a *metrics.Phase) string {
+		if stopped(a) == nil {
+			return ""
+		}
+		return quantile(a, func(h metrics.Histogram) int64 { return h.Max })
+	}},
+	{"CPU", unstopped(func(a *metrics.Phase) string {
+		if c, s := a.CPU.Client, a.CPU.Server; c != nil && s != nil && c.PerConnection+s.PerConnection > 0 {
+			return micros(c.PerConnection + s.PerConnection)
+		}
+		return ""
+	})},
+}
+
+// unstopped leaves an arm out whose server was stopped: it shows queues, and no rate.
+func unstopped(of func(*metrics.Phase) string) func(*metrics.Phase) string {
+	return func(a *metrics.Phase) string {
+		if stopped(a) != nil {
+			return ""
+		}
+		return of(a)
+	}
+}
+
+// quantile is one of the times of connects.
+func quantile(a *metrics.Phase, of func(metrics.Histogram) int64) string {
+	if h := a.Histograms[metrics.Connect]; h.Count > 0 {
+		return Duration(of(h))
+	}
+	return ""
+}
+
+// stopped is the accept queue of a run whose server was stopped, so that connections had to wait
+// in it; nil is none.
+func stopped(a *metrics.Phase) *metrics.Queue {
+	if a.Scenario.Settings["freeze"] == "" {
+		return nil
+	}
+	for i := range a.Kernel {
+		if q := a.Kernel[i].Listeners; len(q) > 0 {
+			return &q[0]
+		}
+	}
+	return nil
 }
 
 // mostIn is the largest number of sockets in a state, on the side that had more.

@@ -70,7 +70,7 @@ var acceptOverflow = &Experiment{
 		b.act(server, "the same once more")
 		crowd = b.crowd(port+2, limit)
 		aborted := 0
-		b.happens(patience, func() bool {
+		b.await("resets", func() bool {
 			aborted += crowd.count(func(c *socket) bool { // an error is told once
 				_, _, err := c.receive()
 				return errors.Is(err, unix.ECONNRESET)

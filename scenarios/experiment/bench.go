@@ -52,8 +52,10 @@ type bench struct {
 	arrived chan struct{}
 	silent  bool // segments and states are not noted, only counted
 
+	conclude   func() // comes to the facts that the end of the story tells, however it ends
 	unfinished string // why the story ended early
-	blind      bool   // states are not looked at
+	pulse      pulse
+	blind      bool // states are not looked at
 }
 
 func (b *bench) host(s side) *lab.Host { return [...]*lab.Host{b.lab.Client, b.lab.Server}[s] }
@@ -70,6 +72,7 @@ func (b *bench) check(err error, doing string) {
 }
 
 func (b *bench) open() {
+	b.pulse.start()
 	for _, s := range []side{client, server} {
 		b.check(b.on(s, func() (err error) {
 			b.census[s], err = kernel.OpenCensus()
@@ -92,6 +95,7 @@ func (b *bench) close() {
 		}
 	}
 	b.closeSockets()
+	b.pulse.end()
 }
 
 func (b *bench) report() *metrics.Experiment {

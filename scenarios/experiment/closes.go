@@ -14,9 +14,12 @@ var (
 	ack = pureACK
 )
 
-// tellClosing comes to the facts of an end that began with so many segments in the log.
-func (b *bench) tellClosing(at endpoint, since int) {
-	b.said("client_states", b.pathSince(at, "ESTABLISHED"))
-	b.said("server_states", b.pathSince(at.peerOf(), "ESTABLISHED"))
-	b.fact("segments", float64(b.distinct(since)))
+// closes begins the end of a connection, and concludes with the facts of it.
+func (b *bench) closes(at endpoint) {
+	since := len(b.log)
+	b.conclude = func() {
+		b.said("client_states", b.pathSince(at, "ESTABLISHED"))
+		b.said("server_states", b.pathSince(at.peerOf(), "ESTABLISHED"))
+		b.fact("segments", float64(b.distinct(since)))
+	}
 }

@@ -25,7 +25,8 @@ type Experiment struct {
 	// Settings are those that it writes meanwhile, besides its scenario's.
 	Settings []lab.Setting
 	do       func(*bench)
-	ipv6     bool // on connections of IPv6, not of IPv4
+	ipv6     bool       // on connections of IPv6, not of IPv4
+	options  [2]Options // of every socket of a side, in a lab
 	// onLoopback is what is done where there is no lab; nil where only a lab will do.
 	onLoopback *story
 }
@@ -100,10 +101,21 @@ type failure struct{ error }
 // there are stand.
 var errVain = errors.New("waited in vain")
 
+// errOtherwise tells that the kernel did something else than the story goes on with. That is seen,
+// not waited for, so the facts decide.
+var errOtherwise = errors.New("otherwise than claimed")
+
+// With is the experiment on sockets with these options, for tests that take its mechanism away.
+func (e *Experiment) With(client, server Options) *Experiment {
+	other := *e
+	other.options = [2]Options{client, server}
+	return &other
+}
+
 // Run does the experiment in a lab whose link is gated. It ends early, with what there is,
 // when ctx does; tell hears of every event, and may be nil.
 func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (*metrics.Experiment, error) {
-	return e.perform(&bench{ctx: ctx, lab: l, tell: tell, promised: e.Facts}, e.do)
+	return e.perform(&bench{ctx: ctx, lab: l, tell: tell, promised: e.Facts, options: e.options}, e.do)
 }
 
 // perform does one of the experiment's two stories.
@@ -130,6 +142,24 @@ func (e *Experiment) perform(b *bench, do func(*bench)) (result *metrics.Experim
 	}()
 	b.open()
 	b.checkFamily()
-	do(b)
+	b.follows(do)
 	return nil, nil // the deferred function knows
+}
+
+// follows does a story to its end, or to where the kernel does otherwise, and concludes.
+func (b *bench) follows(do func(*bench)) {
+	defer func() {
+		r := recover()
+		if f, ok := r.(failure); ok && errors.Is(f.error, errOtherwise) {
+			b.remark("%v", f.error)
+			r = nil
+		}
+		if r != nil {
+			panic(r)
+		}
+		if b.conclude != nil {
+			b.conclude()
+		}
+	}()
+	do(b)
 }

@@ -6,7 +6,8 @@ var fourWayClose = &Experiment{
 	Facts: closing,
 	do: func(b *bench) {
 		c, s := b.pair(b.listen(port, 8))
-		at, since := c.at(), len(b.log)
+		at := c.at()
+		b.closes(at)
 		b.hold(client, anything)
 		b.hold(server, anything)
 		c.close()
@@ -21,6 +22,5 @@ var fourWayClose = &Experiment{
 		b.is(at, "TIME_WAIT")
 		b.step(client, "ACK", ack)
 		b.is(at.peerOf(), closed)
-		b.tellClosing(at, since)
 	},
 }

@@ -9,7 +9,8 @@ var halfClose = &Experiment{
 	do: func(b *bench) {
 		const answer = 5_000
 		c, s := b.pair(b.listen(port, 8))
-		at, since := c.at(), len(b.log)
+		at := c.at()
+		b.closes(at)
 		b.hold(client, fin)
 		b.hold(server, ack)
 		c.shutdown()
@@ -30,7 +31,6 @@ var halfClose = &Experiment{
 		b.is(at, "TIME_WAIT")
 		b.step(client, "ACK", func(s *lab.Segment) bool { return ack(s) && s.Ack == b.finOf(server)+1 })
 		b.is(at.peerOf(), closed)
-		b.tellClosing(at, since)
 	},
 }
 

@@ -20,6 +20,7 @@ var keepalive = &Experiment{
 		{"restarted_after", Time, "how long after the last traffic that was"},
 		{"unreachable_error", Text, "how the connection ended whose peer cannot be reached"},
 		{"unreachable_after", Time, "how long after the last traffic that was"},
+		stalled,
 	},
 	do: func(b *bench) {
 		idle, between, probes := b.seconds("time"), b.seconds("intvl"), b.seconds("probes")
@@ -52,6 +53,7 @@ var keepalive = &Experiment{
 		b.said("unreachable_error", name(err))
 		b.took("unreachable_after", time.Since(made["unreachable"]))
 		b.act(client, "read() on unreachable: %v", err)
+		b.took(stalled.Name, b.pulse.missed())
 		b.look()
 		b.said("alive_state", b.state(ends["alive"].at()))
 		alive := ends["alive"].local().Port()

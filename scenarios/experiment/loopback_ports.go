@@ -94,6 +94,9 @@ var selfConnectOnLoopback = &story{
 			return
 		}
 		b.remark("refused %d times of %d", refused, most)
+		b.fact("port_listeners", 0)
+		b.truth("connected_to_itself", false)
+		b.fact("received", 0)
 	},
 }
 

@@ -15,16 +15,12 @@ var timeWaitLengthOnLoopback = &story{
 		{"time_wait_left", Time, "what the timer of that socket had left when it entered TIME_WAIT"},
 		{"life_default", Time, "how long a socket was in TIME_WAIT, with the host's net.ipv4.tcp_fin_timeout"},
 		{"life_linger2", Time, "how long a socket was in TIME_WAIT, with TCP_LINGER2 = 5"},
+		stalled,
 	},
 	do: func(b *bench) {
-		const longest, linger2 = 80 * time.Second, 5
+		const linger2 = 5
 		l := b.listen(0, 8)
-		type watch struct {
-			at    endpoint
-			since time.Time
-			fact  string
-		}
-		var all []watch
+		var all []timeWait
 		for _, fact := range []string{"life_default", "life_linger2"} {
 			c, s := b.pair(l)
 			at := c.at()
@@ -35,25 +31,16 @@ var timeWaitLengthOnLoopback = &story{
 				c.set(unix.IPPROTO_TCP, unix.TCP_LINGER2, linger2, "TCP_LINGER2")
 			}
 			c.close()
-			b.is(at, "FIN_WAIT2")
-			waits := b.socketAt(at).Expires
+			b.reaches(at, "FIN_WAIT2")
+			waits, since := b.socketAt(at).Expires, time.Now()
 			s.close()
-			b.is(at, "TIME_WAIT")
+			b.reaches(at, "TIME_WAIT")
 			if fact == "life_linger2" {
 				b.took("fin_wait_2_left", waits)
 				b.took("time_wait_left", b.socketAt(at).Expires)
 			}
-			all = append(all, watch{at, time.Now(), fact})
+			all = append(all, timeWait{at, since, fact})
 		}
-		b.awaitFor(longest, "the end of TIME_WAIT", func() bool {
-			for i := 0; i < len(all); i++ {
-				if w := all[i]; b.state(w.at) == closed {
-					b.took(w.fact, time.Since(w.since))
-					all = append(all[:i], all[i+1:]...)
-					i--
-				}
-			}
-			return len(all) == 0
-		})
+		b.outlive(all)
 	},
 }

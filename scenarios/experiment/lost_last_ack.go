@@ -18,7 +18,13 @@ var lostLastACK = &Experiment{
 	do: func(b *bench) {
 		const again = 2
 		c, s := b.pair(b.listen(port, 8))
-		at := c.at()
+		at, restarts := c.at(), 0
+		b.conclude = func() {
+			b.fact("fins", float64(b.count(server, func(s *lab.Segment) bool { return s.Flags&lab.FIN != 0 })))
+			b.fact("restarts", float64(restarts))
+			b.said("client_states", b.pathSince(at, "ESTABLISHED"))
+			b.said("server_states", b.pathSince(at.peerOf(), "ESTABLISHED"))
+		}
 		b.hold(client, fin)
 		c.close()
 		b.is(at, "FIN_WAIT1")
@@ -30,7 +36,7 @@ var lostLastACK = &Experiment{
 		s.close()
 		b.is(at, "TIME_WAIT")
 		b.is(at.peerOf(), "LAST_ACK")
-		restarts, last := 0, b.socketAt(at).Expires
+		last := b.socketAt(at).Expires
 		b.await("FINs that are sent again", func() bool {
 			left := b.socketAt(at).Expires
 			if left > last+50*time.Millisecond { // else it is the kernel's rounding
@@ -43,9 +49,5 @@ var lostLastACK = &Experiment{
 		b.act(client, "the link loses nothing any more")
 		b.gate(client).Release()
 		b.is(at.peerOf(), closed)
-		b.fact("fins", float64(b.count(server, func(s *lab.Segment) bool { return s.Flags&lab.FIN != 0 })))
-		b.fact("restarts", float64(restarts))
-		b.said("client_states", b.pathSince(at, "ESTABLISHED"))
-		b.said("server_states", b.pathSince(at.peerOf(), "ESTABLISHED"))
 	},
 }

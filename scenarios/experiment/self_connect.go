@@ -50,5 +50,8 @@ var selfConnect = &Experiment{
 			return
 		}
 		b.remark("refused %d times of %d", refused, most)
+		b.fact("listeners", float64(b.listeners()))
+		b.truth("connected_to_itself", false)
+		b.fact("received", 0)
 	},
 }

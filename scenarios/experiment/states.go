@@ -115,9 +115,21 @@ func (b *bench) state(at endpoint) string {
 	return l.now.State.String()
 }
 
-// is waits until an endpoint is in a state.
+// is waits until an endpoint is in a state. One that is closed will be in no other.
 func (b *bench) is(at endpoint, state string) {
-	b.await(fmt.Sprintf("%s in %s", at.side, state), func() bool { return b.state(at) == state })
+	b.await(fmt.Sprintf("%s in %s", at.side, state), func() bool { now := b.state(at); return now == state || now == closed })
+	b.now(at, state)
+}
+
+// now ends the story if an endpoint is not in a state: after step, whose segment its kernel has
+// taken, there is nothing to wait for.
+func (b *bench) now(at endpoint, state string) {
+	if now := b.state(at); now != state {
+		if now == "" {
+			now = "no state"
+		}
+		panic(failure{fmt.Errorf("%w: the %s is in %s, not in %s", errOtherwise, at.side, now, state)})
+	}
 }
 
 // path is the states that an endpoint has gone through.

@@ -1,10 +1,6 @@
 package experiment
 
-import (
-	"time"
-
-	"tcpbench/internal/lab"
-)
+import "tcpbench/internal/lab"
 
 // A segment that was thought lost, and sent again, comes when the connection is over.
 var timeWaitAssassination = &Experiment{
@@ -47,9 +43,16 @@ var timeWaitAssassination = &Experiment{
 		b.is(at, "TIME_WAIT")
 		b.took("left", b.socketAt(at).Expires)
 		b.remark("the first copy of the segment comes, which was thought lost")
+		reset := func(s *lab.Segment) bool { return s.Flags&lab.RST != 0 }
+		b.gate(server).Rule(func(s *lab.Segment) lab.Fate {
+			if reset(s) {
+				return lab.Hold
+			}
+			return lab.Pass
+		})
 		b.step(server, "old segment", data)
-		b.happens(time.Second, func() bool { return b.state(at) == closed })
+		b.step(server, "RST", reset) // the client's kernel has taken it when that is over
 		b.said("client_states", b.pathSince(at, "ESTABLISHED"))
-		b.fact("resets", float64(b.count(server, func(s *lab.Segment) bool { return s.Flags&lab.RST != 0 })))
+		b.fact("resets", float64(b.count(server, reset)))
 	},
 }

@@ -27,9 +27,14 @@ var zeroWindow = &Experiment{
 			if sent < total {
 				sent += c.send(total - sent)
 			}
-			return b.count(server, closed) > 0
+			return b.count(server, closed) > 0 || int(b.socketAt(s.at()).Receive) >= total
 		})
 		b.silent = false
+		if b.count(server, closed) == 0 {
+			b.remark("all of it, %d bytes, has room in the server's buffer", sent)
+			b.fact("windows_closed", 0)
+			return
+		}
 		b.remark("the server's window is closed, %d bytes wait in its queue", b.socketAt(s.at()).Receive)
 		b.await("probes", func() bool { return b.counter(client, "TcpExt", "TCPWinProbe") >= asked })
 		b.fact("unread", float64(b.socketAt(s.at()).Receive))
