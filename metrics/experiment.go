@@ -30,6 +30,9 @@ type Event struct {
 	Text string `json:"text"`
 	// Connection tells connections apart where there are several.
 	Connection string `json:"connection,omitempty"`
+	// Label says what a segment is that is not the next step of a connection: retransmission,
+	// duplicate ACK, window update, window probe, keepalive, or the answer to a probe.
+	Label string `json:"label,omitempty"`
 	// Fate of a segment is held or lost where it did not pass at once, and empty where it did;
 	// released is the later passing of one that was held.
 	Fate string `json:"fate,omitempty"`

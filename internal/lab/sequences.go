@@ -35,8 +35,8 @@ type stream struct {
 // span is numbers from one up to another, which is not part of it.
 type span struct{ from, to uint32 }
 
-// before compares sequence numbers, which wrap around (RFC 9293, section 3.4).
-func before(a, b uint32) bool { return int32(a-b) < 0 }
+// Before compares sequence numbers, which wrap around (RFC 9293, section 3.4).
+func Before(a, b uint32) bool { return int32(a-b) < 0 }
 
 // note takes a packet, and whether the link has lost it.
 func (q *sequences) note(packet []byte, lost bool) {
@@ -61,15 +61,15 @@ func (q *sequences) note(packet []byte, lost bool) {
 		q.streams[at] = st
 	}
 	q.sum.Segments++
-	if before(s.Seq, st.next) {
+	if Before(s.Seq, st.next) {
 		q.sum.Again++
 	}
 	end := s.Seq + uint32(s.Length)
 	fresh := span{st.next, end}
-	if before(st.next, s.Seq) { // the link has not read what lies between
+	if Before(st.next, s.Seq) { // the link has not read what lies between
 		fresh.from = s.Seq
 	}
-	if before(st.next, end) {
+	if Before(st.next, end) {
 		q.sum.Bytes += uint64(fresh.to - fresh.from)
 		st.next = end
 		if lost {
@@ -87,14 +87,14 @@ func (q *sequences) note(packet []byte, lost bool) {
 func (st *stream) fill(passed span) {
 	var left []span
 	for _, h := range st.holes {
-		if !before(passed.from, h.to) || !before(h.from, passed.to) {
+		if !Before(passed.from, h.to) || !Before(h.from, passed.to) {
 			left = append(left, h)
 			continue
 		}
-		if before(h.from, passed.from) {
+		if Before(h.from, passed.from) {
 			left = append(left, span{h.from, passed.from})
 		}
-		if before(passed.to, h.to) {
+		if Before(passed.to, h.to) {
 			left = append(left, span{passed.to, h.to})
 		}
 	}

@@ -41,6 +41,9 @@ func (p *page) rung(e *metrics.Event) {
 	if e.Connection != "" {
 		text = clean(e.Connection) + ": " + text
 	}
+	if e.Label != "" {
+		text += " (" + clean(e.Label) + ")"
+	}
 	server := e.Of == "server"
 	switch {
 	case e.Kind == metrics.Carried:
@@ -64,9 +67,7 @@ func (p *page) rung(e *metrics.Event) {
 
 // arrow draws a segment. One that is held goes half of the way, and later the rest.
 func (p *page) arrow(at, text, fate string, back bool) {
-	const ends = 14 // of the arrow, and what has become of it
 	room := p.width - timeColumn - 2*sideColumn
-	text = clip(text, p.width-timeColumn-sideColumn-ends)
 	i := plain
 	before, after, note := "──", "▶", ""
 	switch fate {
@@ -77,6 +78,8 @@ func (p *page) arrow(at, text, fate string, back bool) {
 	case "released":
 		before = "├─"
 	}
+	const around = 3 // a dash, and a space on each side
+	text = clip(text, p.width-timeColumn-sideColumn-columns(before)-columns(after)-columns(note)-around)
 	if back {
 		before, after = mirror(after), mirror(before)
 		note = strings.TrimSpace(note)

@@ -28,6 +28,8 @@ func crossed(t *testing.T) *metrics.Result {
 				{T: 0.0007, Kind: metrics.Carried, Of: "client", Text: "ACK ack 1", Fate: "lost", Connection: "second"},
 				{T: 0.0008, Kind: metrics.Carried, Of: "server", Text: "FIN+ACK seq 1 ack 1", Fate: "lost"},
 				{T: 0.0009, Kind: metrics.Carried, Of: "server", Text: "PSH+ACK seq 1 ack 1 1000 bytes"},
+				{T: 0.00092, Kind: metrics.Carried, Of: "server", Text: "PSH+ACK seq 1 ack 1 1000 bytes", Label: "retransmission"},
+				{T: 0.00094, Kind: metrics.Carried, Of: "client", Text: "ACK seq 0 ack 1", Label: "keepalive", Fate: "lost"},
 				{T: 0.001, Kind: metrics.Act, Of: "server", Text: "net.ipv4.tcp_abort_on_overflow = 1 and then something that is told at length"},
 				{T: 12, Kind: metrics.Remark, Text: "nothing more happens, which takes a while to tell and does not fit into one line"},
 				{T: 12.5, Kind: metrics.Change, Of: "server", Text: "CLOSED", Connection: "second"},
@@ -87,7 +89,7 @@ func TestLaddersFit(t *testing.T) {
 			e.Events = append(e.Events, metrics.Event{
 				T: rapid.Float64Range(0, 1e4).Draw(t, "t"), Text: rapid.String().Draw(t, "text"), Of: rapid.SampledFrom([]string{"", "client", "server"}).Draw(t, "of"),
 				Kind: rapid.SampledFrom([]metrics.EventKind{metrics.Act, metrics.Change, metrics.Carried, metrics.Remark, "?"}).Draw(t, "kind"),
-				Fate: rapid.SampledFrom([]string{"", "held", "lost", "released", "?"}).Draw(t, "fate"), Connection: rapid.StringN(0, 20, 80).Draw(t, "connection"),
+				Fate: rapid.SampledFrom([]string{"", "held", "lost", "released", "?"}).Draw(t, "fate"), Connection: rapid.StringN(0, 20, 80).Draw(t, "connection"), Label: rapid.SampledFrom([]string{"", "retransmission"}).Draw(t, "label"),
 			})
 		}
 		width := rapid.IntRange(60, 130).Draw(t, "width")

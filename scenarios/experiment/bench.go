@@ -48,7 +48,7 @@ type bench struct {
 
 	mu      sync.Mutex
 	arrival []arrival // segments that nobody has noted yet
-	first   map[flow]uint32
+	trails  map[flow]*trail
 	arrived chan struct{}
 	silent  bool // segments and states are not noted, only counted
 
@@ -126,6 +126,14 @@ func (b *bench) event(e metrics.Event) {
 func (b *bench) act(of side, format string, args ...any) {
 	b.note()
 	b.event(metrics.Event{Kind: metrics.Act, Of: of.String(), Text: fmt.Sprintf(format, args...)})
+}
+
+// saw notes whether a call of an application has come back.
+func (b *bench) saw(of side, is bool, yes, no string) {
+	if !is {
+		yes = no
+	}
+	b.act(of, "%s", yes)
 }
 
 // remark notes what is neither an act nor seen on the link.

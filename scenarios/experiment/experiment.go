@@ -122,7 +122,7 @@ func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Even
 func (e *Experiment) perform(b *bench, do func(*bench)) (result *metrics.Experiment, err error) {
 	b.experiment, b.began = e, time.Now()
 	b.known, b.names = map[endpoint]*life{}, map[uint16]string{}
-	b.first, b.arrived = map[flow]uint32{}, make(chan struct{}, 1)
+	b.trails, b.arrived = map[flow]*trail{}, make(chan struct{}, 1)
 	defer b.close()
 	defer func() {
 		r := recover()

@@ -121,16 +121,81 @@ func TestNothingStaysBehind(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	b := &bench{first: map[flow]uint32{{client, 1000, 2000}: 1<<32 - 1, {server, 2000, 1000}: 500}}
-	s := &lab.Segment{Seq: 9, Ack: 501, Flags: lab.PSH | lab.ACK, Window: 7, Length: 3}
-	s.Source, s.Dest = addr(1000), addr(2000)
-	if got, want := b.describe(s, client), "PSH+ACK seq 10 ack 1 3 bytes"; got != want {
-		t.Errorf("%q, want %q", got, want) // the sequence numbers have wrapped
+	b := &bench{trails: map[flow]*trail{{client, 1000, 2000}: {first: 1<<32 - 1, next: 9}, {server, 2000, 1000}: {first: 500, next: 501}}}
+	for _, tt := range []struct {
+		from side
+		s    lab.Segment
+		want string
+	}{
+		{client, lab.Segment{Seq: 9, Ack: 501, Flags: lab.PSH | lab.ACK, Window: 7, Length: 3}, "PSH+ACK seq 10 ack 1 3 bytes"}, // numbers have wrapped
+		{server, lab.Segment{Seq: 501, Ack: 3, Flags: lab.ACK}, "ACK ack 4 window 0"},
+		{server, lab.Segment{Seq: 500, Ack: 3, Flags: lab.ACK, Window: 7}, "ACK seq 0 ack 4"}, // a probe
+		{client, lab.Segment{Seq: 77, Flags: lab.SYN, Window: 7}, "SYN seq 0"},                // of another connection
+	} {
+		tt.s.Source, tt.s.Dest = addr(1000), addr(2000)
+		if tt.from == server {
+			tt.s.Source, tt.s.Dest = addr(2000), addr(1000)
+		}
+		if got := b.describe(&tt.s, tt.from); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
-	s = &lab.Segment{Seq: 501, Ack: 3, Flags: lab.ACK}
-	s.Source, s.Dest = addr(2000), addr(1000)
-	if got, want := b.describe(s, server), "ACK ack 4 window 0"; got != want {
-		t.Errorf("%q, want %q", got, want)
+}
+
+// A connection's segments, one after the other, with the label that each has.
+func TestLabels(t *testing.T) {
+	const fin, syn, ack, rst = lab.FIN, lab.SYN, lab.ACK, lab.RST
+	for name, segments := range map[string][]struct {
+		from side
+		s    lab.Segment
+		want string
+	}{
+		"handshake": {
+			{client, lab.Segment{Flags: syn, Seq: 100}, ""},
+			{client, lab.Segment{Flags: syn, Seq: 100}, retransmission},
+			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
+			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, retransmission},
+			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
+			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, duplicateACK},
+			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, ""},
+			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, retransmission},
+			{client, lab.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, ""},
+			{client, lab.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, retransmission},
+			{server, lab.Segment{Flags: rst | ack, Seq: 501, Ack: 112}, ""},
+			{client, lab.Segment{Flags: syn, Seq: 7000}, ""}, // the same ports, another connection
+		},
+		"simultaneous open": {
+			{client, lab.Segment{Flags: syn, Seq: 100}, ""},
+			{server, lab.Segment{Flags: syn, Seq: 500}, ""},
+			{client, lab.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, ""},
+			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
+			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
+			{client, lab.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, retransmission},
+		},
+		"probes": {
+			{client, lab.Segment{Flags: syn, Seq: 1<<32 - 1}, ""},
+			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 0}, ""},
+			{client, lab.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9}, ""},
+			{client, lab.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
+			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer}, // its first one after the SYN
+			{client, lab.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
+			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer},
+			{client, lab.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9, Length: 1}, keepaliveProbe}, // as BSD had it
+			{client, lab.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9, Length: 5}, ""},
+			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 5}, ""}, // and the window is closed
+			{client, lab.Segment{Flags: ack, Seq: 4, Ack: 501, Window: 9}, windowProbe},
+			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 5}, probeAnswer},
+			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 5, Window: 9}, windowUpdate},
+		},
+	} {
+		trails := [2]*trail{}
+		for i, tt := range segments {
+			got := trails[tt.from].label(&tt.s, trails[tt.from.other()])
+			if got != tt.want {
+				t.Errorf("%s, segment %d: %q, want %q", name, i, got, tt.want)
+			}
+			trails[tt.from] = trails[tt.from].goOn(&tt.s, got)
+		}
 	}
 }
 
@@ -145,5 +210,32 @@ func TestSNMP6(t *testing.T) {
 	}
 	if _, err := snmp6([]byte(text), "Ip6Frag"); err == nil {
 		t.Error("a counter that is not there was found")
+	}
+}
+
+// A ladder says that accept() has returned only when it has.
+func TestLaddersSayWhatWasSeen(t *testing.T) {
+	r, err := try(t, func(b *bench) {
+		l := b.listen(port, 8)
+		_, accepted := l.accept()
+		b.saw(server, accepted, "accept() has returned", "accept() has nothing")
+		b.check(b.socket(client).connect(port), "connect")
+		b.await("accept()", func() (ok bool) {
+			_, ok = l.accept()
+			return ok
+		})
+		b.saw(server, true, "accept() has returned", "accept() has nothing")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, e := range r.Events {
+		if e.Kind == metrics.Act {
+			said = append(said, e.Text)
+		}
+	}
+	if want := []string{"accept() has nothing", "accept() has returned"}; !slices.Equal(said, want) {
+		t.Errorf("%q, want %q", said, want)
 	}
 }

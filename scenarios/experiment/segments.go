@@ -36,26 +36,30 @@ func (b *bench) notice(from side) func(*lab.Segment, lab.Fate) {
 	}
 }
 
-// note writes down the segments that have come.
+// reverse is the other direction.
+func (f flow) reverse() flow { return flow{f.from.other(), f.dest, f.source} }
+
+// note writes down the segments that have come, and that those which were held go on.
 func (b *bench) note() {
 	b.mu.Lock()
 	come := b.arrival
 	b.arrival = nil
 	b.mu.Unlock()
-	b.log = append(b.log, come...)
 	for _, a := range come {
-		f := flow{a.from, a.Source.Port(), a.Dest.Port()}
-		if _, known := b.first[f]; !known || a.Flags&lab.SYN != 0 {
-			b.first[f] = a.Seq
-		}
-		if b.silent {
-			continue
-		}
-		fate := ""
+		e := metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: b.describe(&a.Segment, a.from), Connection: b.nameOf(a.connection())}
 		if a.fate != lab.Pass {
-			fate = a.fate.String()
+			e.Fate = a.fate.String()
 		}
-		b.event(metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: b.describe(&a.Segment, a.from), Fate: fate, Connection: b.nameOf(a.connection())})
+		if a.fate != lab.Released {
+			f := flow{a.from, a.Source.Port(), a.Dest.Port()}
+			t := b.trails[f]
+			e.Label = t.label(&a.Segment, b.trails[f.reverse()])
+			b.trails[f] = t.goOn(&a.Segment, e.Label)
+			b.log = append(b.log, a)
+		}
+		if !b.silent {
+			b.event(e)
+		}
 	}
 }
 
@@ -94,15 +98,20 @@ func (b *bench) distinct(since int) int {
 	return len(seen)
 }
 
-// describe writes a segment with numbers that count from the first of its connection.
+// describe writes a segment with numbers that count from the first of its connection. The sequence
+// number of one that takes none is left out, unless it is not the next.
 func (b *bench) describe(s *lab.Segment, from side) string {
-	own := b.first[flow{from, s.Source.Port(), s.Dest.Port()}]
+	f := flow{from, s.Source.Port(), s.Dest.Port()}
 	text := strings.ToUpper(s.Flags.String())
-	if s.Flags&lab.SYN != 0 || s.Flags&lab.FIN != 0 || s.Length > 0 || s.Flags&lab.RST != 0 {
-		text += fmt.Sprintf(" seq %d", int32(s.Seq-own))
+	own := b.trails[f]
+	switch {
+	case own.begins(s):
+		text += " seq 0"
+	case length(s) > 0 || s.Flags&lab.RST != 0 || s.Seq != own.next:
+		text += fmt.Sprintf(" seq %d", int32(s.Seq-own.first))
 	}
-	if first, ok := b.first[flow{from.other(), s.Dest.Port(), s.Source.Port()}]; ok && s.Flags&lab.ACK != 0 {
-		text += fmt.Sprintf(" ack %d", int32(s.Ack-first))
+	if peer := b.trails[f.reverse()]; peer != nil && s.Flags&lab.ACK != 0 {
+		text += fmt.Sprintf(" ack %d", int32(s.Ack-peer.first))
 	}
 	if s.Length > 0 {
 		text += fmt.Sprintf(" %d bytes", s.Length)
@@ -144,12 +153,8 @@ func (b *bench) rule(from side, m match, fate lab.Fate) {
 // side has taken it when step returns.
 func (b *bench) step(from side, what string, m match) {
 	b.await(what+" of the "+from.String(), func() bool {
-		before := time.Since(b.began).Seconds()
-		s, ok, err := b.gate(from).Step(m)
+		_, ok, err := b.gate(from).Step(m)
 		b.check(err, "let a segment through")
-		if ok {
-			b.event(metrics.Event{T: before, Kind: metrics.Carried, Of: from.String(), Text: b.describe(&s, from), Fate: "released"})
-		}
 		return ok
 	})
 	b.look()
