@@ -55,6 +55,9 @@ type Spaces struct {
 	// Fullest is the one with the most ports taken, Peak how many those were.
 	Fullest string `json:"fullest"`
 	Peak    int    `json:"peak"`
+	// Left is how many of the client's sockets were in none of these at one census, at the most,
+	// because there are too many spaces to tell apart.
+	Left int `json:"left_out,omitempty"`
 }
 
 // Softnet is by how much /proc/net/softnet_stat moved, all processors together. It is of
@@ -68,6 +71,8 @@ type Softnet struct {
 // Timeline is a table of samples. Every column is as long as T.
 type Timeline struct {
 	T []float64 `json:"t_s"` // since the start of the measured time
+	// Every is how many samples make a row: one, or more if the run was long.
+	Every int `json:"samples_per_row"`
 	// Sockets are numbers at that time: client.ESTABLISHED, server.SYN_RECV, tw, …
 	Sockets map[string][]int64 `json:"sockets"`
 	// Counters are growths since the sample before: TcpExt.ListenOverflows, …

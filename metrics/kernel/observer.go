@@ -140,7 +140,7 @@ func (o *Observer) look(at time.Duration, last bool) error {
 // count makes a census while the namespace has so many sockets.
 func (o *Observer) count(s *sample, sockets int64) error {
 	began := threadTime()
-	population, _, err := o.census.Count(o.servers, o.uses)
+	population, left, err := o.census.Count(o.servers, o.uses)
 	if err != nil {
 		return err
 	}
@@ -149,6 +149,7 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		return err
 	}
 	s.population, s.counted = population, true
+	o.spaces.Left = max(o.spaces.Left, left)
 	for name, state := range map[string]State{metrics.TimeWaitSockets: TimeWait, metrics.FinWait2Sockets: FinWait2} {
 		o.counted[name].Record(int64(population[Client][state] + population[Server][state]))
 	}
@@ -249,7 +250,7 @@ func (o *Observer) View(of string, zero time.Duration) (metrics.View, error) {
 }
 
 func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
-	t := metrics.Timeline{T: []float64{}, Sockets: map[string][]int64{}, Counters: map[string][]int64{}}
+	t := metrics.Timeline{T: []float64{}, Every: o.every, Sockets: map[string][]int64{}, Counters: map[string][]int64{}}
 	n := len(o.samples)
 	put := func(columns map[string][]int64, name string, row int, value int64) {
 		if columns[name] == nil {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -158,6 +159,45 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 	v, err := o.View("both", 0)
 	if n, ok := v.Peak("client", "TIME_WAIT"); err != nil || !ok || n != 3 {
 		t.Errorf("the view has %d of the client in TIME_WAIT (%v), want 3; %v", n, ok, err)
+	}
+}
+
+// Spaces beyond those that a census tells apart are not left out in silence.
+func TestSpacesThatAreLeftOut(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	w, err := NewWatcher(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	o.census.uses.most, w.census.uses.most = 3, 3
+	for i := range 5 {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}}
+		d.SetMultipathTCP(false)
+		c, err := d.DialContext(t.Context(), "tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if err := o.Finish(0); err != nil {
+		t.Fatal(err)
+	}
+	v, err := o.View("both", 0)
+	if err != nil || v.Spaces.Count != 3 || v.Spaces.Left != 2 {
+		t.Errorf("%+v, %v; want 3 spaces and 2 sockets in none", v.Spaces, err)
+	}
+	m, err := w.Look(time.Now(), 1)
+	if err != nil || m.Spaces != 3 || m.SpacesLeft != 2 {
+		t.Errorf("%d spaces, %d sockets in none, %v; want 3 and 2", m.Spaces, m.SpacesLeft, err)
 	}
 }
 
