@@ -43,6 +43,9 @@ type Queue struct {
 	Peak int `json:"peak"`
 	// Limit is that of one socket. One connection more than it fits in.
 	Limit int `json:"limit"`
+	// Drops is how many SYNs and last ACKs of handshakes its sockets dropped, for whatever reason;
+	// TcpExt ListenDrops is those of all listening sockets of the namespace.
+	Drops int64 `json:"drops"`
 }
 
 // Spaces is how full the four-tuple spaces of a run were: pairs of a source address and a

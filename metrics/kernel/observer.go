@@ -34,6 +34,7 @@ type Observer struct {
 	every    int // of so many samples one is kept
 	skipped  int
 	queues   map[string]*metrics.Queue
+	dropped  map[string]int64 // by each of them before the first census
 	spaces   metrics.Spaces
 	uses     map[Space]Use
 	seen     map[Space]struct{}
@@ -92,7 +93,7 @@ func NewObserver(w Watch) (*Observer, error) {
 	}
 	return &Observer{
 		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1, pace: pacer{Budget: cmp.Or(w.Budget, &Budget{})},
-		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
+		queues: map[string]*metrics.Queue{}, dropped: map[string]int64{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
 		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
 }
@@ -165,6 +166,17 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		}
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
+	o.noteQueues(listeners)
+	cost := threadTime() - began
+	o.censuses++
+	o.censusCPU += cost
+	o.pace.made(cost, sockets)
+	return nil
+}
+
+// noteQueues takes over what the accept queues of the run's servers had.
+func (o *Observer) noteQueues(listeners []Listener) {
+	drops := map[string]int64{}
 	for _, l := range listeners {
 		if !o.servers.listens(l.Addr) {
 			continue
@@ -176,12 +188,14 @@ func (o *Observer) count(s *sample, sockets int64) error {
 			o.queues[name] = q
 		}
 		q.Peak, q.Limit = max(q.Peak, l.Queue), l.Limit
+		drops[name] += int64(l.Drops)
 	}
-	cost := threadTime() - began
-	o.censuses++
-	o.censusCPU += cost
-	o.pace.made(cost, sockets)
-	return nil
+	for name, n := range drops { // what was dropped before the first look is not the run's
+		if o.censuses == 0 {
+			o.dropped[name] = n
+		}
+		o.queues[name].Drops = n - o.dropped[name]
+	}
 }
 
 // keep adds a row to the timeline. A long run has fewer rows for each second.

@@ -201,6 +201,56 @@ func TestSpacesThatAreLeftOut(t *testing.T) {
 	}
 }
 
+// What the run's listening sockets dropped is what they dropped while they were watched, and what
+// others dropped is not in it.
+func TestDropsAreTheRunsOwn(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	own, other := listenOn(t, "tcp4", "127.0.0.1:0", 1), listenOn(t, "tcp4", "127.0.0.1:0", 1)
+	overflow := func(l net.Listener, more int) {
+		t.Helper()
+		before := witness.Counters(t)["/proc"]["TcpExtListenDrops"]
+		for range more {
+			go net.Dial("tcp4", l.Addr().String())
+		}
+		for began := time.Now(); witness.Counters(t)["/proc"]["TcpExtListenDrops"] == before; time.Sleep(time.Millisecond) {
+			if time.Since(began) > patience {
+				t.Fatal("nothing was dropped")
+			}
+		}
+	}
+	for _, l := range []net.Listener{own, other} {
+		dialTo(t, l)
+		dialTo(t, l)
+	}
+	overflow(own, 1)
+	o, err := NewObserver(Watch{Servers: at(own), RangeSize: 100, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	drops := func(at time.Duration) int64 {
+		t.Helper()
+		if err := o.Finish(at); err != nil {
+			t.Fatal(err)
+		}
+		v, err := o.View("both", 0)
+		if err != nil || len(v.Listeners) != 1 {
+			t.Fatalf("%+v, %v", v.Listeners, err)
+		}
+		return v.Listeners[0].Drops
+	}
+	if n := drops(0); n != 0 {
+		t.Errorf("%d drops before anybody looked are counted", n)
+	}
+	overflow(other, 1)
+	overflow(own, 1)
+	for at := time.Second; drops(at) == 0; at += time.Second {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // Half of a range is taken when a space has half of its ports in use.
 func TestHalfFull(t *testing.T) {
 	if !alone.Namespace(t) {

@@ -47,7 +47,11 @@ func (p *page) kernel(r *metrics.Result) {
 				break
 			}
 			l := &v.Listeners[k]
-			p.entry("", label, strings.Fields(fmt.Sprintf("accept queue of %s up to %s of %s", clean(l.Addr), Count(l.Peak), Count(l.Limit+1))))
+			text := fmt.Sprintf("accept queue of %s up to %s of %s", clean(l.Addr), Count(l.Peak), Count(l.Limit+1))
+			if l.Drops > 0 {
+				text += fmt.Sprintf(", %s SYNs and last ACKs dropped", Count(l.Drops))
+			}
+			p.entry("", label, strings.Fields(text))
 		}
 		for _, g := range groupsOf(v.Counters) {
 			if items := moved(v.Counters[g]); len(items) > 0 {

@@ -18,7 +18,7 @@ func exhausted(t *testing.T) *metrics.Result {
 		Counters: map[string]map[string]int64{
 			"Tcp": {"ActiveOpens": 1000, "PassiveOpens": 1000}, "TcpExt": {"TW": 1000}, "Mptcp": {"Odd\x1b[2J": 1},
 		},
-		Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 3, Limit: 128}},
+		Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 3, Limit: 128, Drops: 5}},
 		Spaces:    &metrics.Spaces{Count: 1, Ports: 1000, Fullest: "127.0.0.1 to 127.0.0.1:9000", Peak: 1000},
 		Timeline:  metrics.Timeline{T: []float64{0, 1}, Every: 4, Sockets: map[string][]int64{"client.TIME_WAIT": {0, 997}, "server.FIN_WAIT2": {2, 1}, "tw": {0, 1000}}},
 		Cost:      metrics.ObserverCost{Samples: 42, Censuses: 30, CensusNS: 365_000, CPUShare: 0.004},
