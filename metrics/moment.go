@@ -14,6 +14,8 @@ type Moment struct {
 	// Spaces is how many there were in all, and Ports the number of ports that each has.
 	Spaces int `json:"spaces"`
 	Ports  int `json:"ports"`
+	// SpacesLeft is how many sockets are in none of these, because there are too many to tell apart.
+	SpacesLeft int `json:"spaces_left_out,omitempty"`
 	// Rates is by how much each counter grew per second since the moment before, by group
 	// and name as the kernel names them; those that stood still are left out.
 	Rates map[string]map[string]float64 `json:"rates"`

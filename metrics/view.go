@@ -43,9 +43,9 @@ type Queue struct {
 	Peak int `json:"peak"`
 	// Limit is that of one socket. One connection more than it fits in.
 	Limit int `json:"limit"`
-	// Drops is how many SYNs and last ACKs these sockets dropped, most of them because the queue
-	// was full: theirs alone, while TcpExt ListenDrops is of a whole namespace.
-	Drops int64 `json:"drops,omitempty"`
+	// Drops is how many SYNs and last ACKs of handshakes its sockets dropped, for whatever reason;
+	// TcpExt ListenDrops is those of all listening sockets of the namespace.
+	Drops int64 `json:"drops"`
 }
 
 // Spaces is how full the four-tuple spaces of a run were: pairs of a source address and a
@@ -58,6 +58,9 @@ type Spaces struct {
 	// Fullest is the one with the most ports taken, Peak how many those were.
 	Fullest string `json:"fullest"`
 	Peak    int    `json:"peak"`
+	// Left is how many of the client's sockets were in none of these at one census, at the most,
+	// because there are too many spaces to tell apart.
+	Left int `json:"left_out,omitempty"`
 }
 
 // Softnet is by how much /proc/net/softnet_stat moved, all processors together. It is of
@@ -71,6 +74,8 @@ type Softnet struct {
 // Timeline is a table of samples. Every column is as long as T.
 type Timeline struct {
 	T []float64 `json:"t_s"` // since the start of the measured time
+	// Every is how many samples make a row: one, or more if the run was long.
+	Every int `json:"samples_per_row"`
 	// Sockets are numbers at that time: client.ESTABLISHED, server.SYN_RECV, tw, …
 	Sockets map[string][]int64 `json:"sockets"`
 	// Counters are growths since the sample before: TcpExt.ListenOverflows, …

@@ -52,6 +52,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 		flag("unobserved", "The kernel could not be watched: %v. The result has no view of it.", s.unobserved)
 	}
 	flagTrace(r, s.untraced, flag)
+	flagSpaces(r, flag)
 	s.flagLink(r, flag)
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)

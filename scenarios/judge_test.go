@@ -144,6 +144,9 @@ func TestJudgeFlags(t *testing.T) {
 			v.result.Histograms[metrics.ConnectUncorrected] = metrics.Histogram{P50: 100_000, P99: 1_000_000_000}
 		}, "lagging"},
 		{"a kernel that nobody could watch", func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }, "unobserved"},
+		{"more spaces than a census tells apart", func(v *verdict) {
+			v.result.Kernel = []metrics.View{{Spaces: &metrics.Spaces{Left: 3}}}
+		}, "spaces-left-out"},
 		{"a thieving hypervisor", func(v *verdict) { v.result.CPU.HostSteal = 0.1 }, "noisy-host"},
 		{"other processes", func(v *verdict) { v.result.CPU.HostBusy = 0.8 }, "noisy-host"},
 	} {

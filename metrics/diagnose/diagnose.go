@@ -9,20 +9,46 @@ package diagnose
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"tcpbench/metrics"
 )
 
-// Findings tells what happened in a run, the gravest first.
+// looks are the findings, the gravest first. known must hold for the evidence to mean what the
+// finding says: counters are those of a namespace, and others use it too.
+var looks = []struct {
+	name  string
+	known func(*metrics.Result) bool
+	find  func(*metrics.Result) *metrics.Finding
+}{
+	{PortsExhausted, measuredExhaustion, portsExhausted},
+	{Descriptors, always, descriptorsExhausted}, // attempts of the run itself failed so
+	{ServerDescriptors, always, serverDescriptors},
+	{ServerBounds, always, serverBounds},
+	{Memory, always, memoryShort}, // whoever took it
+	{AcceptQueue, func(r *metrics.Result) bool { return dropped(r) > 0 }, acceptQueue},
+	{SYNQueue, queueWasFull, synQueue},
+	{SYNRetransmitted, stepsAreRetransmissions, synsLost},
+	{TimeWaitTable, tableWasFull, timeWaitTable},
+	{Assassinated, nothingEndsInOrder, assassinated},
+	{PortSearch, chosenByConnect, portSearch},
+	{Resets, always, resets},
+	{"server-limited", idleLeft, serverLimited},
+	{"client-limited", idleLeft, clientLimited},
+	{"steal", longEnough, stolen},
+	{"receive-path", longEnough, receivePath},
+	{"noisy-host", longEnough, noisy},
+}
+
+// Findings tells what happened in a run.
 func Findings(r *metrics.Result) []metrics.Finding {
 	var all []metrics.Finding
-	for _, look := range []func(*metrics.Result) *metrics.Finding{
-		portsExhausted, descriptorsExhausted, serverDescriptors, serverBounds, memoryShort,
-		acceptQueue, synQueue, synsLost, timeWaitTable, assassinated, portSearch, resets,
-		serverLimited, clientLimited, stolen, receivePath, noisy,
-	} {
-		if f := look(r); f != nil {
+	for _, look := range looks {
+		if !look.known(r) {
+			continue
+		}
+		if f := look.find(r); f != nil {
 			all = append(all, *f)
 		}
 	}
@@ -51,6 +77,12 @@ func failed(r *metrics.Result, o metrics.Outcome) (n uint64) {
 func count(name string, n uint64) metrics.Value { return metrics.Value{Name: name, Value: float64(n)} }
 
 func seconds(s float64) string { return fmt.Sprintf("%.3g s", s) }
+
+// number64 reads the number of a setting.
+func number64(text string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
 
 // number writes a count with a comma at every third digit.
 func number[N int | int64 | uint64](n N) string {

@@ -112,11 +112,11 @@ func TestFaults(t *testing.T) {
 		}},
 		{Memory, "failed.no_buffers", "memory", func(r *metrics.Result) { r.Succeeded, r.Failed["connect.no_buffers"] = 9_999, 1 }},
 		{Memory, "TcpExt TCPAbortOnMemory", "memory", func(r *metrics.Result) { ext(r)["TCPAbortOnMemory"] = 3 }},
-		{AcceptQueue, "TcpExt ListenOverflows", "full 17 times; that of 127.0.0.1:9000 holds 129, and up to 129", func(r *metrics.Result) {
-			ext(r)["ListenOverflows"], ext(r)["ListenDrops"], r.Kernel[0].Listeners[0].Peak = 17, 17, 129
+		{AcceptQueue, "TcpExt ListenOverflows", "17 SYNs and last ACKs met a full accept queue; that of 127.0.0.1:9000 holds 129, and a census saw up to 129", func(r *metrics.Result) {
+			ext(r)["ListenOverflows"], ext(r)["ListenDrops"], r.Kernel[0].Listeners[0].Peak, r.Kernel[0].Listeners[0].Drops = 17, 17, 129, 17
 		}},
 		{AcceptQueue, "connects of the first burst", "Bursts came faster", func(r *metrics.Result) {
-			ext(r)["ListenOverflows"], r.Bursts = 17, []metrics.BurstRow{{Issued: 5000}}
+			ext(r)["ListenOverflows"], r.Kernel[0].Listeners[0].Drops, r.Bursts = 17, 17, []metrics.BurstRow{{Issued: 5000}}
 		}},
 		{"syn-queue-full", "TcpExt SyncookiesSent", "12 SYN cookies", func(r *metrics.Result) {
 			ext(r)["TCPReqQFullDoCookies"], ext(r)["SyncookiesSent"] = 12, 12
@@ -152,8 +152,12 @@ func TestFaults(t *testing.T) {
 			r.Kernel[0].Trace = &metrics.Trace{ResetsSent: map[string]uint64{"server NO_SOCKET": 100}}
 		}},
 		{"resets", "failed.reset", "not in this network namespace", func(r *metrics.Result) { r.Succeeded, r.Failed["exchange.reset"] = 9_900, 100 }},
-		{"server-limited", "server processors", "The server set the rate", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "server-limited"}} }},
-		{"client-limited", "client processors", "The client set the rate", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "client-limited"}} }},
+		{"server-limited", "server processors", "The server set the rate", func(r *metrics.Result) {
+			r.Flags, r.CPU.HostBusy = []metrics.Flag{{Name: "server-limited"}}, 0.6
+		}},
+		{"client-limited", "client processors", "The client set the rate", func(r *metrics.Result) {
+			r.Flags, r.CPU.HostBusy = []metrics.Flag{{Name: "client-limited"}}, 0.6
+		}},
 		{"steal", "host_steal", "12.0 %", func(r *metrics.Result) { r.CPU.HostSteal = 0.12 }},
 		{"receive-path", "softnet dropped", "dropped 9 packets", func(r *metrics.Result) { r.Kernel[0].Softnet.Dropped = 9 }},
 		{"receive-path", "host_softirq", "35 %", func(r *metrics.Result) { r.Kernel[0].Of = "client" }},
@@ -186,6 +190,113 @@ func whole(t *testing.T, f *metrics.Finding) {
 	}
 	if len(f.Remedies) == 0 || slices.ContainsFunc(f.Remedies, func(r metrics.Remedy) bool { return r.Do == "" || r.Cost == "" }) {
 		t.Errorf("%s: a remedy without its cost, or none: %+v", f.Name, f.Remedies)
+	}
+}
+
+// Each finding has a case in which its evidence is there and means something else. Where the
+// finding has a precondition, that alone keeps it back.
+func TestPreconditions(t *testing.T) {
+	elsewhere := func(r *metrics.Result) { r.Kernel[0].Of, r.Kernel[0].Listeners, r.CPU.HostSoftIRQ = "client", nil, 0 }
+	cases := map[string]struct {
+		why   string
+		spoil func(*metrics.Result)
+	}{
+		PortsExhausted: {"ports ran out in the warm-up only", func(r *metrics.Result) {
+			r.Exhaustion = &metrics.Exhaustion{AtNS: -1e9, Source: "127.0.0.1", Target: "127.0.0.1:9000", Ports: 999}
+		}},
+		AcceptQueue: {"others' listening sockets overflowed", func(r *metrics.Result) { ext(r)["ListenOverflows"], ext(r)["ListenDrops"] = 17, 17 }},
+		SYNQueue: {"cookies are sent without end", func(r *metrics.Result) {
+			ext(r)["TCPReqQFullDoCookies"], ext(r)["SyncookiesSent"], r.Host.Sysctls["net.ipv4.tcp_syncookies"] = 10_000, 10_000, "2"
+		}},
+		SYNRetransmitted: {"more connections came late than SYNs were sent again", func(r *metrics.Result) {
+			r.Histograms[metrics.Connect], ext(r)["TCPSynRetrans"] = times(t, 50, 1_200e6), 3
+		}},
+		TimeWaitTable: {"there was no memory, and much room in the table", func(r *metrics.Result) {
+			ext(r)["TCPTimeWaitOverflow"], r.Kernel[0].Timeline.Sockets["tw"], ext(r)["TW"] = 4_000, []int64{0, 100, 90}, 90
+		}},
+		Assassinated: {"SYNs took over the server's", func(r *metrics.Result) {
+			r.Kernel[0].Timeline.Sockets["tw"][2], r.Kernel[0].Timeline.Sockets["server.TIME_WAIT"] = 9_000, []int64{0, 5_000, 9_000}
+		}},
+		PortSearch: {"the run chose each port itself", func(r *metrics.Result) {
+			all, upper := metrics.NewRecorder(), metrics.NewRecorder()
+			for range 5000 {
+				all.Record(15_000)
+				all.Record(2e6)
+				upper.Record(2e6)
+			}
+			r.Histograms[metrics.ConnectCall], r.Histograms[metrics.ConnectCallUpper] = export(t, all), export(t, upper)
+			r.Scenario.Settings = map[string]string{"explicit-ports": "true"}
+		}},
+		"server-limited": {"no processor was idle", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "server-limited"}} }},
+		"client-limited": {"no processor was idle", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "client-limited"}} }},
+		"steal":          {"a moment says nothing", func(r *metrics.Result) { r.CPU.HostSteal, r.ElapsedS = 0.5, 0.05 }},
+		"receive-path":   {"a moment says nothing", func(r *metrics.Result) { r.Kernel[0].Of, r.ElapsedS = "client", 0.05 }},
+		"noisy-host": {"a moment says nothing", func(r *metrics.Result) {
+			r.Flags, r.ElapsedS = []metrics.Flag{{Name: "noisy-host", Why: "others used it"}}, 0.05
+		}},
+
+		// Those whose evidence is their own: failures of the run's attempts, by their names.
+		Descriptors:       {"attempts failed otherwise", func(r *metrics.Result) { r.Failed["exchange.timeout"] = 1 }},
+		ServerDescriptors: {"what it refused was of the warm-up", func(r *metrics.Result) { r.Server = &metrics.ServerReport{Closed: map[string]uint64{"descriptors": 9}} }},
+		ServerBounds:      {"the server was merely slow", func(r *metrics.Result) { r.Failed["exchange.timeout"] = 1 }},
+		Memory:            {"a queue was pruned, and there was memory", func(r *metrics.Result) { ext(r)["PruneCalled"], ext(r)["TCPRcvQDrop"] = 9, 9 }},
+		Resets:            {"RSTs by which the run closes", func(r *metrics.Result) { r.Kernel[0].Counters["Tcp"]["OutRsts"] = 10_000 }},
+	}
+	for _, look := range looks {
+		tt, ok := cases[look.name]
+		if !ok {
+			t.Errorf("%s: no case where it must not appear", look.name)
+			continue
+		}
+		r := healthy(t)
+		tt.spoil(r)
+		if all := Findings(r); len(all) != 0 {
+			t.Errorf("%s, though %s: %+v", look.name, tt.why, all)
+		}
+		// If what keeps it back were not there, it would be told.
+		if _, sound := ownEvidence[look.name]; !sound && look.find(r) == nil {
+			t.Errorf("%s: the case shows nothing, for it has no evidence", look.name)
+		}
+	}
+	// Drops of listening sockets in the client's namespace are nothing to a server elsewhere.
+	for _, counter := range []string{"ListenOverflows", "ListenDrops", "TCPReqQFullDrop", "TCPReqQFullDoCookies"} {
+		r := healthy(t)
+		elsewhere(r)
+		ext(r)[counter] = 17
+		if all := Findings(r); len(all) != 0 {
+			t.Errorf("%s of others, with a server elsewhere: %+v", counter, all)
+		}
+	}
+}
+
+// ownEvidence are the findings without a precondition.
+var ownEvidence = map[string]bool{Descriptors: true, ServerDescriptors: true, ServerBounds: true, Memory: true, Resets: true}
+
+// What is advised is not what is set already, in the namespace where the server listens.
+func TestRemediesAreNotInForce(t *testing.T) {
+	advised := func(r *metrics.Result) bool {
+		ext(r)["TCPReqQFullDrop"] = 12
+		for _, f := range Findings(r) {
+			for _, remedy := range f.Remedies {
+				if strings.Contains(remedy.Do, "tcp_syncookies=1") {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, tt := range []struct {
+		client, server string // values; "" of the server: the profile says nothing
+		want           bool
+	}{{"0", "", true}, {"1", "", false}, {"1", "0", true}, {"0", "1", false}} {
+		r := healthy(t)
+		r.Host.Sysctls["net.ipv4.tcp_syncookies"] = tt.client
+		if tt.server != "" {
+			r.Lab = &metrics.Lab{Server: metrics.LabHost{Settings: []metrics.LabSetting{{Key: "net.ipv4.tcp_syncookies", Value: tt.server, Outcome: metrics.Applied}}}}
+		}
+		if got := advised(r); got != tt.want {
+			t.Errorf("%+v: advised %v", tt, got)
+		}
 	}
 }
 

@@ -66,10 +66,10 @@ func resets(r *metrics.Result) *metrics.Finding {
 		return nil
 	}
 	f := &metrics.Finding{
-		Name: "resets",
+		Name: Resets,
 		What: fmt.Sprintf("%s connections were reset by the other side", number(n)),
 		Evidence: append([]metrics.Value{count("failed.reset", n)}, moved(r, "Tcp OutRsts", "Tcp EstabResets", "TcpExt TCPAbortOnData",
-			"TcpExt TCPAbortOnClose", "TcpExt TCPAbortOnOverflow", "TcpExt TCPAbortOnMemory", "TcpExt TCPAbortOnTimeout")...),
+			"TcpExt TCPAbortOnClose", "TcpExt TCPAbortOnMemory", "TcpExt TCPAbortOnTimeout")...),
 		Mechanism: "A RST says that there is no such connection, or none any more: its application has closed with data unread or with " +
 			"SO_LINGER 0, its process has died, or its kernel gave it up.",
 	}
@@ -82,10 +82,10 @@ func resets(r *metrics.Result) *metrics.Finding {
 		}
 	}
 	switch {
-	case r.Host.Sysctls["net.ipv4.tcp_abort_on_overflow"] == "1" && r.Counter("TcpExt", "ListenOverflows") > 0:
+	case where(r, "net.ipv4.tcp_abort_on_overflow") == "1" && dropped(r) > 0:
 		f.What += ": by its kernel, whose accept queue was full (net.ipv4.tcp_abort_on_overflow=1)."
 		f.Remedies = []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0, and accept faster", Cost: "clients wait for their SYN or data to be sent again, instead of failing"}}
-	case r.Counter("TcpExt", "TCPAbortOnClose") > 0:
+	case 2*r.Counter("TcpExt", "TCPAbortOnClose") >= int64(n): // a few are others'
 		f.What += ": an application in this namespace has closed with data unread."
 		f.Remedies = []metrics.Remedy{{Do: "read to the end before close(), or shutdown() first and read until the peer's FIN", Cost: "the closing side waits"}}
 	case r.Flagged("server-lost"):

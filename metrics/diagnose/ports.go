@@ -7,11 +7,15 @@ import (
 	"tcpbench/metrics"
 )
 
-// The names of findings that a forecast has too.
+// The names of findings; a forecast has some of them too.
 const (
 	PortsExhausted = "ports-exhausted"
 	TimeWaitTable  = "time-wait-table-full"
 	AcceptQueue    = "accept-queue-overflow"
+	SYNQueue       = "syn-queue-full"
+	Assassinated   = "time-wait-assassinated"
+	PortSearch     = "port-search-cliff"
+	Resets         = "resets"
 	Descriptors    = "descriptors"
 	Memory         = "memory"
 )
@@ -119,7 +123,7 @@ func portSearch(r *metrics.Result) *metrics.Finding {
 	}
 	before, after := float64(lower.Quantile(.5)), float64(upper.P50)
 	f := &metrics.Finding{
-		Name: "port-search-cliff",
+		Name: PortSearch,
 		What: fmt.Sprintf("connect() took %.3g µs in the middle while less than half of the local ports were taken, and %.3g µs from then on.", before/1e3, after/1e3),
 		Evidence: []metrics.Value{
 			{Name: "connect_call.p50 below half", Value: before, Unit: "ns"},
@@ -161,17 +165,31 @@ func timeWaitTableRemedies() []metrics.Remedy {
 	}
 }
 
+// nothingEndsInOrder: no TIME_WAIT and no FIN_WAIT_2 was so old that it ended by itself, and no SYN
+// took over one of the server's (tcp_timewait_state_process), which no counter tells.
+func nothingEndsInOrder(r *metrics.Result) bool {
+	longest := 55.0 // seconds
+	if fin, ok := number64(r.Host.Sysctls["net.ipv4.tcp_fin_timeout"]); ok {
+		longest = min(longest, 0.9*float64(fin))
+	}
+	for i := range r.Kernel {
+		v := &r.Kernel[i]
+		n := len(v.Timeline.T)
+		if waits, _ := v.Peak("server", "TIME_WAIT"); waits > 0 || n > 0 && v.Timeline.T[n-1]-v.Timeline.T[0] > longest {
+			return false
+		}
+	}
+	return r.Host.Sysctls["net.ipv4.tcp_rfc1337"] == "0"
+}
+
 // assassinated: TIME_WAIT that ended before its time. The kernel does not count these, so
 // they are what is missing: created, not taken over by connect(), and not there any more.
 func assassinated(r *metrics.Result) *metrics.Finding {
-	if r.Host.Sysctls["net.ipv4.tcp_rfc1337"] != "0" {
-		return nil
-	}
 	for _, v := range r.Kernel {
 		left := v.Timeline.Sockets["tw"]
 		n := len(left)
-		if n < 2 || len(v.Timeline.T) != n || v.Timeline.T[n-1]-v.Timeline.T[0] > 55 {
-			continue // some may have ended in order
+		if n < 2 {
+			continue
 		}
 		created, reused := v.Counters["TcpExt"]["TW"], v.Counters["TcpExt"]["TWRecycled"]
 		missing := created - reused - left[n-1]
@@ -179,7 +197,7 @@ func assassinated(r *metrics.Result) *metrics.Finding {
 			continue
 		}
 		return &metrics.Finding{
-			Name: "time-wait-assassinated",
+			Name: Assassinated,
 			What: fmt.Sprintf("At least %s of %s sockets left TIME_WAIT before their time, by a RST.", number(missing), number(created)),
 			Evidence: []metrics.Value{
 				{Name: "TcpExt TW", Value: float64(created)}, {Name: "TcpExt TWRecycled", Value: float64(reused)},

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,20 +11,20 @@ import (
 
 // acceptQueue: connections met a full accept queue.
 func acceptQueue(r *metrics.Result) *metrics.Finding {
-	n := r.Counter("TcpExt", "ListenOverflows")
+	n := here(r, "TcpExt ListenOverflows")
 	if n == 0 {
 		return nil
 	}
 	f := &metrics.Finding{
 		Name:     AcceptQueue,
-		What:     fmt.Sprintf("The accept queue was full %s times", number(n)),
-		Evidence: moved(r, "TcpExt ListenOverflows", "TcpExt ListenDrops", "TcpExt TCPAbortOnOverflow"),
+		What:     fmt.Sprintf("%s SYNs and last ACKs met a full accept queue", number(n)),
+		Evidence: append(moved(r, "TcpExt ListenOverflows", "TcpExt ListenDrops"), count("dropped by the run's listening sockets", uint64(dropped(r)))),
 		Mechanism: "A listening socket holds min(backlog, net.core.somaxconn) + 1 established connections that nobody has accepted " +
 			"(sk_acceptq_is_full). A SYN beyond is dropped, and the client sends it again after a second; so is the last ACK of a handshake, " +
 			"which leaves a client that believes itself connected.",
 	}
 	if q := longest(r); q != nil {
-		f.What += fmt.Sprintf("; that of %s holds %s, and up to %s were seen in it", q.Addr, number(q.Limit+1), number(q.Peak))
+		f.What += fmt.Sprintf("; that of %s holds %s, and a census saw up to %s in it", q.Addr, number(q.Limit+1), number(q.Peak))
 		f.Evidence = append(f.Evidence, count("queue limit", uint64(q.Limit)), count("queue peak", uint64(q.Peak)))
 	}
 	f.What += "."
@@ -40,7 +41,7 @@ func acceptQueue(r *metrics.Result) *metrics.Finding {
 	if d, ok := r.Histograms[metrics.AcceptDelay]; ok && d.Count > 0 && d.P99 >= d.Resolution {
 		f.Evidence = append(f.Evidence, metrics.Value{Name: "accept_delay.p99", Value: float64(d.P99), Unit: "ns"})
 	}
-	f.Remedies = queueRemedies(r.Host.Sysctls["net.core.somaxconn"])
+	f.Remedies = queueRemedies(where(r, "net.core.somaxconn"))
 	return f
 }
 
@@ -67,21 +68,26 @@ func longest(r *metrics.Result) *metrics.Queue {
 // synQueue: more handshakes were under way than the SYN queue holds.
 func synQueue(r *metrics.Result) *metrics.Finding {
 	evidence := moved(r, "TcpExt TCPReqQFullDoCookies", "TcpExt TCPReqQFullDrop", "TcpExt SyncookiesSent", "TcpExt SyncookiesRecv", "TcpExt SyncookiesFailed")
-	full := r.Counter("TcpExt", "TCPReqQFullDoCookies") + r.Counter("TcpExt", "TCPReqQFullDrop")
-	if full == 0 {
+	drops := here(r, "TcpExt TCPReqQFullDrop")
+	met := here(r, "TcpExt TCPReqQFullDoCookies") + drops
+	if met == 0 {
 		return nil
 	}
-	what := fmt.Sprintf("The SYN queue was full %s times; %s SYN cookies were sent, %s SYNs dropped.", number(full),
-		number(r.Counter("TcpExt", "SyncookiesSent")), number(r.Counter("TcpExt", "TCPReqQFullDrop")))
-	return &metrics.Finding{
-		Name: "syn-queue-full", What: what, Evidence: evidence,
+	what := fmt.Sprintf("%s SYNs met a full SYN queue; %s SYN cookies were sent, %s SYNs dropped.", number(met),
+		number(here(r, "TcpExt SyncookiesSent")), number(drops))
+	f := &metrics.Finding{
+		Name: SYNQueue, What: what, Evidence: evidence,
 		Mechanism: "A listening socket keeps min(backlog, net.core.somaxconn) + 1 handshakes whose last ACK is missing (inet_csk_reqsk_queue_is_full). " +
 			"Beyond that the kernel answers with a SYN cookie and keeps nothing (RFC 4987, section 3.6), or with net.ipv4.tcp_syncookies=0 drops the SYN.",
 		Remedies: []metrics.Remedy{
-			{Do: "sysctl -w net.ipv4.tcp_syncookies=1 (the default): honest clients are served throughout", Cost: "without TCP timestamps a cookie has no room for window scaling and SACK"},
 			{Do: "a larger backlog in listen(), net.core.somaxconn and net.ipv4.tcp_max_syn_backlog", Cost: "0.3 KB for each half-open connection"},
 		},
 	}
+	if where(r, "net.ipv4.tcp_syncookies") == "0" {
+		f.Remedies = slices.Insert(f.Remedies, 0, metrics.Remedy{Do: "sysctl -w net.ipv4.tcp_syncookies=1 (the default): honest clients are served throughout",
+			Cost: "without TCP timestamps a cookie has no room for window scaling and SACK"})
+	}
+	return f
 }
 
 // firstRTO is the time after which a SYN without an answer is sent again
@@ -91,14 +97,25 @@ const firstRTO = time.Second
 // SYNRetransmitted is the name of the finding that connect times stand in steps.
 const SYNRetransmitted = "syn-retransmitted"
 
+// stepsAreRetransmissions: as many SYNs were sent again as connections came late by whole seconds,
+// at the least. If there were fewer, the client itself was late.
+func stepsAreRetransmissions(r *metrics.Result) bool {
+	connect, err := connectTimes(r).Recorder()
+	return err == nil && connect.CountBetween(int64(firstRTO), metrics.HighestLatency) <= r.Counter("TcpExt", "TCPSynRetrans")
+}
+
+// connectTimes are the uncorrected ones if there are some: lateness of the client is no step.
+func connectTimes(r *metrics.Result) metrics.Histogram {
+	if h, ok := r.Histograms[metrics.ConnectUncorrected]; ok {
+		return h
+	}
+	return r.Histograms[metrics.Connect]
+}
+
 // synsLost names the steps in the connect histogram that come from SYNs sent again: a
 // connection that was established late by whole seconds waited for them.
 func synsLost(r *metrics.Result) *metrics.Finding {
-	// The uncorrected times where there are some: lateness of the client is no step.
-	h, ok := r.Histograms[metrics.ConnectUncorrected]
-	if !ok {
-		h = r.Histograms[metrics.Connect]
-	}
+	h := connectTimes(r)
 	again := r.Counter("TcpExt", "TCPSynRetrans")
 	if h.Count == 0 || h.Max < int64(firstRTO) || again == 0 {
 		return nil
@@ -127,12 +144,15 @@ func synsLost(r *metrics.Result) *metrics.Finding {
 		"The kernel sent %s SYNs again.", who, strings.Join(steps, ", "), number(again))
 	f.Mechanism = "A SYN without an answer is sent again after 1 s (TCP_TIMEOUT_INIT; RFC 6298), then, by net.ipv4.tcp_syn_linear_timeouts, " +
 		"some more times a second apart, then after twice as long each time."
-	if r.Counter("TcpExt", "ListenDrops") > 0 {
-		f.What += " The listening side dropped SYNs, for want of room in its queues."
-		f.Remedies = queueRemedies(r.Host.Sysctls["net.core.somaxconn"])
-	} else {
-		f.What += " The listening side here dropped none: they, or their answers, were lost on the way, or at a server elsewhere."
-		f.Remedies = []metrics.Remedy{{Do: "find where they are lost: tcpdump on both ends, packet filters, TcpExt ListenDrops on the server", Cost: "none"}}
+	f.Remedies = []metrics.Remedy{{Do: "find where they are lost: tcpdump on both ends, packet filters, TcpExt ListenDrops on the server", Cost: "none"}}
+	switch drops := dropped(r); {
+	case drops > 0 && here(r, "TcpExt ListenOverflows")+here(r, "TcpExt TCPReqQFullDrop") > 0:
+		f.What += fmt.Sprintf(" The server's listening sockets dropped %s SYNs and last ACKs, because a queue was full.", number(drops))
+		f.Remedies = queueRemedies(where(r, "net.core.somaxconn"))
+	case drops > 0:
+		f.What += fmt.Sprintf(" The server's listening sockets dropped %s SYNs, though no queue was full.", number(drops))
+	case len(listened(r)) > 0:
+		f.What += " The server's listening sockets dropped none: the SYNs, or their answers, were lost on the way."
 	}
 	return f
 }

@@ -112,27 +112,28 @@ func (c *Census) Close() error { return os.NewSyscallError("close", unix.Close(c
 
 // Count counts the sockets with one of the servers at either end, both families together.
 // Where uses is not nil it is filled with the ports that the client's side takes of each
-// space; spaces beyond MostSpaces are left out, and whole tells that none was.
-func (c *Census) Count(servers *Servers, uses map[Space]Use) (p Population, whole bool, err error) {
+// space; left is how many of its sockets are in none of them, because there are more than
+// MostSpaces.
+func (c *Census) Count(servers *Servers, uses map[Space]Use) (p Population, left int, err error) {
 	if n := len(servers.ranges); n == 0 || n > mostRanges {
-		return p, false, fmt.Errorf("census: %d ranges of ports: want 1 to %d", n, mostRanges)
+		return p, 0, fmt.Errorf("census: %d ranges of ports: want 1 to %d", n, mostRanges)
 	}
-	return c.count(tally{servers: servers, whole: true}, portFilter(servers.ranges), uses)
+	return c.count(tally{servers: servers}, portFilter(servers.ranges), uses)
 }
 
 // All counts all sockets; those that are no server's are the client's.
-func (c *Census) All(servers *Servers, uses map[Space]Use) (p Population, whole bool, err error) {
-	return c.count(tally{servers: servers, strangers: true, whole: true}, nil, uses)
+func (c *Census) All(servers *Servers, uses map[Space]Use) (p Population, left int, err error) {
+	return c.count(tally{servers: servers, strangers: true}, nil, uses)
 }
 
-func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population, whole bool, err error) {
+func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population, left int, err error) {
 	if uses != nil {
 		c.uses.reset()
 		t.uses = &c.uses
 	}
 	for _, family := range c.families() {
 		if err := c.dump(family, allStates, filter, &t); err != nil {
-			return p, false, err
+			return p, 0, err
 		}
 	}
 	if uses != nil {
@@ -141,7 +142,7 @@ func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population
 			uses[key.space()] = c.uses.counts[i]
 		}
 	}
-	return t.population, t.whole, nil
+	return t.population, t.left, nil
 }
 
 // Listeners lists the listening sockets on the ports, at whatever address; nil ports are all.
@@ -254,7 +255,7 @@ type tally struct {
 	strangers  bool // what no server has an end of counts as the client's
 	population Population
 	uses       *usage // nil where nobody asks
-	whole      bool
+	left       int    // sockets that are in none of the uses
 	listeners  []Listener
 	sockets    []Socket // nil where nobody asks
 	single     bool     // one socket was asked for, and one message is all
@@ -333,7 +334,7 @@ func (t *tally) add(b []byte) {
 	u := t.uses.of(b)
 	switch {
 	case u == nil:
-		t.whole = false
+		t.left++
 	case state == TimeWait:
 		u.TimeWait++
 	default:

@@ -34,6 +34,7 @@ type Observer struct {
 	every    int // of so many samples one is kept
 	skipped  int
 	queues   map[string]*metrics.Queue
+	dropped  map[string]int64 // by each of them before the first census
 	spaces   metrics.Spaces
 	uses     map[Space]Use
 	seen     map[Space]struct{}
@@ -92,7 +93,7 @@ func NewObserver(w Watch) (*Observer, error) {
 	}
 	return &Observer{
 		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1, pace: pacer{Budget: cmp.Or(w.Budget, &Budget{})},
-		queues: map[string]*metrics.Queue{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
+		queues: map[string]*metrics.Queue{}, dropped: map[string]int64{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
 		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
 }
@@ -140,7 +141,7 @@ func (o *Observer) look(at time.Duration, last bool) error {
 // count makes a census while the namespace has so many sockets.
 func (o *Observer) count(s *sample, sockets int64) error {
 	began := threadTime()
-	population, _, err := o.census.Count(o.servers, o.uses)
+	population, left, err := o.census.Count(o.servers, o.uses)
 	if err != nil {
 		return err
 	}
@@ -149,6 +150,7 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		return err
 	}
 	s.population, s.counted = population, true
+	o.spaces.Left = max(o.spaces.Left, left)
 	for name, state := range map[string]State{metrics.TimeWaitSockets: TimeWait, metrics.FinWait2Sockets: FinWait2} {
 		o.counted[name].Record(int64(population[Client][state] + population[Server][state]))
 	}
@@ -164,6 +166,16 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		}
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
+	o.noteQueues(listeners)
+	cost := threadTime() - began
+	o.censuses++
+	o.censusCPU += cost
+	o.pace.made(cost, sockets)
+	return nil
+}
+
+// noteQueues takes over what the accept queues of the run's servers had.
+func (o *Observer) noteQueues(listeners []Listener) {
 	drops := map[string]int64{}
 	for _, l := range listeners {
 		if !o.servers.listens(l.Addr) {
@@ -177,13 +189,14 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		}
 		q.Peak, q.Limit = max(q.Peak, l.Queue), l.Limit
 		drops[name] += int64(l.Drops)
-		q.Drops = max(q.Drops, drops[name])
 	}
-	cost := threadTime() - began
-	o.censuses++
-	o.censusCPU += cost
-	o.pace.made(cost, sockets)
-	return nil
+	for name, n := range drops { // what was dropped before the first look is not the run's
+		if o.censuses == 0 {
+			o.dropped[name] = n
+		}
+		q := o.queues[name]
+		q.Drops = max(q.Drops, n-o.dropped[name]) // a socket that is closed takes its count along
+	}
 }
 
 // keep adds a row to the timeline. A long run has fewer rows for each second.
@@ -252,7 +265,7 @@ func (o *Observer) View(of string, zero time.Duration) (metrics.View, error) {
 }
 
 func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
-	t := metrics.Timeline{T: []float64{}, Sockets: map[string][]int64{}, Counters: map[string][]int64{}}
+	t := metrics.Timeline{T: []float64{}, Every: o.every, Sockets: map[string][]int64{}, Counters: map[string][]int64{}}
 	n := len(o.samples)
 	put := func(columns map[string][]int64, name string, row int, value int64) {
 		if columns[name] == nil {

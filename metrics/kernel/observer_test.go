@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -158,6 +159,95 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 	v, err := o.View("both", 0)
 	if n, ok := v.Peak("client", "TIME_WAIT"); err != nil || !ok || n != 3 {
 		t.Errorf("the view has %d of the client in TIME_WAIT (%v), want 3; %v", n, ok, err)
+	}
+}
+
+// Spaces beyond those that a census tells apart are not left out in silence.
+func TestSpacesThatAreLeftOut(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	w, err := NewWatcher(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	o.census.uses.most, w.census.uses.most = 3, 3
+	for i := range 5 {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}}
+		d.SetMultipathTCP(false)
+		c, err := d.DialContext(t.Context(), "tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if err := o.Finish(0); err != nil {
+		t.Fatal(err)
+	}
+	v, err := o.View("both", 0)
+	if err != nil || v.Spaces.Count != 3 || v.Spaces.Left != 2 {
+		t.Errorf("%+v, %v; want 3 spaces and 2 sockets in none", v.Spaces, err)
+	}
+	m, err := w.Look(time.Now(), 1)
+	if err != nil || m.Spaces != 3 || m.SpacesLeft != 2 {
+		t.Errorf("%d spaces, %d sockets in none, %v; want 3 and 2", m.Spaces, m.SpacesLeft, err)
+	}
+}
+
+// What the run's listening sockets dropped is what they dropped while they were watched, and what
+// others dropped is not in it.
+func TestDropsAreTheRunsOwn(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	own, other := listenOn(t, "tcp4", "127.0.0.1:0", 1), listenOn(t, "tcp4", "127.0.0.1:0", 1)
+	overflow := func(l net.Listener, more int) {
+		t.Helper()
+		before := witness.Counters(t)["/proc"]["TcpExtListenDrops"]
+		for range more {
+			go net.Dial("tcp4", l.Addr().String())
+		}
+		for began := time.Now(); witness.Counters(t)["/proc"]["TcpExtListenDrops"] == before; time.Sleep(time.Millisecond) {
+			if time.Since(began) > patience {
+				t.Fatal("nothing was dropped")
+			}
+		}
+	}
+	for _, l := range []net.Listener{own, other} {
+		dialTo(t, l)
+		dialTo(t, l)
+	}
+	overflow(own, 1)
+	o, err := NewObserver(Watch{Servers: at(own), RangeSize: 100, IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	drops := func(at time.Duration) int64 {
+		t.Helper()
+		if err := o.Finish(at); err != nil {
+			t.Fatal(err)
+		}
+		v, err := o.View("both", 0)
+		if err != nil || len(v.Listeners) != 1 {
+			t.Fatalf("%+v, %v", v.Listeners, err)
+		}
+		return v.Listeners[0].Drops
+	}
+	if n := drops(0); n != 0 {
+		t.Errorf("%d drops before anybody looked are counted", n)
+	}
+	overflow(other, 1)
+	overflow(own, 1)
+	for at := time.Second; drops(at) == 0; at += time.Second {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 )
@@ -40,6 +41,7 @@ func (r *rawSpace) space() Space {
 type usage struct {
 	index  map[rawSpace]int
 	counts []Use
+	most   int // MostSpaces, if zero
 }
 
 func (u *usage) reset() {
@@ -56,7 +58,7 @@ func (u *usage) of(b []byte) *Use {
 	key := rawSpace{[16]byte(b[8:]), [16]byte(b[24:]), binary.BigEndian.Uint16(b[6:]), b[0]}
 	i, known := u.index[key]
 	if !known {
-		if len(u.counts) >= MostSpaces {
+		if len(u.counts) >= cmp.Or(u.most, MostSpaces) {
 			return nil
 		}
 		i = len(u.counts)

@@ -60,7 +60,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	for _, l := range listeners {
 		servers = append(servers, l.Addr)
 	}
-	population, _, err := w.census.All(ServersAt(servers), w.uses)
+	population, left, err := w.census.All(ServersAt(servers), w.uses)
 	if err != nil {
 		return m, err
 	}
@@ -73,7 +73,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 		}
 	}
 	m.Listeners = queues(listeners)
-	m.Spaces = len(w.uses)
+	m.Spaces, m.SpacesLeft = len(w.uses), left
 	m.Destinations = w.fullest(most, m.Ports)
 	if err := w.net.Counters(&w.now); err != nil {
 		return m, fmt.Errorf("watch the kernel: %w", err)

@@ -14,15 +14,25 @@ var counterGroups = []string{"Tcp", "TcpExt", "Ip", "IpExt"}
 
 // populations draws a table of every histogram of numbers of sockets and ports that saw any.
 func (p *page) populations(r *metrics.Result) {
+	names := histograms(r, func(h metrics.Histogram) bool { return h.Unit != metrics.Nanoseconds && h.Max > 0 })
+	if len(names) == 0 {
+		return
+	}
+	t := populationTable(r, names, Count[int64])
+	if !t.fits(p.width) {
+		t = populationTable(r, names, compact)
+	}
+	p.line("")
+	p.table(t)
+}
+
+func populationTable(r *metrics.Result, names []string, count func(int64) string) table {
 	t := table{{"sockets and ports", "p50", "p90", "p99", "max", "samples"}}
-	for _, name := range histograms(r, func(h metrics.Histogram) bool { return h.Unit != metrics.Nanoseconds && h.Max > 0 }) {
+	for _, name := range names {
 		h := r.Histograms[name]
-		t = append(t, []string{clean(name), Count(h.P50), Count(h.P90), Count(h.P99), Count(h.Max), Count(h.Count)})
+		t = append(t, []string{clean(name), count(h.P50), count(h.P90), count(h.P99), count(h.Max), count(h.Count)})
 	}
-	if len(t) > 1 {
-		p.line("")
-		p.table(t)
-	}
+	return t
 }
 
 // kernel tells what the kernel showed: populations, queues, and the counters that moved.
@@ -37,7 +47,11 @@ func (p *page) kernel(r *metrics.Result) {
 				break
 			}
 			l := &v.Listeners[k]
-			p.entry("", label, strings.Fields(fmt.Sprintf("accept queue of %s up to %s of %s", clean(l.Addr), Count(l.Peak), Count(l.Limit+1))))
+			text := fmt.Sprintf("accept queue of %s up to %s of %s", clean(l.Addr), Count(l.Peak), Count(l.Limit+1))
+			if l.Drops > 0 {
+				text += fmt.Sprintf(", %s SYNs and last ACKs dropped", Count(l.Drops))
+			}
+			p.entry("", label, strings.Fields(text))
 		}
 		for _, g := range groupsOf(v.Counters) {
 			if items := moved(v.Counters[g]); len(items) > 0 {
@@ -45,6 +59,9 @@ func (p *page) kernel(r *metrics.Result) {
 			}
 		}
 		p.trace(v.Trace)
+		if n := v.Timeline.Every; n > 1 {
+			p.entry("", label, strings.Fields(fmt.Sprintf("a row of the timeline stands for %d samples", n)))
+		}
 		c := v.Cost
 		p.entry("", label, strings.Fields(fmt.Sprintf("watched %s times, with %s censuses of %s each: %s of one CPU",
 			Count(c.Samples), Count(c.Censuses), Duration(c.CensusNS), Percent(c.CPUShare, 1))))

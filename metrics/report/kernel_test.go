@@ -18,9 +18,9 @@ func exhausted(t *testing.T) *metrics.Result {
 		Counters: map[string]map[string]int64{
 			"Tcp": {"ActiveOpens": 1000, "PassiveOpens": 1000}, "TcpExt": {"TW": 1000}, "Mptcp": {"Odd\x1b[2J": 1},
 		},
-		Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 3, Limit: 128}},
+		Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 3, Limit: 128, Drops: 5}},
 		Spaces:    &metrics.Spaces{Count: 1, Ports: 1000, Fullest: "127.0.0.1 to 127.0.0.1:9000", Peak: 1000},
-		Timeline:  metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"client.TIME_WAIT": {0, 997}, "server.FIN_WAIT2": {2, 1}, "tw": {0, 1000}}},
+		Timeline:  metrics.Timeline{T: []float64{0, 1}, Every: 4, Sockets: map[string][]int64{"client.TIME_WAIT": {0, 997}, "server.FIN_WAIT2": {2, 1}, "tw": {0, 1000}}},
 		Cost:      metrics.ObserverCost{Samples: 42, Censuses: 30, CensusNS: 365_000, CPUShare: 0.004},
 	}, {Of: "server", Cost: metrics.ObserverCost{Samples: 1}}}
 	r.Histograms[metrics.TimeWaitSockets] = metrics.Histogram{Unit: metrics.SocketsUnit, Count: 30, P50: 480, P90: 996, P99: 997, Max: 997}
@@ -59,8 +59,9 @@ func exhausted(t *testing.T) *metrics.Result {
 
 func moment() *metrics.Moment {
 	return &metrics.Moment{
-		Time:   time.Date(2026, 5, 4, 12, 0, 7, 0, time.UTC),
-		States: map[string]int{"LISTEN": 2, "ESTABLISHED": 104, "TIME_WAIT": 97_988, "NEW_STATE": 1},
+		SpacesLeft: 12,
+		Time:       time.Date(2026, 5, 4, 12, 0, 7, 0, time.UTC),
+		States:     map[string]int{"LISTEN": 2, "ESTABLISHED": 104, "TIME_WAIT": 97_988, "NEW_STATE": 1},
 		Listeners: []metrics.Listening{
 			{Addr: "0.0.0.0:22", Sockets: 1, Limit: 128}, {Addr: "[::]:9000", Sockets: 2, Waiting: 9, Fullest: 8, Limit: 4096},
 		},

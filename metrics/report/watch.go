@@ -39,6 +39,9 @@ func Moment(w io.Writer, m *metrics.Moment, style Style) error {
 			p.line(p.paint(label, "  and "+Count(more)+" pairs of source and destination with fewer"))
 		}
 	}
+	if m.SpacesLeft > 0 {
+		p.line(p.paint(warning, "  and "+Count(m.SpacesLeft)+" sockets of pairs that are too many to tell apart"))
+	}
 	p.line("")
 	for _, g := range groupsOf(m.Rates) {
 		var items []string
