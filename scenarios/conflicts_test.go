@@ -43,7 +43,7 @@ var crowded = []string{
 }
 
 // everyScenario lists those with a load.
-func everyScenario(t *testing.T) []*Scenario {
+func everyScenario(t testing.TB) []*Scenario {
 	all := slices.DeleteFunc(Builtins(), (*Scenario).Experiment)
 	for _, text := range crowded {
 		s, err := ReadScenario("crowded.yaml", strings.NewReader(text))
