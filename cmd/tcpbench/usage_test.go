@@ -47,6 +47,7 @@ var badRuns = []bad{
 	{"--count 0", "--count", "1 or more"},
 	{"--warmup x", "--warmup", "as in .*10s"},
 	{"--warmup -1s", "--warmup", "0s or more"},
+	{"--warmup 1s --hold 3s", "--warmup", "--hold.* has none: .*--open-rate"},
 	{"--timeout x", "--timeout", "as in .*10s"},
 	{"--timeout 0s", "--timeout", "more than 0"},
 
