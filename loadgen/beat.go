@@ -1,7 +1,6 @@
 package loadgen
 
 import (
-	"math"
 	"math/bits"
 
 	"tcpbench/internal/random"
@@ -49,8 +48,9 @@ func (l *loop) onPings(slot int32, more bool) {
 	c.left = 0
 	if n := c.received / l.until.Bytes; n > 0 {
 		c.received %= l.until.Bytes
-		// Of more than the server may leave unanswered none will be forgiven anyway.
-		c.pending = uint16(min(int64(c.pending)+n, math.MaxUint16))
+		// A server closes before it asks for more answers than it may miss. To one that goes on
+		// asking the client does not answer without end.
+		c.pending = uint16(min(int64(c.pending)+n, int64(l.Lifecycle.Beat.Missed)))
 	}
 	c.readable = more
 	if l.dismissed {
@@ -77,7 +77,7 @@ func (l *loop) sentPong(slot int32, mask uint32) {
 	l.enterUntil(slot, receiving, l.clock()+int64(b.Every)*int64(b.Missed)+int64(b.Every)/2)
 	if c.readable || mask&ended != 0 {
 		c.readable = false
-		l.onReceiving(slot, mask)
+		l.readLater(slot)
 	}
 }
 

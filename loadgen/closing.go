@@ -61,7 +61,7 @@ func (l *loop) onAwaiting(slot int32) {
 // onClosing: own FIN is sent; whatever the peer still says is read and dropped.
 func (l *loop) onClosing(slot int32) {
 	c := &l.conns[slot]
-	for {
+	for range readsPerEvent {
 		n, errno := read(int(c.fd), l.buffer)
 		if errno == unix.EAGAIN {
 			return
@@ -79,4 +79,5 @@ func (l *loop) onClosing(slot int32) {
 		}
 		return
 	}
+	l.readLater(slot)
 }

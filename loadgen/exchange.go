@@ -100,7 +100,7 @@ func (l *loop) answerBy(slot int32) int64 {
 // onReceiving reads until the response is whole.
 func (l *loop) onReceiving(slot int32, mask uint32) {
 	c := &l.conns[slot]
-	for {
+	for range readsPerEvent {
 		n, errno := read(int(c.fd), l.buffer)
 		switch {
 		case errno == unix.EAGAIN:
@@ -151,6 +151,7 @@ func (l *loop) onReceiving(slot int32, mask uint32) {
 			return
 		}
 	}
+	l.readLater(slot)
 }
 
 // whole tells whether all that was asked for is here with the bytes just read.

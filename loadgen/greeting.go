@@ -59,7 +59,7 @@ func (l *loop) onHailing(slot int32, mask uint32) {
 // What comes together with that answer is part of it.
 func (l *loop) onHearing(slot int32, mask uint32) {
 	c := &l.conns[slot]
-	for {
+	for range readsPerEvent {
 		n, errno := read(int(c.fd), l.buffer)
 		switch {
 		case errno == unix.EAGAIN:
@@ -76,7 +76,12 @@ func (l *loop) onHearing(slot int32, mask uint32) {
 		c.received += int64(n)
 		whole, outcome := l.reached(slot, &l.hello, l.buffer[:n])
 		if whole {
-			break
+			if c.measured {
+				l.hist.hello.Record(l.now - c.mark)
+			}
+			l.clear(slot)
+			l.ask(slot, mask)
+			return
 		}
 		l.ear.hear(slot, l.buffer[:n])
 		if outcome != metrics.Succeeded {
@@ -87,11 +92,7 @@ func (l *loop) onHearing(slot int32, mask uint32) {
 			return
 		}
 	}
-	if c.measured {
-		l.hist.hello.Record(l.now - c.mark)
-	}
-	l.clear(slot)
-	l.ask(slot, mask)
+	l.readLater(slot)
 }
 
 // validateRaw looks at what is for foreign servers alone.

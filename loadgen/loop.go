@@ -25,6 +25,9 @@ const (
 	// timer slack of 1 ns comes back 34–40 µs late. The rest is spent polling.
 	usualWakeEarly = int64(30 * time.Microsecond)
 	readSize       = 64 << 10
+	// readsPerEvent bounds what one connection takes of a turn, in reads of readSize: a server
+	// that never stops sending must not keep the loop from the others.
+	readsPerEvent = 4
 )
 
 // loop is one thread of the client. Nothing in it is shared but what run holds.
@@ -37,6 +40,8 @@ type loop struct {
 	// freeSlots is a stack; a slot used again soon is still in the cache.
 	freeSlots []int32
 	queue     []epoll.Token // attempts that wait for a four-tuple, oldest first
+	unread    []int32       // slots whose connections have, or may have, more to read
+	listed    []bool        // by slot: it is in unread
 	spaces    []space
 	space     int
 	arrivals  arrivals
@@ -106,6 +111,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		wheel:     epoll.NewWheel(int(slots), 0),
 		conns:     make([]conn, slots),
 		freeSlots: make([]int32, 0, slots),
+		listed:    make([]bool, slots),
 		spaces:    own,
 		open:      r.Process != Closed && r.Process != Hold,
 		request:   r.Lifecycle.Request,
@@ -238,6 +244,9 @@ func (l *loop) wait() (events int, err error) {
 		return 0, nil
 	}
 	wake := min(next-l.early, l.wheel.Next(), l.nextMark())
+	if len(l.unread) > 0 {
+		wake = l.now
+	}
 	l.slept = l.clock()
 	if l.worked {
 		l.busy += l.now - l.woke
@@ -262,6 +271,7 @@ func (l *loop) deal(events int) {
 			l.keepPace()
 		}
 	}
+	l.readOn()
 	l.wheel.Advance(l.clock())
 	for range expiriesPerTurn {
 		slot, due, ok := l.wheel.Pop()
@@ -272,6 +282,27 @@ func (l *loop) deal(events int) {
 		l.expire(slot, due)
 		l.keepPace()
 	}
+}
+
+// readLater has a connection read on in the next turn: no edge tells of what is there already.
+func (l *loop) readLater(slot int32) {
+	if !l.listed[slot] {
+		l.listed[slot] = true
+		l.unread = append(l.unread, slot)
+	}
+}
+
+// readOn gives those that may have more to read their turn. Whatever became of them meanwhile,
+// an event that announces data or a FIN makes a connection look, and does no harm.
+func (l *loop) readOn() {
+	n := min(len(l.unread), eventsPerTurn)
+	for _, slot := range l.unread[:n] {
+		l.listed[slot] = false
+		l.worked = true
+		l.handle(epoll.Event{Mask: epoll.In | epoll.RDHup, Token: epoll.Token{Slot: slot, Generation: l.conns[slot].generation}})
+		l.keepPace()
+	}
+	l.unread = slices.Delete(l.unread, 0, n)
 }
 
 // keepPace starts an arrival of a rate that has become due in the middle of a turn: the events

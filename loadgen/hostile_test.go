@@ -1,0 +1,84 @@
+package loadgen
+
+import (
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/wire"
+)
+
+// What one connection has to read is read in portions, whatever state reads it, so that the
+// others have their turn; and it is read to the end though no further edge tells of it. The
+// loop has a small buffer here, so that the kernel holds many portions.
+func TestReadingIsDoneInPortions(t *testing.T) {
+	const size, small = 8 << 10, 16
+	text := strings.Repeat("x", size-1) + "!"
+	for _, c := range []struct {
+		name string
+		play peer
+		life Lifecycle
+	}{
+		{"receiving", asked(says(text, reads)), Lifecycle{Request: pinged, Response: atLeast(size), CloseWait: true}},
+		{"hearing", asked(says(text, asked(says("!", reads)))), Lifecycle{Request: pinged, Response: atLeast(1), CloseWait: true, Hello: greeted(ping, atLeast(size))}},
+		{"closing", asked(says(text, reads)), Lifecycle{Request: pinged, Response: atLeast(1), CloseWait: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			watchLeaks(t)
+			l, _ := manualLoop(t, Config{
+				Targets: to(serve(t, "127.0.0.1:0", c.play).addr), Process: Closed, Connections: 1, Count: 1, Timeout: patience,
+				OnExhausted: CountExhausted, Lifecycle: c.life,
+			})
+			only := &l.conns[0]
+			turns(t, l, func() bool { return only.pending > 0 || only.state == hearing })
+			until(t, "all of the answer", func() bool {
+				n, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
+				return err == nil && n == size
+			})
+			l.buffer = make([]byte, small)
+			for !l.over() {
+				before, _ := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
+				if err := l.turn(); err != nil {
+					t.Fatal(err)
+				}
+				after, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
+				// Two states may have read in this turn, and its event may come beside the rest.
+				if portion := readsPerEvent * small; err == nil && before-after > 4*portion {
+					t.Fatalf("%d bytes were read in a turn, in portions of %d", before-after, portion)
+				}
+			}
+			if n := l.ends.Succeeded(); n != 1 {
+				t.Errorf("%v", l.ends.Failed())
+			}
+		})
+	}
+}
+
+// A server that never stops sending on one connection takes nothing from the others.
+func TestEndlessSenderBesideHonestServers(t *testing.T) {
+	watchLeaks(t)
+	var accepted atomic.Int32
+	h := serve(t, "127.0.0.1:0", asked(func(c *tcp) error {
+		if accepted.Add(1) > 1 {
+			return says(pong, closes)(c)
+		}
+		_, err := io.Copy(c, io.LimitReader(zeros{}, 16<<30))
+		return err
+	}))
+	l, _ := manualLoop(t, Config{
+		Targets: to(h.addr), Process: Closed, Connections: 2, Count: 10, Timeout: patience, OnExhausted: CountExhausted,
+		Lifecycle: Lifecycle{Request: pinged, Response: atClose, CloseBy: wire.Server},
+	})
+	turns(t, l, func() bool { return l.ends.Succeeded() == 9 })
+	if l.inFlight() != 1 {
+		t.Errorf("%d in flight beside those that succeeded, %v failed", l.inFlight(), l.ends.Failed())
+	}
+}
+
+// zeros never end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
