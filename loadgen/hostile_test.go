@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/wire"
+	"tcpbench/metrics"
 )
 
 // What one connection has to read is read in portions, whatever state reads it, so that the
@@ -82,3 +83,36 @@ func TestEndlessSenderBesideHonestServers(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// A server that pings thousands of times at once gets as many answers as it may miss.
+func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
+	watchLeaks(t)
+	const pings, missed = 4096, 3
+	answers := make(chan int64, 1)
+	h := serve(t, "127.0.0.1:0", asked(says(strings.Repeat("p", pings), func(c *tcp) error {
+		n, err := io.Copy(io.Discard, c)
+		answers <- n
+		return err
+	})))
+	l, _ := manualLoop(t, Config{
+		Targets: to(h.addr), Process: Hold, HoldFor: patience, Connections: 1, Timeout: patience, OnExhausted: CountExhausted,
+		Lifecycle: Lifecycle{
+			Request: pinged, Again: []byte("a"), Response: exactly(1), Keep: true,
+			Beat: &Heartbeat{Every: patience, Missed: missed, Design: ServerPings},
+		},
+	})
+	only := &l.conns[0]
+	turns(t, l, func() bool { return only.again })
+	until(t, "all pings", func() bool {
+		n, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
+		return err == nil && n == pings
+	})
+	turns(t, l, func() bool {
+		n, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
+		return err == nil && n == 0
+	})
+	l.finish(0, metrics.StageExchange, metrics.Succeeded)
+	if n := <-answers; n < 1 || n > missed {
+		t.Errorf("%d answers to %d pings, of which %d may be missed", n, pings, missed)
+	}
+}
