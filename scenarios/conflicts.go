@@ -146,6 +146,7 @@ var needs = slices.Concat([]need{
 	{term{flag: "until"}, (*Workload).sendsPayload, "tells when the answer to a --payload is whole: add --payload or --payload-file"},
 	{term{flag: "arrival"}, func(w *Workload) bool { return w.rate != nil }, "says how the connections of an open loop are spaced: add --rate, as in --rate 1k"},
 	{term{flag: "every"}, func(w *Workload) bool { return w.burst > 0 }, "is the distance of bursts: add --burst, as in --burst 1000"},
+	{says("warmup", func(w *Workload) bool { return w.warmup > 0 }), func(w *Workload) bool { return w.hold == 0 }, "is load before arrivals are measured, and a held population (--hold) has none: the time that it takes to open is told apart: leave it out, or limit how fast it opens with --open-rate"},
 	{says("replace", func(w *Workload) bool { return w.replace }), func(w *Workload) bool { return w.hold > 0 }, "keeps a held population whole: add --hold, as in --hold 30s"},
 	{says("explicit-ports", func(w *Workload) bool { return w.options.FixedPorts }), func(w *Workload) bool { return w.options.PortRange != [2]int{} }, "takes ports from a range: add --local-ports, as in --local-ports 20000-29999"},
 	{pipelined, func(w *Workload) bool { return w.exchanges > 1 }, "sends all --exchanges at once: give 2 or more of them"},

@@ -124,6 +124,15 @@ func blamesOnly(t *testing.T, s *Scenario, over []Override, err error) {
 	}
 }
 
+// A population that the scenario holds does not give way to a warm-up, which it cannot have.
+func TestHeldPopulationHasNoWarmUp(t *testing.T) {
+	for args, refused := range map[string]bool{"--warmup 1s": true, "--warmup 0s": false, "--warmup 1s --rate 10": false} {
+		if _, err := planned(t, Long, args); (err != nil) != refused {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
 // A flag that the table of values lacks is one that nobody has thought about.
 func TestEveryFlagHasASensibleValue(t *testing.T) {
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)

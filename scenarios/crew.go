@@ -50,11 +50,7 @@ func (s *stage) startServers() error {
 	for i := range n {
 		cfg := *s.plan.Server
 		if n > 1 {
-			cfg.Loops = 1
-			var err error
-			if cfg.Addrs, err = part(cfg.Addrs, i, n); err != nil {
-				return err
-			}
+			cfg.Loops, cfg.Addrs = 1, part(cfg.Addrs, i, n)
 		}
 		p, err := child.Spawn("server", s.plan.at(serverSide))
 		if err != nil {
@@ -73,19 +69,16 @@ func (s *stage) startServers() error {
 	return nil
 }
 
-// part is the i-th of n parts of addresses. One with a port that is not chosen serves all.
-func part(addrs []netip.AddrPort, i, n int) ([]netip.AddrPort, error) {
+// part is the i-th of n parts of addresses, of which there are n or more (checkPorts). One with
+// a port that is not chosen serves all.
+func part(addrs []netip.AddrPort, i, n int) (own []netip.AddrPort) {
 	if len(addrs) == 1 && addrs[0].Port() == 0 {
-		return addrs, nil
+		return addrs
 	}
-	if len(addrs) < n {
-		return nil, fmt.Errorf("%d server processes are needed for so many connections, and --ports has %d ports: name as many, or none", n, len(addrs))
-	}
-	var own []netip.AddrPort
 	for ; i < len(addrs); i += n {
 		own = append(own, addrs[i])
 	}
-	return own, nil
+	return own
 }
 
 // startClients starts as many clients as the connections need. Each has its part of the

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -115,7 +116,21 @@ func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 	for _, p := range ports {
 		plan.Server.Addrs = append(plan.Server.Addrs, netip.AddrPortFrom(host, p))
 	}
-	return nil
+	return w.checkPorts(plan)
+}
+
+// checkPorts finds out whether each server process has a port, if they are named.
+func (w *Workload) checkPorts(plan *Plan) error {
+	n := plan.crewSize()
+	if len(w.ports) == 0 || n == 1 || len(w.ports) >= n {
+		return nil
+	}
+	flag, value := "ports", w.flags.Lookup("ports").Value.String()
+	if !w.flags.Changed(flag) {
+		flag, value = "connections", fmt.Sprint(w.connections)
+	}
+	return misuse(flag, " %s: %d server processes are needed for %d connections, with a port each, and %d are named: name as many, or none",
+		value, n, plan.Client.Connections, len(w.ports))
 }
 
 // family is the one to which the addresses of a name are limited, as package net calls it.
