@@ -79,6 +79,8 @@ type Phase struct {
 	Name string `json:"phase"`
 	// Why is what the phase is to show.
 	Why string `json:"why,omitempty"`
+	// Costs is the price of what the phase does.
+	Costs string `json:"costs,omitempty"`
 	Result
 }
 

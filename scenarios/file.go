@@ -32,6 +32,7 @@ type Scenario struct {
 type phase struct {
 	name   string
 	why    string
+	costs  string
 	run    []setting // what differs from the scenario's
 	setup  *Setup    // of a lab of its own, with what the scenario's has
 	freeze *Freeze   // of the processes of a side, on loopback or this host
@@ -51,6 +52,7 @@ type Override struct{ Name, Value string }
 type Stage struct {
 	Name   string // of the phase; empty where the scenario is one run
 	Why    string // what the phase is to show
+	Costs  string // the price of what it does
 	Plan   Plan
 	Expect []*Expectation
 	// Gone is what the file sets that has given way to the command line, in the words of flags.
@@ -184,13 +186,16 @@ func (s *Scenario) readPhase(n node) (phase, error) {
 	case slices.ContainsFunc(s.phases, func(other phase) bool { return other.name == p.name }):
 		return p, m.errorAt("name", "a second phase is called %q: give it another name", p.name)
 	}
-	if p.run, err = m.settings("name", "why", "lab", "freeze", "expect"); err != nil {
+	if p.run, err = m.settings("name", "why", "costs", "lab", "freeze", "expect"); err != nil {
 		return p, err
 	}
-	if p.why, err = m.text("why"); err != nil {
-		return p, err
+	for key, to := range map[string]*string{"why": &p.why, "costs": &p.costs} {
+		text, err := m.text(key)
+		if err != nil {
+			return p, err
+		}
+		*to = strings.Join(strings.Fields(text), " ")
 	}
-	p.why = strings.Join(strings.Fields(p.why), " ")
 	if p.freeze, err = s.readFreeze(m); err != nil {
 		return p, err
 	}
@@ -334,7 +339,7 @@ func (s *Scenario) Stages(ctx context.Context, overrides []Override) ([]Stage, e
 		stage := Stage{Plan: plan, Gone: s.gone(i, w)}
 		if len(s.phases) > 0 {
 			p := &s.phases[i]
-			stage.Name, stage.Why, stage.Expect = p.name, p.why, p.expect
+			stage.Name, stage.Why, stage.Costs, stage.Expect = p.name, p.why, p.costs, p.expect
 			stage.Phenomenon, stage.Own, stage.Load = s.labOf(p), p.setup, wordsOf(p.run)
 			if stage.Plan.Freeze = p.freeze; p.freeze != nil {
 				stage.Plan.Settings["freeze"] = p.freeze.String()

@@ -60,7 +60,7 @@ func onLoopback(t *testing.T, name string, how change) *metrics.Result {
 	if r.Flagged("invalid") || r.Lab != nil {
 		t.Errorf("%s: %+v, lab %v", name, r.Flags, r.Lab)
 	}
-	r.Verdict = verdictOn(t, s, r)
+	r.Verdict = s.Phenomenon.Judge(r)
 	return r
 }
 
@@ -80,11 +80,12 @@ func phenomenaOnLoopback(t *testing.T) {
 	for name, without := range ofLoopback {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			reproduced(t, decided(t, func() *metrics.Result { return onLoopback(t, name, change{}) }))
 			if name == "self-connect" { // ports from which the one that is called is never chosen
 				without.client = lowestPorts(t)
 			}
-			refuted(t, decided(t, func() *metrics.Result { return onLoopback(t, name, without) }), without.fails)
+			s, _ := Find(name)
+			s.OnLoopback()
+			inThreeWays(t, s, without, func(how change) *metrics.Result { return onLoopback(t, name, how) })
 		})
 	}
 }

@@ -37,7 +37,7 @@ func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs O
 		if s.Plan.Server != nil {
 			held = addresses(r.Scenario.Target)
 		}
-		phases = append(phases, metrics.Phase{Name: s.Name, Why: s.Why, Result: *r})
+		phases = append(phases, metrics.Phase{Name: s.Name, Why: s.Why, Costs: s.Costs, Result: *r})
 	}
 	r := &phases[0].Result
 	if len(stages) > 1 {

@@ -82,31 +82,32 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 		p.conditions = slices.DeleteFunc(slices.Clone(p.conditions), func(c condition) bool { return c.Judge(r).Reason != "" })
 		s.Phenomenon = &p
 	}
-	r.Verdict = verdictOn(t, s, r)
+	r.Verdict = s.Phenomenon.Judge(r)
 	return r
 }
 
-// verdictOn is the verdict on a result. It must be undecided if any of its evidence is missing.
-func verdictOn(t *testing.T, s *Scenario, r *metrics.Result) *metrics.Verdict {
+// unseen checks that the verdict on a result that reproduces a claim is undecided if any one of its
+// samples is missing. It returns how often it was.
+func unseen(t *testing.T, s *Scenario, r *metrics.Result) string {
 	t.Helper()
-	v := s.Phenomenon.Judge(r)
-	if v.Outcome != metrics.Reproduced {
-		return v
-	}
+	undecided, all := 0, 0
 	for i, e := range s.Phenomenon.verdict {
-		for k := range e.variables {
+		for k, v := range e.variables {
 			p, blind := *s.Phenomenon, *e
 			blind.variables = slices.Clone(e.variables)
 			blind.variables[k].read = func(*metrics.Result) (float64, bool) { return 0, false }
 			blind.variables[k].words = func(*metrics.Result) (string, bool) { return "", false }
 			p.verdict = slices.Clone(p.verdict)
 			p.verdict[i] = &blind
-			if without := p.Judge(r); without.Outcome != metrics.Undecided || !strings.Contains(without.Why, e.variables[k].name) {
-				t.Errorf("without %s it is %s: %q", e.variables[k].name, without.Outcome, without.Why)
+			all++
+			if without := p.Judge(r); without.Outcome != metrics.Undecided || !strings.Contains(without.Why, v.name) {
+				t.Errorf("without %s it is %s: %q", v.name, without.Outcome, without.Why)
+				continue
 			}
+			undecided++
 		}
 	}
-	return v
+	return fmt.Sprintf("%s (%d of %d)", metrics.Undecided, undecided, all)
 }
 
 func evidence(v *metrics.Verdict) string {
@@ -272,13 +273,25 @@ func phenomena(t *testing.T, which func(name string) bool) {
 			if !slices.Contains(busy, s.Name) {
 				t.Parallel()
 			}
-			reproduced(t, decided(t, func() *metrics.Result { return shown(t, s.Name, change{}) }))
 			how, ok := wrong[s.Name]
 			if !ok {
 				t.Fatal("nothing takes its mechanism away: can its verdict fail?")
 			}
-			refuted(t, decided(t, func() *metrics.Result { return shown(t, s.Name, how) }), how.fails)
+			inThreeWays(t, s, how, func(how change) *metrics.Result { return shown(t, s.Name, how) })
 		})
+	}
+}
+
+// inThreeWays judges a scenario as it is, without its mechanism, and without each of its samples.
+// scripts/verdicts makes a table of what it logs.
+func inThreeWays(t *testing.T, s *Scenario, broken change, run func(change) *metrics.Result) {
+	t.Helper()
+	as := decided(t, func() *metrics.Result { return run(change{}) })
+	reproduced(t, as)
+	without := decided(t, func() *metrics.Result { return run(broken) })
+	refuted(t, without, broken.fails)
+	if as.Verdict.Outcome == metrics.Reproduced {
+		t.Logf("verdict: %s %s %s", as.Verdict.Outcome, without.Verdict.Outcome, unseen(t, s, as))
 	}
 }
 

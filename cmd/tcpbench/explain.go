@@ -139,6 +139,9 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 			continue
 		}
 		fmt.Fprintf(w, "\n%s\n", indented("  "+s.Name+": ", s.Why))
+		if s.Costs != "" {
+			fmt.Fprintln(w, indented("    costs: ", s.Costs))
+		}
 		if len(s.Load) > 0 {
 			fmt.Fprintln(w, indented("    ", strings.Join(lacking(s.Load, s.Gone), " ")))
 		}

@@ -145,6 +145,11 @@ func (p *page) arms(r *metrics.Result) {
 		if a.Why != "" {
 			p.hang(pad("  "+clean(a.Name), width+4), label, strings.Fields(clean(a.Why)), plain)
 		}
+		for _, more := range [][2]string{{"costs: ", a.Costs}, {"seen: ", strings.Join(price(a), ", ")}} {
+			if more[1] != "" {
+				p.hang(strings.Repeat(" ", width+4)+more[0], label, strings.Fields(clean(more[1])), plain)
+			}
+		}
 	}
 }
 
@@ -153,8 +158,14 @@ var armColumns = []struct {
 	head string
 	of   func(*metrics.Phase) string // empty if the arm has no such thing
 }{
-	{"rate", unstopped(func(a *metrics.Phase) string { return Rate(a.Rate) })},
-	{"succeeded", func(a *metrics.Phase) string { return Count(a.Succeeded) }},
+	{"connects", func(a *metrics.Phase) string {
+		if stopped(a) == nil {
+			return ""
+		}
+		return Count(a.Attempted)
+	}},
+	{"requests", unstopped(func(a *metrics.Phase) string { return Count(requests(a)) })},
+	{"rate", unstopped(func(a *metrics.Phase) string { return Rate(float64(requests(a)) / a.ElapsedS) })},
 	{"failed", func(a *metrics.Phase) string { return Count(a.TotalFailed()) }},
 	{"TIME_WAIT", unstopped(func(a *metrics.Phase) string { return Count(mostIn(a, "TIME_WAIT")) })},
 	{"queue", func(a *metrics.Phase) string {
@@ -177,12 +188,36 @@ var armColumns = []struct {
 		}
 		return quantile(a, func(h metrics.Histogram) int64 { return h.Max })
 	}},
-	{"CPU", unstopped(func(a *metrics.Phase) string {
-		if c, s := a.CPU.Client, a.CPU.Server; c != nil && s != nil && c.PerConnection+s.PerConnection > 0 {
-			return micros(c.PerConnection + s.PerConnection)
+	{"CPU/req", unstopped(func(a *metrics.Phase) string {
+		c, s := a.CPU.Client, a.CPU.Server
+		if c == nil || s == nil || requests(a) == 0 {
+			return ""
 		}
-		return ""
+		return micros((c.UserS + c.SystemS + s.UserS + s.SystemS) * 1e6 / float64(requests(a)))
 	})},
+}
+
+// requests is how many were answered: connections that are kept carry several each.
+func requests(a *metrics.Phase) int64 { return a.Histograms[metrics.ExchangeTime].Count }
+
+// price is what was measured of an arm's cost, and how its attempts failed.
+func price(a *metrics.Phase) (all []string) {
+	for _, c := range []struct {
+		n    int64
+		what string
+	}{
+		{a.Counter("Tcp", "EstabResets"), "resets, at both ends (Tcp EstabResets)"},
+		{a.Counter("TcpExt", "TCPTimeWaitOverflow"), "closed without TIME_WAIT (TCPTimeWaitOverflow)"},
+		{lastIn(a, "server.TIME_WAIT"), "in TIME_WAIT on the server"},
+	} {
+		if c.n > int64(a.Succeeded/100) {
+			all = append(all, Count(c.n)+" "+c.what)
+		}
+	}
+	for _, name := range byCount(a.Failed) {
+		all = append(all, Count(a.Failed[name])+" failed: "+clean(name))
+	}
+	return all
 }
 
 // unstopped leaves an arm out whose server was stopped: it shows queues, and no rate.
@@ -215,6 +250,16 @@ func stopped(a *metrics.Phase) *metrics.Queue {
 		}
 	}
 	return nil
+}
+
+// lastIn is how many sockets a side had in a state at the end.
+func lastIn(a *metrics.Phase, column string) (n int64) {
+	for i := range a.Kernel {
+		if c := a.Kernel[i].Timeline.Sockets[column]; len(c) > 0 {
+			n = max(n, c[len(c)-1])
+		}
+	}
+	return n
 }
 
 // mostIn is the largest number of sockets in a state, on the side that had more.
