@@ -268,6 +268,7 @@ func (l *loop) finish(slot int32, stage metrics.Stage, outcome metrics.Outcome) 
 	l.wheel.Cancel(slot)
 	c.state = free
 	c.generation++
+	l.listed[slot] = false
 	c.due = l.now
 	l.freeSlots = append(l.freeSlots, slot)
 }

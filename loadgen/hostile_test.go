@@ -116,3 +116,27 @@ func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 		t.Errorf("%d answers to %d pings, of which %d may be missed", n, pings, missed)
 	}
 }
+
+// A connection that ends while it is to be read on leaves nothing to the next one in its slot.
+func TestReadingOnIsOfOneLife(t *testing.T) {
+	watchLeaks(t)
+	l, _ := manualLoop(t, Config{
+		Targets: to(serve(t, "127.0.0.1:0", forgets).addr), Process: Closed, Connections: 1, Count: 2, Timeout: patience,
+		OnExhausted: CountExhausted, Lifecycle: Lifecycle{Request: pinged, Response: isPong},
+	})
+	only := &l.conns[0]
+	turns(t, l, func() bool { return only.state == receiving })
+	l.readLater(0)
+	l.finish(0, metrics.StageExchange, metrics.TimedOut)
+	l.startDue()
+	if only.state != connecting {
+		t.Fatalf("state %d, want connecting", only.state)
+	}
+	if l.readLater(0); len(l.unread) != 2 {
+		t.Errorf("%d to be read on, want the one that has ended and the next", len(l.unread))
+	}
+	l.unread = l.unread[:1]
+	if l.readOn(); only.state != connecting {
+		t.Errorf("state %d, want connecting: what was to be read on has ended", only.state)
+	}
+}

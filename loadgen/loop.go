@@ -40,7 +40,7 @@ type loop struct {
 	// freeSlots is a stack; a slot used again soon is still in the cache.
 	freeSlots []int32
 	queue     []epoll.Token // attempts that wait for a four-tuple, oldest first
-	unread    []int32       // slots whose connections have, or may have, more to read
+	unread    []epoll.Token // connections that have, or may have, more to read
 	listed    []bool        // by slot: it is in unread
 	spaces    []space
 	space     int
@@ -288,18 +288,18 @@ func (l *loop) deal(events int) {
 func (l *loop) readLater(slot int32) {
 	if !l.listed[slot] {
 		l.listed[slot] = true
-		l.unread = append(l.unread, slot)
+		l.unread = append(l.unread, epoll.Token{Slot: slot, Generation: l.conns[slot].generation})
 	}
 }
 
-// readOn gives those that may have more to read their turn. Whatever became of them meanwhile,
+// readOn gives those that may have more to read their turn. Whatever state they are in by now,
 // an event that announces data or a FIN makes a connection look, and does no harm.
 func (l *loop) readOn() {
 	n := min(len(l.unread), eventsPerTurn)
-	for _, slot := range l.unread[:n] {
-		l.listed[slot] = false
+	for _, token := range l.unread[:n] {
+		l.listed[token.Slot] = false
 		l.worked = true
-		l.handle(epoll.Event{Mask: epoll.In | epoll.RDHup, Token: epoll.Token{Slot: slot, Generation: l.conns[slot].generation}})
+		l.handle(epoll.Event{Mask: epoll.In | epoll.RDHup, Token: token})
 		l.keepPace()
 	}
 	l.unread = slices.Delete(l.unread, 0, n)

@@ -180,7 +180,6 @@ func clientsOf(t *testing.T, but int) []int {
 
 // A client that is stopped is noticed by a server that pings or listens, and by no other.
 func TestServersNoticeADeadClient(t *testing.T) {
-	t.Parallel()
 	for design, noticed := range map[string]uint64{"listen": population, "server": population, "ping": 0} {
 		t.Run(design, func(t *testing.T) {
 			missed, most := "--missed 3", patience
