@@ -116,7 +116,7 @@ func within(d time.Duration, p *child.Process, talk func() (child.Message, error
 	timer := time.AfterFunc(d, p.Close)
 	m, err := talk()
 	if !timer.Stop() && err != nil {
-		err = fmt.Errorf("no answer within %v: %w", d, err)
+		err = fmt.Errorf("%v gave no answer within %v, so it was ended", p, d)
 	}
 	return m, err
 }
@@ -158,15 +158,23 @@ func (s *stage) sample() *child.Usage {
 	if len(s.servers) == 0 || s.serverLost != nil {
 		return nil
 	}
-	total := &child.Usage{Server: &metrics.ServerReport{}}
-	for _, p := range s.servers {
-		m, err := within(samplePatience, p, func() (child.Message, error) {
-			return p.Ask(child.Message{Type: child.Sample}, child.Sampled)
+	// All at once: each may take its time, and the run waits for it.
+	answers, errs := make([]child.Message, len(s.servers)), make([]error, len(s.servers))
+	var group sync.WaitGroup
+	for i, p := range s.servers {
+		group.Go(func() {
+			answers[i], errs[i] = within(s.patience, p, func() (child.Message, error) {
+				return p.Ask(child.Message{Type: child.Sample}, child.Sampled)
+			})
 		})
-		if err != nil {
-			s.serverLost = err
-			return nil
-		}
+	}
+	group.Wait()
+	if s.serverLost = errors.Join(errs...); s.serverLost != nil {
+		return nil
+	}
+	total := &child.Usage{Server: &metrics.ServerReport{}}
+	for _, m := range answers {
+		var err error
 		total.UserNS += m.Usage.UserNS
 		total.SystemNS += m.Usage.SystemNS
 		total.MaxRSS += m.Usage.MaxRSS

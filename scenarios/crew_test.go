@@ -1,9 +1,15 @@
 package scenarios
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"tcpbench/internal/child"
 	"tcpbench/loadgen"
 	"tcpbench/server"
 )
@@ -31,5 +37,41 @@ func TestCrewSize(t *testing.T) {
 		if got := p.crewSize(); got != c.want {
 			t.Errorf("%s: %d processes, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+// Servers that say nothing are waited for together, and the result names them.
+func TestSilentServersAreNamed(t *testing.T) {
+	t.Parallel()
+	a, b := startServer(t, "127.0.0.1:0"), startServer(t, "127.0.0.1:0")
+	s := &stage{plan: &Plan{}, servers: []*child.Process{a.Process, b.Process}, patience: patience}
+	if u := s.sample(); u == nil || s.serverLost != nil {
+		t.Fatalf("%+v, %v", u, s.serverLost)
+	}
+	for _, c := range []serverChild{a, b} {
+		c.signal(t, syscall.SIGSTOP)
+		defer c.signal(t, syscall.SIGCONT) // to end at once
+		for { // its threads stop one by one
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.PID()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(stat), ") T ") {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	s.patience = 50 * time.Millisecond
+	if u := s.sample(); u != nil {
+		t.Errorf("%+v", u)
+	}
+	for _, p := range s.servers {
+		if want := fmt.Sprintf("server (process %d) gave no answer within 50ms", p.PID()); s.serverLost == nil || !strings.Contains(s.serverLost.Error(), want) {
+			t.Errorf("%v, want %q in it", s.serverLost, want)
+		}
+	}
+	if u := s.sample(); u != nil { // they are gone: nobody is asked again
+		t.Errorf("%+v", u)
 	}
 }

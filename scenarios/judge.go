@@ -46,7 +46,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 		flag("interrupted", "The run ended before its time: %s.", report.Stopped)
 	}
 	if s.serverLost != nil {
-		flag("server-lost", "The server ended before the run did: %v.", s.serverLost)
+		flag("server-lost", "The run has lost its server: %v.", s.serverLost)
 	}
 	if s.unobserved != nil {
 		flag("unobserved", "The kernel could not be watched: %v. The result has no view of it.", s.unobserved)

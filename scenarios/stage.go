@@ -33,19 +33,20 @@ type mark struct {
 
 // stage is one run under way.
 type stage struct {
-	plan    *Plan
-	obs     Observer
-	clients []*child.Process
-	servers []*child.Process   // none for a foreign server
-	owned   [][]netip.AddrPort // where each of them listens
-	rows    []metrics.Row
-	phases  map[loadgen.Phase]int // clients that have entered it
-	from    mark
-	kept    mark // when a held population was there
-	to      mark
-	before  counters
-	seen    []*observation // of each namespace; none where nobody watches
-	tracer  *trace.Tracer  // nil where nobody traces
+	plan     *Plan
+	obs      Observer
+	patience time.Duration // with a server that is asked for its counts
+	clients  []*child.Process
+	servers  []*child.Process   // none for a foreign server
+	owned    [][]netip.AddrPort // where each of them listens
+	rows     []metrics.Row
+	phases   map[loadgen.Phase]int // clients that have entered it
+	from     mark
+	kept     mark // when a held population was there
+	to       mark
+	before   counters
+	seen     []*observation // of each namespace; none where nobody watches
+	tracer   *trace.Tracer  // nil where nobody traces
 	// untraced is why there are no tracepoints, where some were to be.
 	untraced error
 	// unobserved is why nothing was seen, where somebody was to watch.
@@ -61,7 +62,7 @@ type stage struct {
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
 // measured so far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
-	s := &stage{plan: &plan, obs: obs, phases: map[loadgen.Phase]int{}}
+	s := &stage{plan: &plan, obs: obs, patience: samplePatience, phases: map[loadgen.Phase]int{}}
 	if err := plan.settleIn(); err != nil {
 		return nil, err
 	}
@@ -248,8 +249,9 @@ func (s *stage) give(intervals *metrics.Lineup[metrics.Interval]) error {
 	return nil
 }
 
-// enter tells the servers when the warm-up is over, notes what has been used when the measured time begins, with the first client,
-// and ends, with the last; and begins the hold when the populations of all are there.
+// enter tells the servers when the warm-up is over, notes what has been used when the measured
+// time begins, with the first client, and ends, with the last; and begins the hold when the
+// populations of all are there.
 func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 	s.phases[p]++
 	first, last := s.phases[p] == 1, s.phases[p] == len(s.clients)

@@ -224,8 +224,9 @@ func (s *Server) Backlog() int { return s.engines[0].backlog }
 
 // Stats are the counts since the start, by any goroutine and also after the end.
 func (s *Server) Stats() (total Stats) {
+	until := time.Now().Add(balancePatience)
 	for _, e := range s.engines {
-		total = total.Merge(e.snapshot())
+		total = total.Merge(e.snapshot(until))
 	}
 	return total
 }

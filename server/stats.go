@@ -147,16 +147,17 @@ func (c *counters) snapshot() Stats {
 	return s
 }
 
-// balancePatience bounds the wait for a moment in which no connection is between two
-// counts. Each takes microseconds, or as long as the loop's thread has no processor.
+// balancePatience bounds the wait, of all engines together, for moments in which no connection
+// is between two counts. Each takes microseconds, or as long as a loop's thread has no processor.
 const balancePatience = time.Second
 
-// snapshot is what the engine has counted, at a moment in which it balances if there is one.
-func (e *engine) snapshot() Stats {
-	for began := time.Now(); ; {
+// snapshot is what the engine has counted, at a moment before until in which it balances if there
+// is one.
+func (e *engine) snapshot(until time.Time) Stats {
+	for {
 		s := e.counters.snapshot()
 		s.Open = e.live()
-		if s.Balance() == nil || time.Since(began) > balancePatience {
+		if s.Balance() == nil || time.Now().After(until) {
 			return s
 		}
 		time.Sleep(20 * time.Microsecond)

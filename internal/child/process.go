@@ -84,6 +84,8 @@ func Spawn(name string, enter func() error) (*Process, error) {
 // PID is the process id of the child.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+func (p *Process) String() string { return fmt.Sprintf("%s (process %d)", p.name, p.PID()) }
+
 // Freeze stops the child: it does nothing until Thaw, while the kernel goes on to answer for
 // its sockets.
 func (p *Process) Freeze() error {
@@ -152,7 +154,7 @@ func (p *Process) death() error {
 	if last := p.stderr.String(); last != "" {
 		how += ": " + last
 	}
-	return fmt.Errorf("%s (process %d) %s", p.name, p.PID(), how)
+	return fmt.Errorf("%v %s", p, how)
 }
 
 // Close ends the child: it closes the socket, at which a child ends by itself, and kills
