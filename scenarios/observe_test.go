@@ -116,7 +116,8 @@ func TestExhaustionIsPredictedSeenAndMended(t *testing.T) {
 }
 
 // What a machine does to a run is not the run's fault.
-var circumstances = []string{"noisy-host", "steal", "client-limited", "server-limited"}
+// The receive path is the whole machine's.
+var circumstances = []string{"noisy-host", "steal", "client-limited", "server-limited", "receive-path"}
 
 func TestAHealthyRunHasNoFindings(t *testing.T) {
 	if !alone.Namespace(t) {

