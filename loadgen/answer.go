@@ -11,10 +11,10 @@ import (
 // ending tells where an answer ends.
 type ending struct {
 	Until
-	// literal is what the pattern matches if that is one text. Then only what is new has to
-	// be looked at; any other pattern looks at all of the answer with each piece of it.
+	// literal is what the pattern matches if that is one text.
 	literal []byte
-	pattern *regexp.Regexp
+	whole   *regexp.Regexp // for an answer that is there in one piece
+	pieces  *pattern       // for one that is not
 }
 
 func newEnding(u Until) ending {
@@ -22,21 +22,32 @@ func newEnding(u Until) ending {
 	if u.Kind != Match {
 		return e
 	}
-	e.pattern = regexp.MustCompile(u.Pattern) // compiled once by validate
-	if tree, err := syntax.Parse(u.Pattern, syntax.Perl); err == nil {
-		if tree = tree.Simplify(); tree.Op == syntax.OpLiteral && tree.Flags&syntax.FoldCase == 0 {
-			e.literal = []byte(string(tree.Rune))
-		}
+	e.whole = regexp.MustCompile(u.Pattern) // validate has compiled it, and so package syntax can
+	tree, _ := syntax.Parse(u.Pattern, syntax.Perl)
+	if tree = tree.Simplify(); tree.Op == syntax.OpLiteral && tree.Flags&syntax.FoldCase == 0 {
+		e.literal = []byte(string(tree.Rune))
 	}
+	e.pieces, _ = newPattern(tree)
 	return e
 }
 
-// matches tells whether the pattern is in seen, whose last bytes, so many, are new.
-func (e *ending) matches(seen []byte, fresh int) bool {
+// inOnePiece tells whether the pattern is in an answer that came in one piece.
+func (e *ending) inOnePiece(answer []byte) bool {
+	if len(e.literal) > 0 {
+		return bytes.Contains(answer, e.literal)
+	}
+	return e.whole.Match(answer)
+}
+
+// goesOn tells whether the pattern is in what has come, whose last bytes, so many, are new.
+func (e *ending) goesOn(m *matchState, seen []byte, fresh int) bool {
 	if len(e.literal) > 0 {
 		return bytes.Contains(seen[max(0, len(seen)-fresh-len(e.literal)+1):], e.literal)
 	}
-	return e.pattern.Match(seen)
+	if len(seen) == fresh {
+		m.begin()
+	}
+	return e.pieces.feed(m, seen[len(seen)-fresh:])
 }
 
 // after returns what follows the first match. It allocates, and is for answers that come
@@ -45,7 +56,7 @@ func (e *ending) after(seen []byte) []byte {
 	if len(e.literal) > 0 {
 		return seen[bytes.Index(seen, e.literal)+len(e.literal):]
 	}
-	return seen[e.pattern.FindIndex(seen)[1]:]
+	return seen[e.whole.FindIndex(seen)[1]:]
 }
 
 // reached tells whether an answer of any server's is whole with the bytes just read. One
@@ -56,13 +67,12 @@ func (l *loop) reached(slot int32, e *ending, chunk []byte) (bool, metrics.Outco
 		return c.received >= e.Bytes, metrics.Succeeded
 	}
 	// What follows the answer matters only where another one is due.
-	if len(l.seen[slot]) == 0 && c.pending <= 1 && e.matches(chunk, len(chunk)) {
+	if len(l.seen[slot]) == 0 && c.pending <= 1 && e.inOnePiece(chunk) {
 		return true, metrics.Succeeded
 	}
 	seen := append(l.seen[slot], chunk...)
 	l.seen[slot] = seen
-	looked := len(seen) == len(chunk) && c.pending <= 1
-	if !looked && e.matches(seen, len(chunk)) {
+	if e.goesOn(&l.matchStates[slot], seen, len(chunk)) {
 		return true, metrics.Succeeded
 	}
 	if len(seen) > MaxMatch {
@@ -82,7 +92,7 @@ func (l *loop) another(slot int32, e *ending) bool {
 	seen = append(seen[:0], e.after(seen)...)
 	l.seen[slot] = seen
 	c.received = int64(len(seen))
-	return len(seen) > 0 && e.matches(seen, len(seen))
+	return len(seen) > 0 && e.goesOn(&l.matchStates[slot], seen, len(seen))
 }
 
 // clear forgets what has come: the answer is whole, or nobody waits for it any more.

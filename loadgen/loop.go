@@ -38,27 +38,28 @@ type loop struct {
 	wheel  *epoll.Wheel
 	conns  []conn
 	// freeSlots is a stack; a slot used again soon is still in the cache.
-	freeSlots []int32
-	queue     []epoll.Token // attempts that wait for a four-tuple, oldest first
-	unread    []epoll.Token // connections that have, or may have, more to read
-	listed    []bool        // by slot: it is in unread
-	spaces    []space
-	space     int
-	arrivals  arrivals
-	gate      gate
-	open      bool
-	request   []byte // the first one, or all of a pipeline
-	exchanges uint32
-	perSend   uint16 // requests in one request's bytes
-	until     ending
-	hello     ending    // of the answer to the hello
-	rotation  *rotation // nil where requests are all the same
-	ear       ear
-	content   content
-	seen      [][]byte // by slot, what Until.Match has to look at
-	buffer    []byte
-	random    *rand.Rand // of the gaps
-	phases    uint64     // where the stream of the beats' phases begins
+	freeSlots   []int32
+	queue       []epoll.Token // attempts that wait for a four-tuple, oldest first
+	unread      []epoll.Token // connections that have, or may have, more to read
+	listed      []bool        // by slot: it is in unread
+	spaces      []space
+	space       int
+	arrivals    arrivals
+	gate        gate
+	open        bool
+	request     []byte // the first one, or all of a pipeline
+	exchanges   uint32
+	perSend     uint16 // requests in one request's bytes
+	until       ending
+	hello       ending    // of the answer to the hello
+	rotation    *rotation // nil where requests are all the same
+	ear         ear
+	content     content
+	seen        [][]byte     // by slot, the answer so far that Until.Match has to look at
+	matchStates []matchState // by slot, how far it has looked
+	buffer      []byte
+	random      *rand.Rand // of the gaps
+	phases      uint64     // where the stream of the beats' phases begins
 
 	settings4, settings6 []setting
 	congestion           []byte
@@ -157,7 +158,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		l.hello = newEnding(r.Lifecycle.Hello.Response)
 	}
 	if (l.until.Kind == Match || l.hello.Kind == Match) && !r.Lifecycle.ConnectOnly {
-		l.seen = make([][]byte, slots)
+		l.seen, l.matchStates = make([][]byte, slots), make([]matchState, slots)
 	}
 	if r.Process == Hold && !r.Replace {
 		l.quota = slots

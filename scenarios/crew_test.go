@@ -51,7 +51,7 @@ func TestSilentServersAreNamed(t *testing.T) {
 	for _, c := range []serverChild{a, b} {
 		c.signal(t, syscall.SIGSTOP)
 		defer c.signal(t, syscall.SIGCONT) // to end at once
-		for { // its threads stop one by one
+		for {                              // its threads stop one by one
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.PID()))
 			if err != nil {
 				t.Fatal(err)
