@@ -11,6 +11,20 @@ type Experiment struct {
 	Facts []Value `json:"facts"`
 	// Unfinished says why it ended before its last step; facts may be missing then.
 	Unfinished string `json:"unfinished,omitempty"`
+	// Table shows facts side by side; nil if they are no table.
+	Table *Table `json:"table,omitempty"`
+}
+
+// Table is a table of values.
+type Table struct {
+	Head []string   `json:"head"` // of the names and of each cell
+	Rows []TableRow `json:"rows"`
+}
+
+// TableRow is a row of it.
+type TableRow struct {
+	Name  string  `json:"name"`
+	Cells []Value `json:"cells"`
 }
 
 // The families of an experiment's connections.

@@ -171,7 +171,6 @@ func TestPresetsGiveWay(t *testing.T) {
 		{"fin-wait-2", "--hold 3s", "rate duration", "hold=3s rate="},
 		{"fin-wait-2", "--count 10", "duration", "duration="},
 		{"syn-loss", "--close server", "connect-only", "close=server"},
-		{"heartbeat-designs", "--exchanges 3", "heartbeat", "hold=3s"},
 		{"time-wait-exhaustion", "-6", "sources", "sources="},
 	} {
 		s, _ := Find(c.scenario)

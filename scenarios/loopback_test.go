@@ -18,7 +18,7 @@ var ofLoopback = map[string]change{
 	"self-connect":         {fails: "seen.connected_to_itself == 1"},                                  // as below
 	"backlog":              {fails: "seen.queued_4 ==", server: experiment.Options{"IP_MINTTL": 255}}, // SYNs of a smaller TTL are dropped, and nothing is queued
 	"zero-window":          {fails: "seen.probe_timer == 1", server: experiment.Options{"SO_RCVBUF": 200_000}},
-	"heartbeat-designs":    {fails: "answered_no_server.detect.count == 50", args: "--missed 100"},
+	"heartbeat-designs":    {fails: "seen.answered_stopped_client >=", server: experiment.Options{"SO_RCVLOWAT": 1000}}, // the server hears no beat
 	"rst-close":            {fails: "seen.lost > 0", server: experiment.Options{"SO_RCVBUF": 200_000}},
 	"close-wait-leak":      {fails: "server.CLOSE_WAIT.last == 200", args: "--close client"},
 	"fin-wait-2":           {fails: "client.FIN_WAIT2.last < 0.9 * succeeded", args: "--fin-timeout 60s"},

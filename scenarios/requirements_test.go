@@ -44,7 +44,7 @@ func TestRequires(t *testing.T) {
 		"handshake":            {true, true, ""},
 		"close-wait-leak":      {true, false, ""},
 		"retransmit":           {true, true, ""},
-		"heartbeat-designs":    {true, true, ""}, // by its timeline
+		"heartbeat-designs":    {true, true, ""},
 		"time-wait-exhaustion": {true, false, "net.ipv4.ip_local_port_range"},
 		"time-wait-remedies":   {true, false, "net.ipv4.tcp_max_tw_buckets"}, // of a phase
 		"time-wait-length":     {true, true, "net.ipv4.tcp_fin_timeout"},     // of the experiment

@@ -159,19 +159,6 @@ func awaitCarrier(client, server, between *netlink.Handle) error {
 // introduce tells each host the other's link address, so that no first packet waits for an
 // answer to who has it, and the server the way to nobody.
 func (l *Lab) introduce(client, server *netlink.Handle, c, s netlink.Link) error {
-	know := func(n *netlink.Handle, device netlink.Link, who netip.Addr, at net.HardwareAddr) error {
-		family := netlink.FAMILY_V4
-		if who.Is6() {
-			family = netlink.FAMILY_V6
-		}
-		err := n.NeighSet(&netlink.Neigh{
-			LinkIndex: device.Attrs().Index, Family: family, State: netlink.NUD_PERMANENT, IP: who.AsSlice(), HardwareAddr: at,
-		})
-		if err != nil {
-			return fmt.Errorf("neighbour %s: %w", who, err)
-		}
-		return nil
-	}
 	ofServer, ofClient := []netip.Addr{l.Server.V4}, append([]netip.Addr{l.Client.V4}, l.Client.Sources...)
 	if l.Server.V6.IsValid() {
 		ofServer, ofClient = append(ofServer, l.Server.V6), append(ofClient, l.Client.V6)
@@ -187,6 +174,21 @@ func (l *Lab) introduce(client, server *netlink.Handle, c, s netlink.Link) error
 		}
 	}
 	return server.RouteAdd(&netlink.Route{LinkIndex: s.Attrs().Index, Dst: network(nobody), Gw: clientV4.Addr().AsSlice()})
+}
+
+// know tells a host the link address of another.
+func know(n *netlink.Handle, device netlink.Link, who netip.Addr, at net.HardwareAddr) error {
+	family := netlink.FAMILY_V4
+	if who.Is6() {
+		family = netlink.FAMILY_V6
+	}
+	err := n.NeighSet(&netlink.Neigh{
+		LinkIndex: device.Attrs().Index, Family: family, State: netlink.NUD_PERMANENT, IP: who.AsSlice(), HardwareAddr: at,
+	})
+	if err != nil {
+		return fmt.Errorf("neighbour %s: %w", who, err)
+	}
+	return nil
 }
 
 func network(p netip.Prefix) *net.IPNet {

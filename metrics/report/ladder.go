@@ -21,7 +21,26 @@ func (p *page) experiment(r *metrics.Result) {
 	for i := range e.Events {
 		p.rung(&e.Events[i])
 	}
+	p.facts(e.Table)
 	p.extensions(r)
+}
+
+// facts draws the table of an experiment, if it has one.
+func (p *page) facts(of *metrics.Table) {
+	if of == nil {
+		return
+	}
+	t := table{of.Head}
+	for _, r := range of.Rows {
+		row := make([]string, len(of.Head))
+		row[0] = clean(r.Name)
+		for i, v := range r.Cells[:min(len(r.Cells), len(row)-1)] {
+			row[i+1] = value(v)
+		}
+		t = append(t, row)
+	}
+	p.line("")
+	p.table(t)
 }
 
 const (

@@ -54,6 +54,7 @@ type bench struct {
 
 	conclude   func() // comes to the facts that the end of the story tells, however it ends
 	unfinished string // why the story ended early
+	table      *metrics.Table
 	pulse      pulse
 	blind      bool // states are not looked at
 }
@@ -109,7 +110,7 @@ func (b *bench) report() *metrics.Experiment {
 		}
 		return 0
 	})
-	return &metrics.Experiment{Family: b.experiment.Family(), Events: b.events, Facts: b.facts, Unfinished: b.unfinished}
+	return &metrics.Experiment{Family: b.experiment.Family(), Events: b.events, Facts: b.facts, Unfinished: b.unfinished, Table: b.table}
 }
 
 func (b *bench) event(e metrics.Event) {

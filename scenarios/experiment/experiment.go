@@ -50,7 +50,7 @@ var all = []*Experiment{
 	handshake, simultaneousOpen, selfConnect, mss, zeroWindow,
 	fourWayClose, threeWayClose, halfClose, simultaneousClose, rstClose,
 	timeWaitLength, lostLastACK, timeWaitAssassination, ephemeralPortTheft,
-	backlog, acceptOverflow, keepalive,
+	backlog, acceptOverflow, keepalive, heartbeatDesigns,
 }
 
 // Find returns the experiment of that name, and whether there is one.

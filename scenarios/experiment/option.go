@@ -29,6 +29,8 @@ var known = map[string]struct{ level, option int }{
 	"SO_SNDBUF":               {unix.SOL_SOCKET, unix.SO_SNDBUF},
 	"TCP_MAXSEG":              {unix.IPPROTO_TCP, unix.TCP_MAXSEG},
 	"TCP_LINGER2":             {unix.IPPROTO_TCP, unix.TCP_LINGER2},
+	"TCP_USER_TIMEOUT":        {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
+	"SO_RCVLOWAT":             {unix.SOL_SOCKET, unix.SO_RCVLOWAT},
 	"IP_MINTTL":               {unix.IPPROTO_IP, unix.IP_MINTTL},
 	"IP_BIND_ADDRESS_NO_PORT": {unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT},
 	localPortRangeName:        {unix.IPPROTO_IP, localPortRange},
