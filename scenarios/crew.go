@@ -57,9 +57,7 @@ func (s *stage) startServers() error {
 			return err
 		}
 		s.servers = append(s.servers, p)
-		ready, err := within(startPatience, p, func() (child.Message, error) {
-			return p.Ask(child.Message{Type: child.Prepare, Server: &cfg}, child.Ready)
-		})
+		ready, err := p.AskWithin(child.StartPatience, child.Message{Type: child.Prepare, Server: &cfg}, child.Ready)
 		if err != nil {
 			return err
 		}
@@ -102,23 +100,11 @@ func (s *stage) startClients() error {
 			return err
 		}
 		s.clients = append(s.clients, p)
-		if _, err := within(startPatience, p, func() (child.Message, error) {
-			return p.Ask(child.Message{Type: child.Prepare, Client: &cfg}, child.Ready)
-		}); err != nil {
+		if _, err := p.AskWithin(child.StartPatience, child.Message{Type: child.Prepare, Client: &cfg}, child.Ready); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// within bounds a conversation with a child, by closing it.
-func within(d time.Duration, p *child.Process, talk func() (child.Message, error)) (child.Message, error) {
-	timer := time.AfterFunc(d, p.Close)
-	m, err := talk()
-	if !timer.Stop() && err != nil {
-		err = fmt.Errorf("%v gave no answer within %v, so it was ended", p, d)
-	}
-	return m, err
 }
 
 // saying is a message, or the end, of one client.
@@ -143,6 +129,28 @@ func (s *stage) listen(client int, said chan<- saying, left <-chan struct{}) {
 	}
 }
 
+// silencePatience is how long a client may say nothing: it tells of each second of the measured
+// time, but may be starved, or issue a burst of a million connections.
+const silencePatience = time.Minute
+
+// silence counts, by client, for how many ticks of a second it has said nothing. Ticks that this
+// process was too busy or too stopped to take do not count, so it is no clock that decides.
+type silence []int
+
+// tick is an error if a client has been silent for longer than a run of the plan explains.
+func (q silence) tick(p *Plan, clients []*child.Process) error {
+	patience := silencePatience + p.Client.Warmup
+	if p.Freeze != nil {
+		patience += p.Freeze.For
+	}
+	for i, c := range clients {
+		if q[i]++; time.Duration(q[i]) > patience/time.Second {
+			return fmt.Errorf("%v has said nothing for %v, though it tells of every second: was it stopped (SIGSTOP), or without a processor? Its counts are lost", c, patience)
+		}
+	}
+	return nil
+}
+
 // tell sends a message without content to every client.
 func (s *stage) tell(t child.Type) error {
 	var errs []error
@@ -163,9 +171,7 @@ func (s *stage) sample() *child.Usage {
 	var group sync.WaitGroup
 	for i, p := range s.servers {
 		group.Go(func() {
-			answers[i], errs[i] = within(s.patience, p, func() (child.Message, error) {
-				return p.Ask(child.Message{Type: child.Sample}, child.Sampled)
-			})
+			answers[i], errs[i] = p.AskWithin(s.patience, child.Message{Type: child.Sample}, child.Sampled)
 		})
 	}
 	group.Wait()

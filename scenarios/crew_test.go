@@ -75,3 +75,37 @@ func TestSilentServersAreNamed(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 }
+
+// A client that says nothing in the middle of a run ends it, by its name, when it has been silent
+// for a minute beside the time for which the plan explains it. The seconds are the test's.
+func TestASilentClientIsNamed(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, "127.0.0.1:0")
+	plan := &Plan{Client: loadgen.Config{
+		Targets: []netip.AddrPort{server.addr}, Process: loadgen.Closed, Connections: 1, Loops: 1, Warmup: time.Hour, Duration: time.Second,
+		Timeout: patience, OnExhausted: loadgen.CountExhausted, Lifecycle: loadgen.Lifecycle{ConnectOnly: true},
+	}}
+	ticks := make(chan time.Time)
+	s := &stage{plan: plan, phases: map[loadgen.Phase]int{}, ticks: ticks}
+	if err := s.startClients(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	ended := make(chan error)
+	go func() {
+		_, err := s.drive(t.Context())
+		ended <- err
+	}()
+	const most = int((time.Hour + silencePatience) / time.Second)
+	for n := 0; ; n++ {
+		select {
+		case ticks <- time.Time{}:
+		case err := <-ended:
+			// It may have said once, at some time of these, that its warm-up has begun.
+			if want := fmt.Sprintf("%v has said nothing for 1h1m0s", s.clients[0]); err == nil || !strings.Contains(err.Error(), want) || n < most || n > 2*most+2 {
+				t.Errorf("after %d seconds: %v, want %q", n, err, want)
+			}
+			return
+		}
+	}
+}

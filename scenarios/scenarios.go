@@ -8,7 +8,6 @@ package scenarios
 import (
 	"errors"
 	"net/netip"
-	"time"
 
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
@@ -59,9 +58,6 @@ type Observer struct {
 
 // ErrNotTCPBench means that a target answers, but not as a tcpbench server does.
 var ErrNotTCPBench = errors.New("the target is no tcpbench server")
-
-// startPatience bounds everything that a child does before it is ready.
-const startPatience = 10 * time.Second
 
 // defaultLoopbackSources are spread over when client and server share the loopback
 // device: with one source address, connect() searches one range of ports, and every

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -35,7 +36,8 @@ type mark struct {
 type stage struct {
 	plan     *Plan
 	obs      Observer
-	patience time.Duration // with a server that is asked for its counts
+	patience time.Duration    // with a server that is asked for its counts
+	ticks    <-chan time.Time // each second
 	clients  []*child.Process
 	servers  []*child.Process   // none for a foreign server
 	owned    [][]netip.AddrPort // where each of them listens
@@ -75,6 +77,9 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		obs.Forecast(forecast)
 	}
 	defer s.close()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	s.ticks = ticker.C
 	if err := s.startServers(); err != nil {
 		return nil, err
 	}
@@ -204,10 +209,17 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	defer release()
 	var total metrics.ClientReport
 	intervals := metrics.NewLineup[metrics.Interval](len(s.clients))
+	quiet := make(silence, len(s.clients))
 	for done := 0; done < len(s.clients); {
 		var m saying
 		select {
 		case m = <-said:
+			quiet[m.from] = 0
+		case <-s.ticks:
+			if err := quiet.tick(s.plan, s.clients); err != nil {
+				return total, err
+			}
+			continue
 		case err := <-s.linkFailed: // what is measured from now on is another link
 			return total, err
 		}
@@ -222,6 +234,7 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 			err = s.give(intervals)
 		case child.Done:
 			done++
+			quiet[m.from] = math.MinInt // for good
 			intervals.End(m.from)
 			err = errors.Join(total.Merge(*m.Report), s.give(intervals))
 		default:

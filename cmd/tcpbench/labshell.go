@@ -79,7 +79,7 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	if v.Server.V6.IsValid() {
 		addresses = append(addresses, netip.AddrPortFrom(v.Server.V6, shellPort))
 	}
-	_, err = p.Ask(child.Message{Type: child.Prepare, Server: &server.Config{
+	_, err = p.AskWithin(child.StartPatience, child.Message{Type: child.Prepare, Server: &server.Config{
 		Addrs: addresses, Loops: runtime.NumCPU(),
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
 	}}, child.Ready)

@@ -408,6 +408,15 @@ func TestCloseKillsTheStubborn(t *testing.T) {
 	}
 }
 
+// A child that says nothing is waited for as long as is said, and named.
+func TestSilentChildIsNamed(t *testing.T) {
+	p := spawn(t, "silent")
+	_, err := p.AskWithin(20*time.Millisecond, Message{Type: Prepare, Server: &serverConfig}, Ready)
+	if !matches(err, `^server \(process [0-9]+\) gave no answer within 20ms, so it was ended$`) {
+		t.Error(err)
+	}
+}
+
 // Close ends a Receive under way, and a child sees the end although one was: it need not
 // be killed.
 func TestCloseEndsReceive(t *testing.T) {

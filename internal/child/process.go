@@ -140,6 +140,19 @@ func (p *Process) Ask(m Message, answer Type) (Message, error) {
 	return p.Expect(answer)
 }
 
+// StartPatience bounds everything that a child does before it is ready.
+const StartPatience = 10 * time.Second
+
+// AskWithin is Ask with an end: it closes a child that does not answer in time, and says so.
+func (p *Process) AskWithin(patience time.Duration, m Message, answer Type) (Message, error) {
+	timer := time.AfterFunc(patience, p.Close)
+	got, err := p.Ask(m, answer)
+	if !timer.Stop() && err != nil {
+		err = fmt.Errorf("%v gave no answer within %v, so it was ended", p, patience)
+	}
+	return got, err
+}
+
 // death tells how a child ended that was not told to.
 func (p *Process) death() error {
 	select {
