@@ -32,7 +32,7 @@ func sound() *verdict {
 			Server: &server.Config{Loops: 2},
 		}},
 		report: metrics.ClientReport{
-			SYNs: 1100, Established: 1100, ElapsedNS: second,
+			SYNs: 1100, Established: 1100, ElapsedNS: second, InTime: 1000, EndedInTime: 1000,
 			UserNS: second / 20, SystemNS: second / 5,
 			Loops: []metrics.LoopReport{{BusyNS: second / 4}, {BusyNS: second / 4}},
 		},
@@ -162,6 +162,114 @@ func TestJudgeFlags(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Each flag has a case in which it must not appear, though its evidence is there or nearly so.
+func TestFlagsNeedTheirPrecondition(t *testing.T) {
+	local := func(v *verdict) {
+		v.stage.plan.Client.Targets[0] = netip.MustParseAddrPort("127.0.0.1:9000")
+		v.result.CPU.HostBusy = 0.99
+	}
+	busyClient := func(v *verdict) {
+		for i := range v.report.Loops {
+			v.report.Loops[i].BusyNS = v.report.ElapsedNS
+		}
+	}
+	busyServer := func(v *verdict) { v.stage.to.server.SystemNS, v.result.CPU.HostBusy = 2*v.report.ElapsedNS, 0.9 }
+	refused := func(v *verdict) {
+		v.result.Succeeded, v.result.Failed, v.result.Histograms = 0, map[string]uint64{"connect.refused": 1000}, nil
+		v.report.InTime, v.report.Established = 0, 0
+		v.result.Server.Accepted, v.result.Server.WarmUp, v.result.Server.Closed = 0, nil, nil
+	}
+	tiny := func(v *verdict) {
+		v.report.ElapsedNS, v.result.ElapsedS = int64(50*time.Millisecond), 0.05
+	}
+	both := func(all ...func(*verdict)) func(*verdict) {
+		return func(v *verdict) {
+			for _, spoil := range all {
+				spoil(v)
+			}
+		}
+	}
+	own := func(v *verdict) {
+		v.report.SystemNS, v.stage.to.server.SystemNS = v.report.ElapsedNS, v.report.ElapsedNS
+	}
+	cases := map[string]map[string]func(*verdict){
+		"invalid":     {"a count that a server may miss": func(v *verdict) { v.moved["Tcp"]["ActiveOpens"] += 5 }},
+		"interrupted": {"a server that died": func(v *verdict) { v.stage.serverLost = errors.New("it died"); v.result.Server = nil }},
+		"server-lost": {"a server of others": func(v *verdict) { v.stage.plan.Server, v.result.Server = nil, nil }},
+		"unobserved":  {"no tracepoints": func(v *verdict) { v.stage.untraced = errors.New("no bpf here") }},
+		"untraced":    {"no view at all": func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }},
+		"spaces-left-out": {"as many spaces as fit": func(v *verdict) {
+			v.result.Kernel = []metrics.View{{Spaces: &metrics.Spaces{Count: kernel.MostSpaces}}}
+		}},
+		"late-link": {"no lab": func(v *verdict) {}},
+		"nothing-succeeded": {
+			"one that succeeded": func(v *verdict) { v.result.Succeeded, v.result.Failed["connect.refused"] = 1, 999 },
+			"all still open":     func(v *verdict) { v.result.Succeeded, v.result.Open = 0, 1000 },
+		},
+		"ports-exhausted": {"held back by a lack of descriptors": func(v *verdict) { v.report.ExhaustedNS = 1 }},
+		"shared-host": {
+			"others used the processors": local,
+			"all refused":                both(local, own, refused),
+			"a moment":                   both(local, tiny),
+			"the server elsewhere":       func(v *verdict) { v.result.CPU.HostBusy = 0.99 },
+		},
+		"client-limited": {
+			"no processor was idle": both(local, busyClient),
+			"all refused":           both(busyClient, refused),
+			"a moment":              both(busyClient, tiny),
+		},
+		"server-limited": {
+			"nothing accepted":      both(busyServer, func(v *verdict) { v.result.Server.Accepted = 0 }),
+			"no processor was idle": both(busyServer, local),
+			"a client that is busy": both(busyServer, busyClient),
+			"a moment":              both(busyServer, tiny),
+		},
+		"rate-missed": {"a closed loop": func(v *verdict) { v.result.Missed = 1000 }},
+		"lagging": {"a closed loop": func(v *verdict) {
+			v.result.Histograms[metrics.Connect] = metrics.Histogram{P50: 110_000, P99: 450_000}
+		}},
+		"noisy-host": {
+			"a moment": both(tiny, func(v *verdict) { v.result.CPU.HostSteal, v.result.CPU.HostBusy = 0.5, 1 }),
+			"a server that is lost": func(v *verdict) {
+				v.result.CPU.HostBusy, v.result.CPU.Server, v.result.Server = 0.9, nil, nil
+			},
+			"the run's own work": both(local, own),
+		},
+		"other-traffic": {"a few of others": func(v *verdict) { v.moved["Tcp"]["ActiveOpens"] += 10 }},
+	}
+	for _, f := range flags {
+		if len(cases[f.name]) == 0 {
+			t.Errorf("%s: no case in which it must not appear", f.name)
+		}
+	}
+	for name, all := range cases {
+		for why, spoil := range all {
+			v := sound()
+			spoil(v)
+			if slices.Contains(v.flags(), name) {
+				t.Errorf("%s, though %s: %+v", name, why, v.result.Flags)
+			}
+		}
+	}
+	// Those of the processors have their evidence in each case: only the precondition keeps them back.
+	for _, name := range []string{"shared-host", "client-limited", "server-limited"} {
+		for why, spoil := range cases[name] {
+			v := sound()
+			spoil(v)
+			for _, f := range flags {
+				if f.name != name || name == "shared-host" && why == "the server elsewhere" {
+					continue
+				}
+				told := false
+				f.tell(&judgement{&v.stage, &v.result, &v.report, v.moved}, func(string, ...any) { told = true })
+				if !told {
+					t.Errorf("%s, %s: the case shows nothing, for it has no evidence", name, why)
+				}
+			}
+		}
 	}
 }
 

@@ -200,16 +200,6 @@ func (s *stage) fillKernel(r *metrics.Result) error {
 	return err
 }
 
-// flagSpaces says that the census could not tell all four-tuple spaces apart.
-func flagSpaces(r *metrics.Result, flag flagger) {
-	for _, v := range r.Kernel {
-		if v.Spaces != nil && v.Spaces.Left > 0 {
-			flag("spaces-left-out", "The census tells %d pairs of a source address and a destination apart, and there were more: %d sockets are in none. "+
-				"ports_in_use, the fullest space and connect_call_upper know nothing of these; fewer --sources or --ports would be told whole.", kernel.MostSpaces, v.Spaces.Left)
-		}
-	}
-}
-
 // ofClient are the histograms of an observation, as far as they are the client's: ports are
 // its own, and two numbers of TIME_WAIT do not make one.
 func (s *stage) ofClient(o *observation) map[string]metrics.Histogram {

@@ -61,9 +61,7 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 			r.Kernel[0].Trace = &told
 		}
 	}
-	flagTrace(r, untraced, func(name, format string, args ...any) {
-		r.Flags = append(r.Flags, metrics.Flag{Name: name, Why: fmt.Sprintf(format, args...)})
-	})
+	flagTrace(r, untraced, flagger(r, "untraced"))
 	switch {
 	case ctx.Err() != nil:
 		r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: "The experiment ended before its time."})
