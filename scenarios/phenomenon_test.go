@@ -195,7 +195,7 @@ func broken(t *testing.T) map[string]change {
 		"time-wait-assassination": set("seen.client_states ==", "net.ipv4.tcp_rfc1337=1"),
 		"time-wait-exhaustion":    set("failed.ports_exhausted == failed", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"),
 		"time-wait-remedies":      {fails: "nothing.succeeded == 1100", only: []string{"nothing"}, settings: []string{"net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"}},
-		"port-search-cliff":       {fails: "plain.connect_call_upper.p50 >=", only: []string{"plain"}, phase: map[string]string{"local-ports": "32768-60999"}},
+		"port-search-cliff":       {fails: "plain.connect_call_upper.p50 >=", only: []string{"plain"}, phase: map[string]string{"local-ports": "32768-60999", "rate": "9k", "connections": "1000", "count": "27000"}}, // at a rate that leaves time for a census
 		"ephemeral-port-theft":    {fails: "seen.bound > 0", client: experiment.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
 	}
 }

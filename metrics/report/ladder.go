@@ -177,11 +177,11 @@ var armColumns = []struct {
 	head string
 	of   func(*metrics.Phase) string // empty if the arm has no such thing
 }{
-	{"connects", func(a *metrics.Phase) string {
-		if stopped(a) == nil {
+	{"burst", func(a *metrics.Phase) string {
+		if len(a.Bursts) == 0 {
 			return ""
 		}
-		return Count(a.Attempted)
+		return Count(a.Bursts[len(a.Bursts)-1].Issued)
 	}},
 	{"requests", unstopped(func(a *metrics.Phase) string { return Count(requests(a)) })},
 	{"rate", unstopped(func(a *metrics.Phase) string { return Rate(float64(requests(a)) / a.ElapsedS) })},

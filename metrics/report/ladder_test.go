@@ -56,6 +56,30 @@ func sideBySide(t *testing.T) *metrics.Result {
 	return r
 }
 
+// frozen is a run whose server was stopped while a burst came.
+func frozen(t *testing.T) *metrics.Result {
+	t.Helper()
+	r := sideBySide(t)
+	for i := range r.Phases {
+		a := &r.Phases[i]
+		a.Scenario.Settings = map[string]string{"freeze": "the server is stopped"}
+		a.Bursts = []metrics.BurstRow{{Issued: 130}}
+		a.Kernel = []metrics.View{{Of: "both", Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 65, Limit: 64, Drops: int64(65 * i)}}}}
+	}
+	return r
+}
+
+// tabular is an experiment with a table.
+func tabular(t *testing.T) *metrics.Result {
+	t.Helper()
+	r := crossed(t)
+	r.Experiment.Table = &metrics.Table{Head: []string{"", "client notices", "predicted"}, Rows: []metrics.TableRow{
+		{Name: "answered, stopped", Cells: []metrics.Value{{Value: 632e6, Unit: "ns"}, {Unit: "text", Text: "500–750 ms"}}},
+		{Name: "heard, stopped", Cells: []metrics.Value{{Unit: "text", Text: "no"}}},
+	}}
+	return r
+}
+
 func TestShownMatchesTheGoldens(t *testing.T) {
 	slow := healthy(t)
 	recorder := metrics.NewRecorder()
@@ -76,6 +100,8 @@ func TestShownMatchesTheGoldens(t *testing.T) {
 		"ladder":             func(w io.Writer) error { return Text(w, crossed(t), Style{}) },
 		"ladder-narrow":      func(w io.Writer) error { return Text(w, crossed(t), Style{Width: 60}) },
 		"ladder-interrupted": func(w io.Writer) error { return Text(w, interrupted, Style{}) },
+		"arms-stopped":       func(w io.Writer) error { return Text(w, frozen(t), Style{}) },
+		"ladder-table":       func(w io.Writer) error { return Text(w, tabular(t), Style{}) },
 		"arms":               func(w io.Writer) error { return Text(w, sideBySide(t), Style{}) },
 		"steps":              func(w io.Writer) error { return Text(w, slow, Style{}) },
 	})
