@@ -52,6 +52,14 @@ func (b *bench) on(s side, f func() error) error {
 	return b.host(s).Do(f)
 }
 
+// free is a port to listen at: in a lab all are free, and on loopback the kernel chooses one.
+func (b *bench) free(p uint16) uint16 {
+	if b.lab == nil {
+		return 0
+	}
+	return p
+}
+
 // info is TCP_INFO of a socket.
 func (s *socket) info() *unix.TCPInfo {
 	info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
