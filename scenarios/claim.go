@@ -13,7 +13,7 @@ import (
 // phenomenonKeys are those of a file that claims something; all of them must be there but for
 // conditions, host, lab, experiment, realistic and loopback. A benchmark of this host has neither
 // claim nor verdict.
-var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "realistic", "loopback", "conditions", "verdict", "production"}
+var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "scaled", "realistic", "loopback", "conditions", "verdict", "production"}
 
 // readPhenomenon takes the keys of a claim, if the file makes one.
 func (s *Scenario) readPhenomenon(root mapping) error {
@@ -140,17 +140,24 @@ func (s *Scenario) readExperiment(root mapping, p *Phenomenon) error {
 	return nil
 }
 
-// readRealistic takes what differs with real parameters.
-func (p *Phenomenon) readRealistic(root mapping) error {
-	n, ok := root.find("realistic")
-	if !ok {
-		return nil
+// readRealistic takes what is made small or large to save time, and what differs with real
+// parameters.
+func (p *Phenomenon) readRealistic(root mapping) (err error) {
+	if p.Scaled, err = root.texts("scaled"); err != nil {
+		return err
 	}
-	m, err := n.mapping("what differs with real parameters: lab, run and takes")
+	n, ok := root.find("realistic")
+	switch {
+	case !ok:
+		return nil
+	case len(p.Scaled) == 0:
+		return root.errorAtKey("realistic", "say what is not real without it, and by how much: add scaled, as in scaled: [ten local ports for 28232]")
+	}
+	m, err := n.mapping("what differs with real parameters: steps, lab, run and takes")
 	if err != nil {
 		return err
 	}
-	if err := m.only("lab", "run", "takes"); err != nil {
+	if err := m.only("steps", "lab", "run", "takes"); err != nil {
 		return err
 	}
 	v := &variation{}
@@ -161,6 +168,12 @@ func (p *Phenomenon) readRealistic(root mapping) error {
 		return err
 	}
 	v.setup.Link.Gated = p.Link.Gated
+	if v.steps, err = m.texts("steps"); err != nil {
+		return err
+	}
+	if len(v.steps) == 0 {
+		v.steps = p.Steps
+	}
 	if v.run, err = settings(m, "run"); err != nil {
 		return err
 	}

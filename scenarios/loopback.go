@@ -92,7 +92,7 @@ func (s *Scenario) readLoopback(root mapping) error {
 func (s *Scenario) readOnLoopback(m mapping) (*Scenario, error) {
 	own, p := *s, *s.Phenomenon
 	own.Phenomenon = &p
-	p.onLoopback, p.Setup, p.realistic = true, Setup{}, nil
+	p.onLoopback, p.Setup, p.realistic, p.Scaled = true, Setup{}, nil, nil
 	more, err := settings(m, "run")
 	if err != nil {
 		return nil, err

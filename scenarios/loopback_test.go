@@ -114,7 +114,7 @@ func TestLoopbackInFiles(t *testing.T) {
 		load = "name: x\nclaim: c\nproduction: p\ntakes: 2s\nverdict: [failed > 0]\nsteps: [s]\nrun: {count: 5, connections: 2}\n"
 		deed = "name: x\nclaim: c\nproduction: p\ntakes: 2s\nverdict: [seen.received > 0]\nsteps: [s]\nexperiment: mss\n"
 	)
-	s, err := ReadScenario("x.yaml", strings.NewReader(load+"lab: {settings: {net.ipv4.tcp_tw_reuse: 0}}\nrealistic: {takes: 3s, run: {count: 9}}\n"+
+	s, err := ReadScenario("x.yaml", strings.NewReader(load+"lab: {settings: {net.ipv4.tcp_tw_reuse: 0}}\nscaled: [few]\nrealistic: {takes: 3s, run: {count: 9}}\n"+
 		"loopback: {evidence: ' e\n  f', takes: 1s, run: {count: 7}, verdict: [failed == 0], phases: [{name: a, freeze: {side: server, at: 1s, for: 2s}}]}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestLoopbackInFiles(t *testing.T) {
 		t.Fatalf("%+v", s.Phenomenon)
 	}
 	p := s.Phenomenon
-	if !p.OnLoopback() || p.Scaled() || len(p.Client) != 0 || p.Takes.Seconds() != 1 || p.Verdict()[0] != "failed == 0" || p.Steps[0] != "s" || p.Loopback.Evidence != "e f" {
+	if !p.OnLoopback() || len(p.Scaled) > 0 || len(p.Client) != 0 || p.Takes.Seconds() != 1 || p.Verdict()[0] != "failed == 0" || p.Steps[0] != "s" || p.Loopback.Evidence != "e f" {
 		t.Errorf("%+v", p)
 	}
 	stages, err := s.Stages(t.Context(), nil)

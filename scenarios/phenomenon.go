@@ -20,6 +20,9 @@ type Phenomenon struct {
 	Steps []string
 	// Takes is about how long the run is.
 	Takes time.Duration
+	// Scaled says which parameters are not as in production, to save time, and by how much. It is
+	// empty where all are real.
+	Scaled []string
 	// Host tells that it loads this host itself, and is a load to start others from: what it
 	// claims is judged only where no flag makes another load of it.
 	Host bool
@@ -40,22 +43,39 @@ type Phenomenon struct {
 // variation is what differs where nothing is made small to save time.
 type variation struct {
 	takes time.Duration
+	steps []string
 	setup Setup
 	run   []setting
 }
 
-// ErrNotScaled means that a scenario has no other parameters than the real ones.
-var ErrNotScaled = errors.New("nothing is scaled down in this scenario: leave --realistic out")
+// ErrScaled means that a scenario can only be shown with parameters that are scaled down.
+var ErrScaled = errors.New("it has no form with real parameters")
 
-// Realistic gives the scenario real parameters in place of those that save time.
+// Realistic gives the scenario real parameters in place of those that save time. It changes nothing
+// where all are real.
 func (s *Scenario) Realistic() error {
-	if s.Phenomenon == nil || s.Phenomenon.realistic == nil {
-		return ErrNotScaled
-	}
 	p := *s.Phenomenon
-	p.Takes, p.Setup = p.realistic.takes, p.realistic.setup
-	s.Phenomenon, s.run = &p, slices.Concat(s.run, p.realistic.run)
+	switch {
+	case p.realistic == nil && len(p.Scaled) > 0:
+		return ErrScaled
+	case p.realistic == nil:
+		return nil
+	}
+	p.Takes, p.Steps, p.Setup, p.Scaled, p.realistic = p.realistic.takes, p.realistic.steps, p.realistic.setup, nil, nil
+	s.run = slices.Concat(s.run, s.Phenomenon.realistic.run)
+	s.Phenomenon = &p
 	return nil
+}
+
+// RealTime is about how long the run is with real parameters; zero if there is no such form.
+func (p *Phenomenon) RealTime() time.Duration {
+	switch {
+	case p.realistic != nil:
+		return p.realistic.takes
+	case len(p.Scaled) > 0:
+		return 0
+	}
+	return p.Takes
 }
 
 // OverIPv6 makes the connections that the experiment looks at of IPv6.
@@ -64,9 +84,6 @@ func (s *Scenario) OverIPv6() {
 	p.Experiment = p.Experiment.OverIPv6()
 	s.Phenomenon = &p
 }
-
-// Scaled tells whether the scenario has parameters that save time.
-func (p *Phenomenon) Scaled() bool { return p.realistic != nil }
 
 // Verdict lists the expressions that decide.
 func (p *Phenomenon) Verdict() (all []string) {

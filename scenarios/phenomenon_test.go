@@ -174,11 +174,11 @@ func broken(t *testing.T) map[string]change {
 		"syn-burst":               {fails: "twice.accept_queue.drops >= 65", phase: map[string]string{"backlog": "4096"}},
 		"handshake":               set("seen.server_states ==", "net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
 		"simultaneous-open":       {fails: "seen.server_states ==", server: experiment.Options{"IP_MINTTL": 255}},
-		"self-connect":            set("seen.connected_to_itself == 1", "net.ipv4.ip_local_port_range=10000 10009"),
-		"mss":                     set("seen.largest_to_server <= 700", "net.ipv4.tcp_min_snd_mss=1400"), // what the peer announces counts for nothing
+		"self-connect":            set("seen.connected_to_itself == 1", "net.ipv4.ip_local_reserved_ports=9054"), // the port that is called
+		"mss":                     set("seen.largest_to_server <= 700", "net.ipv4.tcp_min_snd_mss=1400"),         // what the peer announces counts for nothing
 		"syn-loss":                {fails: "connect.steps >= 2", link: impaired(t, almostPerfect, "")},
-		"backlog":                 set("seen.queued_16 == 9", "net.core.somaxconn=4096"),
-		"accept-overflow":         set("seen.queued == 5", "net.core.somaxconn=4096"),
+		"backlog":                 {fails: "seen.queued_half ==", link: impaired(t, "drop=ack", "")},           // no handshake ends, so nothing is queued
+		"accept-overflow":         {fails: "seen.queued == seen.limit + 1", link: impaired(t, "drop=ack", "")}, // the same
 		"retransmit":              {fails: "lab.data_lost > 0", link: impaired(t, "", almostPerfect)},
 		"zero-window":             set("seen.windows_closed > 0", "net.ipv4.tcp_rmem=4096 4194304 6291456"),
 		"keepalive":               {fails: "seen.restarted_error ==", link: impaired(t, "", "drop=rst")},
@@ -388,8 +388,9 @@ func TestPhenomenaInFiles(t *testing.T) {
 		whole + "experiment: mss\nrun: {rate: 1k}\n":                                             "leave run and phases out",
 		whole + "experiment: mss\nexpect: [failed == 0]\n":                                       "write it there",
 		whole + "experiment: msss\n":                                                             "did you mean mss?",
-		whole + "realistic: {lap: {}}\n":                                                         "did you mean lab?",
-		whole + "realistic: {lab: {}}\n":                                                         "add takes",
+		whole + "realistic: {takes: 1s}\n":                                                       "add scaled",
+		whole + "scaled: [few]\nrealistic: {lap: {}}\n":                                          "did you mean lab?",
+		whole + "scaled: [few]\nrealistic: {lab: {}}\n":                                          "add takes",
 		whole + "phases: [{name: a, lab: 3}]\n":                                                  "a single value",
 		whole + "phases: [{name: a, ports: 9000}]\n":                                             "without a lab of their own",
 		"name: x\nphases: [{name: a, lab: {}}]\n":                                                "a scenario that claims something",

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
@@ -128,7 +129,10 @@ func data(name string, read func(*metrics.LabData) uint64) variable {
 			return 0, false
 		}
 		for _, l := range []*metrics.LabLink{r.Lab.ToServer, r.Lab.ToClient} {
-			if l != nil && l.Data != nil && l.Impairment != "" {
+			if l == nil || l.Data == nil {
+				continue
+			}
+			if how, err := lab.ParseImpairment(l.Impairment); err == nil && how.Filters() {
 				n, ok = n+float64(read(l.Data)), true
 			}
 		}

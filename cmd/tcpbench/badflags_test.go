@@ -117,7 +117,6 @@ var badRuns = []bad{
 	{"--format x", "--format", "text or json"},
 	{"--quiet=x", "--quiet", "true or false"},
 	{"--explain=x", "--explain", "true or false"},
-	{"--realistic", "--realistic", "nothing is scaled down"},
 	{"--json --format text", "--json", "give one of them"},
 	{"--pcap ''", "--pcap", "leave it out"},
 	{"--pcap $DIR/x.pcap", "--pcap", "only the packets of a lab"},

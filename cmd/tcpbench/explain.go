@@ -54,13 +54,30 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		explainVerdict(w, p)
 	}
 	fmt.Fprintf(w, "\nin production\n%s\n", indented("  ", p.Production))
-	if p.Scaled() {
-		fmt.Fprintln(w, "\nSome parameters save time; --realistic takes real ones.")
-	}
+	explainScale(w, p)
 	if p.Loopback != nil && !p.OnLoopback() {
 		return explainLoopback(c, p)
 	}
 	return nil
+}
+
+// explainScale says which parameters are not as in production.
+func explainScale(w io.Writer, p *scenarios.Phenomenon) {
+	if p.OnLoopback() {
+		return // what stands in for a lab is told of already
+	}
+	if len(p.Scaled) == 0 {
+		fmt.Fprintln(w, "\nNothing is scaled down: the parameters are real.")
+		return
+	}
+	real := "there is no form with real parameters"
+	if d := p.RealTime(); d > 0 {
+		real = fmt.Sprintf("with --realistic it takes about %v", d)
+	}
+	fmt.Fprintf(w, "\nscaled, to save time; %s\n", real)
+	for _, what := range p.Scaled {
+		fmt.Fprintln(w, indented("  - ", what))
+	}
 }
 
 // gone is what the scenario sets that has given way to the command line, in any phase.

@@ -55,6 +55,10 @@ type listing struct {
 	Steps      []string `json:"steps,omitempty"`
 	Verdict    []string `json:"verdict,omitempty"`
 	Production string   `json:"production,omitempty"`
+	// Scaled says what is not as in production, to save time; RealisticS is how long it takes with
+	// --realistic. A scenario in which nothing is scaled has neither.
+	Scaled     []string `json:"scaled,omitempty"`
+	RealisticS float64  `json:"realistic_s,omitempty"`
 
 	why *lab.Refusal
 }
@@ -73,6 +77,9 @@ func listed(m *machine) []listing {
 				l.Needs += " or loopback"
 			}
 			l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
+			if l.Scaled = p.Scaled; len(l.Scaled) > 0 {
+				l.RealisticS = p.RealTime().Seconds()
+			}
 		}
 		all = append(all, l)
 	}
@@ -81,10 +88,16 @@ func listed(m *machine) []listing {
 
 func writeList(w io.Writer, all []listing) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "scenario\twhat it shows\ttakes\tneeds\there")
+	fmt.Fprintln(t, "scenario\twhat it shows\ttakes\t--realistic\tneeds\there")
 	for _, l := range all {
 		takes := time.Duration(l.TakesS * float64(time.Second))
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, l.Needs, l.Here)
+		realistic := "the same"
+		if len(l.Scaled) > 0 {
+			if realistic = "no"; l.RealisticS > 0 {
+				realistic = time.Duration(l.RealisticS * float64(time.Second)).String()
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, realistic, l.Needs, l.Here)
 	}
 	if err := t.Flush(); err != nil {
 		return err

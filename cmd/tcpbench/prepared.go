@@ -37,10 +37,14 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		return nil, usage("--bpf: an experiment on loopback is not traced: leave it out, or use --where lab (%s)", why)
 	case why != "" && o.realistic:
 		return nil, usage("--realistic: %s has no other parameters on loopback: leave it out, or use --where lab (%s)", s.Name, why)
+	case o.realistic && s.Phenomenon == nil:
+		return nil, usage("--realistic: %s claims nothing, so it has no other parameters: leave it out", s.Name)
 	case o.realistic:
+		said := realTime(s.Phenomenon)
 		if err := s.Realistic(); err != nil {
-			return nil, usage("--realistic: %w", err)
+			return nil, usage("--realistic: %s: %w; tcpbench run %s --explain says what is scaled", s.Name, err, s.Name)
 		}
+		fmt.Fprintln(c.ErrOrStderr(), said)
 	}
 	if s.Experiment() {
 		if err := chooseFamily(c, s, why); err != nil {
@@ -74,6 +78,14 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		r.in = &labOptions{profile: lab.KernelDefault}
 	}
 	return r, nil
+}
+
+// realTime says how long a scenario takes with real parameters.
+func realTime(p *scenarios.Phenomenon) string {
+	if len(p.Scaled) == 0 {
+		return fmt.Sprintf("Nothing is scaled down in this scenario: it takes about %v, as without --realistic.", p.Takes)
+	}
+	return fmt.Sprintf("With real parameters this takes about %v, in place of %v.", p.RealTime(), p.Takes)
 }
 
 // chooseFamily takes -4 and -6 for an experiment; a load has them among its own flags.

@@ -135,7 +135,7 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 		o.where.register(c, s, f)
 	}
 	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
-	f.BoolVar(&o.realistic, "realistic", false, "real parameters, where a scenario has some that save time")
+	f.BoolVar(&o.realistic, "realistic", false, "real parameters in place of those that save time; --explain says which these are")
 	f.StringVar(&o.pcap, "pcap", "", "write the packets of the lab to `FILE`, for Wireshark or tcpdump")
 	f.StringVar(&o.out, "out", "", "save the result document to `FILE`")
 	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")

@@ -9,6 +9,9 @@ import (
 	"tcpbench/internal/lab"
 )
 
+// overflowing is the backlog of the queues that overflow; somaxconn may be less.
+const overflowing = 4096
+
 // Where the queue is full already, a SYN is dropped. Where it fills while handshakes are under
 // way, the last ACK is: the client does not know.
 var acceptOverflow = &Experiment{
@@ -25,12 +28,12 @@ var acceptOverflow = &Experiment{
 	},
 	Settings: []lab.Setting{{Key: "net.ipv4.tcp_abort_on_overflow", Value: "1"}},
 	do: func(b *bench) {
-		const most = 64
+		limit := min(b.somaxconn(), overflowing)
 		b.act(server, "listen(), and no accept()")
 		b.silent = true
-		l := b.listen(port, 4096)
+		l := b.listen(port, overflowing)
 		began := time.Now()
-		all, stuck := b.fill(port, most)
+		all, stuck := b.fill(port, 2*limit+2)
 		queue := b.queue(server, port)
 		b.fact("queued", float64(queue.Queue))
 		b.fact("limit", float64(queue.Limit))
@@ -55,7 +58,6 @@ var acceptOverflow = &Experiment{
 		b.fact("stuck_again", float64(b.count(client, func(s *lab.Segment) bool { return s.Is(lab.SYN) && s.Source.Port() == at })-1))
 		b.act(client, "connect() has returned after %.1f s", time.Since(began).Seconds())
 
-		limit := int(queue.Limit)
 		b.act(server, "another listen(), and no accept(): the queue has room for one more")
 		crowd := b.crowd(port+1, limit)
 		ghost := func(c *socket) bool {
@@ -103,7 +105,7 @@ func (all sockets) count(is func(*socket) bool) (n int) {
 // remembered: the SYN backlog has the same limit, and cookies are sent beyond.
 func (b *bench) crowd(p uint16, limit int) (all sockets) {
 	b.silent = true
-	b.listen(p, 4096)
+	b.listen(p, overflowing)
 	b.fill(p, limit)
 	// A client is connected before its last ACK has come, which must not be held.
 	b.await("the last ACKs", func() bool { return int(b.queue(server, p).Queue) >= limit })
@@ -113,10 +115,11 @@ func (b *bench) crowd(p uint16, limit int) (all sockets) {
 		b.check(c.connect(p), "connect")
 		all = append(all, c)
 	}
+	b.blind = true
 	for _, c := range all {
 		c.awaitConnection()
 	}
-	b.silent = false
+	b.silent, b.blind = false, false
 	b.act(client, "connect() has returned %d times more; now the last ACKs go", len(all))
 	b.silent = true
 	b.gate(client).Release()

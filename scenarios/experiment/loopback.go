@@ -52,6 +52,14 @@ func (b *bench) on(s side, f func() error) error {
 	return b.host(s).Do(f)
 }
 
+// free is a port to listen at: in a lab all are free, and on loopback the kernel chooses one.
+func (b *bench) free(p uint16) uint16 {
+	if b.lab == nil {
+		return 0
+	}
+	return p
+}
+
 // info is TCP_INFO of a socket.
 func (s *socket) info() *unix.TCPInfo {
 	info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -60,10 +68,11 @@ func (s *socket) info() *unix.TCPInfo {
 }
 
 // asLimited tells whether the kernel holds bytes back because the peer's window has no room
-// for them: nothing is under way, something waits, and the timer of window probes runs.
+// for them: nothing is under way, something waits, no segment has room, and the timer of window
+// probes runs, which runs at other times, too.
 func (s *socket) asLimited() bool {
 	info := s.info()
-	return info.Unacked == 0 && info.Notsent_bytes > 0 && s.bench.socketAt(s.at()).Timer == kernel.ProbeTimer
+	return info.Unacked == 0 && info.Notsent_bytes > 0 && info.Snd_wnd < info.Snd_mss && s.bench.socketAt(s.at()).Timer == kernel.ProbeTimer
 }
 
 // accepting is what the kernel shows of a listening socket's own accept queue.

@@ -52,9 +52,7 @@ var backlogOnLoopback = &story{
 		{"queued_above", Number, "connections in it when it overflowed; 0 if it was not filled"},
 	},
 	do: func(b *bench) {
-		var somaxconn int
-		_, err := fmt.Sscan(b.setting(server, "net.core.somaxconn"), &somaxconn)
-		b.check(err, "read net.core.somaxconn")
+		somaxconn := b.somaxconn()
 		b.fact("somaxconn", float64(somaxconn))
 		b.silent, b.blind = true, true
 		var all []*filling

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpbench/internal/lab"
 )
 
@@ -15,15 +17,16 @@ type timeWait struct {
 	fact  string
 }
 
-// closeInOrder ends a connection, the client first.
-func (b *bench) closeInOrder(c, s *socket, fact string) timeWait {
-	w := timeWait{at: c.at(), fact: fact}
+// closeInOrder ends a connection, the client first, and returns besides what its timer had left in
+// FIN_WAIT_2.
+func (b *bench) closeInOrder(c, s *socket, fact string) (w timeWait, waits time.Duration) {
+	w = timeWait{at: c.at(), fact: fact}
 	c.close()
 	b.reaches(w.at, "FIN_WAIT2")
-	w.since = time.Now()
+	waits, w.since = b.socketAt(w.at).Expires, time.Now()
 	s.close()
 	b.reaches(w.at, "TIME_WAIT")
-	return w
+	return w, waits
 }
 
 // reaches waits until an endpoint is in a state, or is no more.
@@ -50,8 +53,7 @@ func (b *bench) outlive(all []timeWait) {
 // Two connections end under different values of tcp_fin_timeout, which many take for the
 // length of TIME_WAIT.
 var timeWaitLength = &Experiment{
-	Name:       "time-wait-length",
-	onLoopback: timeWaitLengthOnLoopback,
+	Name: "time-wait-length",
 	Facts: []Fact{
 		{"life_at_60", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 60"},
 		{"life_at_5", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 5"},
@@ -65,8 +67,34 @@ var timeWaitLength = &Experiment{
 			b.sysctl(client, "net.ipv4.tcp_fin_timeout", timeout)
 			c, s := b.pair(l)
 			b.names[c.at().local] = "tcp_fin_timeout " + timeout
-			all = append(all, b.closeInOrder(c, s, "life_at_"+timeout))
+			w, _ := b.closeInOrder(c, s, "life_at_"+timeout)
+			all = append(all, w)
 		}
 		b.outlive(all)
+	},
+	// TCP_LINGER2 is net.ipv4.tcp_fin_timeout for one socket (tcp_fin_time), so the host's setting stays
+	// as it is. That it works is seen in FIN_WAIT_2.
+	onLoopback: &story{
+		facts: []Fact{
+			{"fin_wait_2_left", Time, "what the timer of a socket in FIN_WAIT_2 had left, with TCP_LINGER2 = 5"},
+			{"time_wait_left", Time, "what the timer of that socket had left when it entered TIME_WAIT"},
+			{"life_default", Time, "how long a socket was in TIME_WAIT, with the host's net.ipv4.tcp_fin_timeout"},
+			{"life_linger2", Time, "how long a socket was in TIME_WAIT, with TCP_LINGER2 = 5"},
+			stalled,
+		},
+		do: func(b *bench) {
+			const linger2 = 5
+			l := b.listen(0, 8)
+			c, s := b.pair(l)
+			b.names[c.at().local] = "tcp_fin_timeout " + b.setting(client, "net.ipv4.tcp_fin_timeout")
+			usual, _ := b.closeInOrder(c, s, "life_default")
+			c, s = b.pair(l)
+			b.names[c.at().local] = fmt.Sprintf("TCP_LINGER2 %d", linger2)
+			c.set(unix.IPPROTO_TCP, unix.TCP_LINGER2, linger2, "TCP_LINGER2")
+			short, waits := b.closeInOrder(c, s, "life_linger2")
+			b.took("fin_wait_2_left", waits)
+			b.took("time_wait_left", b.socketAt(short.at).Expires)
+			b.outlive([]timeWait{usual, short})
+		},
 	},
 }
