@@ -144,10 +144,10 @@ func (s *stage) flagExhaustion(r *metrics.Result, report *metrics.ClientReport, 
 		return
 	}
 	flag("ports-exhausted", "%d attempts found no free four-tuple and arrivals were held back for %v: "+
-		"every port of net.ipv4.ip_local_port_range (%s) was taken, most by TIME_WAIT. "+
+		"each of the %d local ports of a pair of source and destination was taken, most by TIME_WAIT. "+
 		"More --sources or destination ports, or --close server, give more.",
 		n, time.Duration(report.ExhaustedNS).Round(time.Millisecond),
-		r.Host.Sysctls["net.ipv4.ip_local_port_range"])
+		s.plan.rangeSize(&r.Host))
 }
 
 // flagLimits says who set the rate.
