@@ -234,9 +234,9 @@ func (j *judgement) exhausted(flag say) {
 		by = fmt.Sprintf("%d of %d by TIME_WAIT", e.TimeWait, e.Ports)
 	}
 	flag("%d attempts found no free four-tuple and arrivals were held back for %v: "+
-		"every port of net.ipv4.ip_local_port_range (%s) was taken, %s. "+
+		"each of the %d local ports of a pair of source and destination was taken, %s. "+
 		"More --sources or destination ports, or --close server, give more.",
-		n, time.Duration(report.ExhaustedNS).Round(time.Millisecond), r.Host.Sysctls["net.ipv4.ip_local_port_range"], by)
+		n, time.Duration(report.ExhaustedNS).Round(time.Millisecond), j.plan.rangeSize(&r.Host), by)
 }
 
 func (j *judgement) shared(flag say) {

@@ -22,6 +22,9 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 		Open: c.Connections, Count: c.Count, Duration: c.Warmup + c.Duration,
 		Ports: p.rangeSize(h), PerProcess: MostConnections(), Own: p.Server != nil,
 	}
+	if !c.Options.FixedPorts {
+		l.Chosen = c.Options.PortRange
+	}
 	l.Message = max(int64(len(c.Lifecycle.Request)), c.Lifecycle.Response.Bytes)
 	targets := c.Targets
 	if p.Server != nil {

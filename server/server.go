@@ -40,7 +40,7 @@ import (
 // Config says how to listen. Its zero value needs only addresses.
 type Config struct {
 	// Addrs are the addresses to listen on; port 0 takes a free port, the same for
-	// all loops.
+	// all loops, from which connect() does not choose if there is one.
 	Addrs []netip.AddrPort
 	// Loops is the number of event loops; 0 = one per CPU.
 	Loops int

@@ -29,6 +29,8 @@ type Load struct {
 	// Spaces is the number of pairs of a source address and a destination; Ports is how many
 	// local ports each has.
 	Spaces, Ports int
+	// Chosen is the range of IP_LOCAL_PORT_RANGE, from which connect() is to choose; zero without it.
+	Chosen [2]int
 	// ClientWaits tells that TIME_WAIT stays with the client, ServerWaits that it does
 	// with a server on this host.
 	ClientWaits, ServerWaits bool
@@ -55,7 +57,7 @@ const (
 func Forecast(h *metrics.Host, l Load) []metrics.Finding {
 	var all []metrics.Finding
 	for _, look := range []func(*metrics.Host, *Load) *metrics.Finding{
-		portsWillRunOut, descriptorsWillRunOut, memoryWillRunOut, buffersWillRunOut, timeWaitWillFill, queueWillOverflow,
+		portsWillRunOut, rangeIsIgnored, descriptorsWillRunOut, memoryWillRunOut, buffersWillRunOut, timeWaitWillFill, queueWillOverflow,
 		backlogIsCut, trackingWillFill,
 	} {
 		if f := look(h, &l); f != nil {
@@ -131,6 +133,27 @@ func portsWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
 		return f
 	}
 	return nil
+}
+
+// rangeIsIgnored: an end of IP_LOCAL_PORT_RANGE lies outside of the host's range.
+func rangeIsIgnored(h *metrics.Host, l *Load) *metrics.Finding {
+	low, known := sysctl(h, "net.ipv4.ip_local_port_range", 0)
+	high, _ := sysctl(h, "net.ipv4.ip_local_port_range", 1)
+	outside := func(p int) bool { return int64(p) < low || int64(p) > high }
+	if !known || l.Chosen == [2]int{} || !outside(l.Chosen[0]) && !outside(l.Chosen[1]) {
+		return nil
+	}
+	return &metrics.Finding{
+		Name: "local-ports-ignored",
+		What: fmt.Sprintf("--local-ports %d-%d does not lie within net.ipv4.ip_local_port_range (%d to %d): connect() chooses from %s.",
+			l.Chosen[0], l.Chosen[1], low, high, ports(l.Ports)),
+		Evidence:  []metrics.Value{count("ports of each", uint64(l.Ports))},
+		Mechanism: "IP_LOCAL_PORT_RANGE narrows the range of the namespace: an end that lies outside of it does not count, and nothing says so (inet_sk_get_local_port_range).",
+		Remedies: []metrics.Remedy{
+			{Do: "a range within that of the namespace", Cost: "none"},
+			{Do: "--explicit-ports, with which each port is bound", Cost: "what the kernel's own choice costs is not measured"},
+		},
+	}
 }
 
 func spaces(n int) string {

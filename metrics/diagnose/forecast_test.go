@@ -32,11 +32,18 @@ func TestForecast(t *testing.T) {
 	if all := Forecast(&metrics.Host{}, load()); len(all) != 0 {
 		t.Errorf("a host of which nothing is known: %+v", all)
 	}
+	within := load()
+	within.Chosen = [2]int{40_000, 49_999}
+	if all := Forecast(host(nil), within); len(all) != 0 {
+		t.Errorf("a range within the host's: %+v", all)
+	}
 	for _, tt := range []struct {
 		name, want, says string
 		settings         map[string]string
 		change           func(*Load)
 	}{
+		{"a range outside of the host's", "local-ports-ignored", "connect() chooses from 28,232 ports", nil, func(l *Load) { l.Chosen = [2]int{20_000, 29_999} }},
+		{"a range with one end outside", "local-ports-ignored", "(32768 to 60999)", nil, func(l *Load) { l.Chosen = [2]int{20_000, 33_000} }},
 		{"a rate beyond one space", PortsExhausted, "At 1,000/s the ports run out after 28.2 s", nil, func(l *Load) {
 			l.Rate, l.Spaces, l.Loopback, l.Duration = 1000, 1, false, time.Minute
 		}},

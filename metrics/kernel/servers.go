@@ -12,6 +12,10 @@ import (
 type Servers struct {
 	ports [1 << 16 / 64]uint64 // a bit each: most sockets need no look into the map
 	ends  map[end]struct{}
+	// one is the address of all of them, if they have one: a census of many sockets looks into a map
+	// for none of these then.
+	one     [16]byte
+	uniform bool
 	// ranges are the ports, in as few ranges as they make.
 	ranges []Ports
 }
@@ -24,7 +28,7 @@ type end struct {
 
 // ServersAt are those of the addresses.
 func ServersAt(addrs []netip.AddrPort) *Servers {
-	s := &Servers{ends: map[end]struct{}{}}
+	s := &Servers{ends: map[end]struct{}{}, uniform: true}
 	var ports []uint16
 	for _, a := range addrs {
 		s.ports[a.Port()/64] |= 1 << (a.Port() % 64)
@@ -34,6 +38,10 @@ func ServersAt(addrs []netip.AddrPort) *Servers {
 			e.addr = ip.As16()
 		}
 		s.ends[e] = struct{}{}
+		if len(s.ends) == 1 {
+			s.one = e.addr
+		}
+		s.uniform = s.uniform && e.addr == s.one
 	}
 	s.ranges = RangesOf(ports)
 	return s
@@ -46,17 +54,19 @@ func (s *Servers) at(family uint8, addr, port []byte) bool {
 	if s.ports[e.port/64]>>(e.port%64)&1 == 0 {
 		return false
 	}
-	if _, all := s.ends[e]; all {
-		return true
-	}
+	everywhere := e
 	if family == unix.AF_INET {
 		e.addr[10], e.addr[11] = 0xff, 0xff
 		copy(e.addr[12:], addr[:4])
 	} else {
 		copy(e.addr[:], addr[:16])
 	}
+	if s.uniform {
+		return s.one == e.addr || s.one == everywhere.addr
+	}
 	_, one := s.ends[e]
-	return one
+	_, all := s.ends[everywhere]
+	return one || all
 }
 
 // listens tells whether connections to one of them come to a listening socket: one that is bound
