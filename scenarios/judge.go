@@ -53,6 +53,7 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	}
 	flagTrace(r, s.untraced, flag)
 	flagSpaces(r, flag)
+	flagMultipath(r, flag)
 	s.flagLink(r, flag)
 	flagNothing(r, flag)
 	s.flagExhaustion(r, report, flag)
@@ -60,6 +61,14 @@ func (s *stage) judge(r *metrics.Result, report *metrics.ClientReport, moved ker
 	s.flagPace(r, flag)
 	s.flagNoise(r, report, moved, flag)
 	r.Findings = diagnose.Findings(r)
+}
+
+// flagMultipath says that connections fell back to TCP.
+func flagMultipath(r *metrics.Result, flag flagger) {
+	if m := r.MPTCP; m != nil && m.Fallbacks > 0 {
+		flag("mptcp-fallback", "%d of %d connections with --mptcp fell back to TCP, because the server, or something on the way, does not speak MPTCP: a tcpbench server takes --mptcp, of any other look at net.mptcp.enabled there and at its sockets (ss -M).",
+			m.Fallbacks, m.Fallbacks+m.Spoken)
+	}
 }
 
 // flagTrace says which tracepoints there were not.
