@@ -207,6 +207,7 @@ func (c *collector) report() (metrics.ClientReport, error) {
 		report.ExhaustedNS += l.window.shut
 		report.Exhaustion = metrics.Earlier(report.Exhaustion, l.exhaustion())
 		report.TCP.Add(l.tcp)
+		report.MPTCP.Add(l.mptcp)
 		report.Loops = append(report.Loops, l.window.loop)
 		report.Held += l.window.held
 		report.Hold.Add(l.window.hold)

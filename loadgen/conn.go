@@ -158,6 +158,9 @@ func (l *loop) onConnecting(slot int32, mask uint32) {
 		return
 	}
 	l.established++
+	if l.Options.MPTCP {
+		l.countMultipath(c)
+	}
 	l.content.begin(slot)
 	c.heard = l.now
 	if c.measured {

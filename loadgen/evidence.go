@@ -33,6 +33,15 @@ func (l *loop) sampleEstablished(c *conn) {
 	l.tcp.SYNRetransmits += uint64(l.info.Total_retrans)
 }
 
+// countMultipath asks the kernel whether a connection that is established speaks Multipath TCP.
+func (l *loop) countMultipath(c *conn) {
+	if spoken, errno := getInt(int(c.fd), unix.SOL_TCP, tcpIsMPTCP); errno == 0 && spoken != 0 {
+		l.mptcp.Spoken++
+	} else {
+		l.mptcp.Fallbacks++
+	}
+}
+
 // sampleClosing asks the kernel about a connection that has played its script.
 func (l *loop) sampleClosing(c *conn) {
 	if !l.sampledEnds.take() || tcpInfo(int(c.fd), &l.info) != 0 {
@@ -55,6 +64,7 @@ type evidence struct {
 	sampled     sampler      // of connections that are established
 	sampledEnds sampler      // of connections that have played their script
 	tcp         metrics.TCPSample
+	mptcp       metrics.MPTCP
 	calls       metrics.Calls
 	exhausted   *space // of the first connect() that found no free four-tuple
 	exhaustedAt int64

@@ -39,6 +39,7 @@ type Options struct {
 const (
 	ipLocalPortRange = 51 // linux/in.h, since 6.3
 	ipprotoMPTCP     = 262
+	tcpIsMPTCP       = 43 // linux/tcp.h, since 5.16
 )
 
 // setting is one setsockopt of an integer.

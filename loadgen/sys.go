@@ -59,6 +59,13 @@ func setInt(fd, level, option int, value int32) unix.Errno {
 	return errno
 }
 
+func getInt(fd, level, option int) (value int32, errno unix.Errno) {
+	size := uint32(unsafe.Sizeof(value))
+	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&size)), 0)
+	return value, errno
+}
+
 func setBytes(fd, level, option int, value []byte) unix.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value[0])), uintptr(len(value)), 0)

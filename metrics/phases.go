@@ -13,7 +13,7 @@ func Combine(phases []Phase) (*Result, error) {
 	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
 	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
 	sum.Population, sum.Beats, sum.Server, sum.CPU = nil, nil, nil, CPU{}
-	sum.Exhaustion, sum.TCP, sum.Said = nil, nil, nil
+	sum.Exhaustion, sum.TCP, sum.MPTCP, sum.Said = nil, nil, nil, nil
 	sum.Kernel, sum.Forecast, sum.Findings = nil, nil, nil // what is seen in a phase stays with it
 	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil
 	sum.Phases = phases
@@ -69,6 +69,13 @@ func (r *Result) add(p *Phase) error {
 			sample.Add(*r.TCP)
 		}
 		r.TCP = &sample
+	}
+	if p.MPTCP != nil {
+		counts := *p.MPTCP
+		if r.MPTCP != nil {
+			counts.Add(*r.MPTCP)
+		}
+		r.MPTCP = &counts
 	}
 	r.ElapsedS += p.ElapsedS
 	r.Rate += p.Rate * p.ElapsedS

@@ -31,6 +31,8 @@ type ClientReport struct {
 	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
 	// TCP is what the kernel said of a sample of the connections (TCP_INFO).
 	TCP TCPSample `json:"tcp"`
+	// MPTCP is zero where the client has plain TCP sockets.
+	MPTCP MPTCP `json:"mptcp"`
 	// RampNS is the time until all of a held population had had their first
 	// exchange; zero if that never came to be.
 	RampNS int64 `json:"ramp_ns,omitempty"`
@@ -198,6 +200,7 @@ func (r *ClientReport) Merge(other ClientReport) error {
 	r.ExhaustedNS += other.ExhaustedNS
 	r.Exhaustion = Earlier(r.Exhaustion, other.Exhaustion)
 	r.TCP.Add(other.TCP)
+	r.MPTCP.Add(other.MPTCP)
 	r.RampNS = max(r.RampNS, other.RampNS)
 	r.Held += other.Held
 	r.Hold.Add(other.Hold)

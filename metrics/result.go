@@ -54,7 +54,9 @@ type Result struct {
 	// Exhaustion is the first connect() that found no free four-tuple, if one did.
 	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
 	// TCP is what the client's kernel said of a sample of the connections.
-	TCP    *TCPSample    `json:"tcp_info,omitempty"`
+	TCP *TCPSample `json:"tcp_info,omitempty"`
+	// MPTCP is present where the client had sockets of Multipath TCP.
+	MPTCP  *MPTCP        `json:"mptcp,omitempty"`
 	CPU    CPU           `json:"cpu"`
 	Server *ServerReport `json:"server,omitempty"`
 	// Forecast is what the settings of the host let expect before the run.

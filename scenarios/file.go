@@ -169,7 +169,7 @@ func (s *Scenario) phaseNames() (names []string) {
 }
 
 // onceForAll are the flags of the server, which is the same in all phases.
-var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen"}
+var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen", "mptcp"}
 
 func (s *Scenario) readPhase(n node) (phase, error) {
 	var p phase

@@ -56,6 +56,7 @@ var flags = []struct {
 	{"unobserved", always, (*judgement).unseen},
 	{"untraced", always, (*judgement).noTrace},
 	{"spaces-left-out", always, (*judgement).spacesLeft},
+	{"mptcp-fallback", withMultipath, (*judgement).fallback},
 	{"late-link", inLab, (*judgement).lateLink},
 	{"nothing-succeeded", noneSucceeded, (*judgement).nothing},
 	{"ports-exhausted", always, (*judgement).exhausted},
@@ -70,6 +71,8 @@ var flags = []struct {
 }
 
 func always(*judgement) bool { return true }
+
+func withMultipath(j *judgement) bool { return j.result.MPTCP != nil }
 
 func inLab(j *judgement) bool { return j.result.Lab != nil }
 
@@ -150,6 +153,14 @@ func flagTrace(r *metrics.Result, untraced error, flag say) {
 		if v.Trace != nil && len(v.Trace.Refused) > 0 {
 			flag("Some of the kernel's tracepoints could not be asked: %s. The rest was measured without them.", strings.Join(v.Trace.Refused, "; "))
 		}
+	}
+}
+
+// fallback says that connections were not MPTCP though they were to be.
+func (j *judgement) fallback(flag say) {
+	if m := j.result.MPTCP; m.Fallbacks > 0 {
+		flag("%d of %d connections with --mptcp fell back to TCP, because the server, or something on the way, does not speak MPTCP: a tcpbench server takes --mptcp, of any other look at net.mptcp.enabled there and at its sockets (ss -M).",
+			m.Fallbacks, m.Fallbacks+m.Spoken)
 	}
 }
 

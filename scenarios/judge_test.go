@@ -147,6 +147,7 @@ func TestJudgeFlags(t *testing.T) {
 		{"more spaces than a census tells apart", func(v *verdict) {
 			v.result.Kernel = []metrics.View{{Spaces: &metrics.Spaces{Left: 3}}}
 		}, "spaces-left-out"},
+		{"a server that only speaks TCP", func(v *verdict) { v.result.MPTCP = &metrics.MPTCP{Fallbacks: 1000} }, "mptcp-fallback"},
 		{"a thieving hypervisor", func(v *verdict) { v.result.CPU.HostSteal = 0.1 }, "noisy-host"},
 		{"other processes", func(v *verdict) { v.result.CPU.HostBusy = 0.8 }, "noisy-host"},
 	} {
@@ -204,7 +205,8 @@ func TestFlagsNeedTheirPrecondition(t *testing.T) {
 		"spaces-left-out": {"as many spaces as fit": func(v *verdict) {
 			v.result.Kernel = []metrics.View{{Spaces: &metrics.Spaces{Count: kernel.MostSpaces}}}
 		}},
-		"late-link": {"no lab": func(v *verdict) {}},
+		"mptcp-fallback": {"all spoke it": func(v *verdict) { v.result.MPTCP = &metrics.MPTCP{Spoken: 1000} }},
+		"late-link":      {"no lab": func(v *verdict) {}},
 		"nothing-succeeded": {
 			"one that succeeded": func(v *verdict) { v.result.Succeeded, v.result.Failed["connect.refused"] = 1, 999 },
 			"all still open":     func(v *verdict) { v.result.Succeeded, v.result.Open = 0, 1000 },

@@ -109,7 +109,7 @@ func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
 		Options: w.serverOptions,
 	}
-	plan.Server.FastOpen = w.options.FastOpen
+	plan.Server.FastOpen, plan.Server.MPTCP = w.options.FastOpen, w.options.MPTCP
 	if w.serverOptions.KeepAlive > 0 {
 		plan.Server.KeepInterval, plan.Server.KeepProbes = w.options.KeepInterval, w.options.KeepProbes
 	}

@@ -53,6 +53,10 @@ func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 	}
 	r.Said = report.Said.Shortened()
 	r.Exhaustion = report.Exhaustion
+	if c.Options.MPTCP {
+		counts := report.MPTCP
+		r.MPTCP = &counts
+	}
 	if t := report.TCP; t != (metrics.TCPSample{}) {
 		r.TCP = &t
 	}

@@ -158,7 +158,7 @@ func (w *Workload) registerOptions(f *pflag.FlagSet) {
 	f.BoolVar(&o.NoDelay, "nodelay", false, "TCP_NODELAY")
 	f.BoolVar(&o.QuickAck, "quickack", false, "TCP_QUICKACK")
 	f.BoolVar(&o.FastOpen, "fastopen", false, "TCP_FASTOPEN_CONNECT: the SYN carries the request where a cookie is known")
-	f.BoolVar(&o.MPTCP, "mptcp", false, "Multipath TCP sockets")
+	f.BoolVar(&o.MPTCP, "mptcp", false, "Multipath TCP sockets; the result counts those that fall back to TCP")
 	f.BoolVar(&o.ReuseAddr, "reuseaddr", false, "SO_REUSEADDR")
 	f.BoolVar(&o.TakePort, "bind-port", false, "bind() without IP_BIND_ADDRESS_NO_PORT: takes the port from all destinations")
 	f.Var(values.New(&o.PortRange, "", "LOW-HIGH", values.PortRange), "local-ports", "source ports (IP_LOCAL_PORT_RANGE)")

@@ -119,6 +119,11 @@ func tune(eng gnet.Engine, addr netip.AddrPort, cfg *Config) (backlog int, err e
 	if err != nil {
 		return 0, fmt.Errorf("gnet: %w", err)
 	}
+	if cfg.MPTCP {
+		if fd, err = multipath(fd); err != nil {
+			return 0, err
+		}
+	}
 	defer unix.Close(fd)
 	if cfg.Linger != nil {
 		linger := &unix.Linger{Onoff: 1, Linger: int32(*cfg.Linger)}

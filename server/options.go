@@ -26,6 +26,8 @@ type Options struct {
 	DeferAccept time.Duration
 	// FastOpen takes data in the SYN of clients that hold a cookie (RFC 7413).
 	FastOpen bool
+	// MPTCP listens with sockets of Multipath TCP, which take plain TCP, too.
+	MPTCP bool
 }
 
 // The largest values that the kernel takes: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL of

@@ -212,6 +212,7 @@ var badServes = []bad{
 	{"--max-response x", "--max-response", "0 to 16M"},
 	{"--keepalive-interval 1s", "--keepalive-interval", "give keepalive, too"},
 	{"--fastopen=x", "--fastopen", "true or false"},
+	{"--mptcp=x", "--mptcp", "true or false"},
 	{"--quiet=x", "--quiet", "true or false"},
 }
 

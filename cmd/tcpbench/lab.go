@@ -56,7 +56,7 @@ func (o *machineOptions) restore(c *cobra.Command) func() {
 	m := o.machine(c)
 	return func() {
 		if _, err := m.Restore(); err != nil {
-			fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %v; tcpbench restore tries again\n", err)
+			fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %s; tcpbench restore tries again\n", advised(err))
 		}
 	}
 }

@@ -84,7 +84,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return code
 		}
 	}
-	fmt.Fprintf(stderr, "tcpbench: %v\n", err)
+	fmt.Fprintf(stderr, "tcpbench: %s\n", advised(err))
 	if code == exitUsage && !strings.Contains(err.Error(), "--help") {
 		fmt.Fprintln(stderr, "See tcpbench --help, or --help after a command.")
 	}

@@ -141,7 +141,7 @@ and makes exit code 2; - is stdin.`,
 				}
 				if err != nil {
 					wrong++
-					fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %v\n", err)
+					fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %s\n", advised(err))
 					continue
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", name, plural(s.Phases(), "phase"), plural(s.Expected(), "expectation"))

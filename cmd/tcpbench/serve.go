@@ -78,9 +78,10 @@ counted.`,
 	f.Var(values.Time(&o.options.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), "keepalive", "SO_KEEPALIVE: first probe after this time without a segment")
 	f.Var(values.Time(&o.options.KeepInterval, time.Second, server.MaxKeepAlive, time.Second), "keepalive-interval", "time between two probes")
 	f.Var(values.Whole(&o.options.KeepProbes, 0, 127), "keepalive-probes", "probes without an answer until ETIMEDOUT")
-	f.Var(values.Time(&o.options.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default "+unreadPatience.String()+", none with --keepalive)")
+	f.Var(values.Time(&o.options.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default "+unreadPatience.String()+", none with --keepalive and --mptcp)")
 	f.Var(values.Time(&o.options.DeferAccept, time.Second, time.Hour, time.Second), "defer-accept", "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time")
 	f.BoolVar(&o.options.FastOpen, "fastopen", false, "TCP_FASTOPEN: take data in the SYN of clients that hold a cookie")
+	f.BoolVar(&o.options.MPTCP, "mptcp", false, "listen with Multipath TCP sockets, which take plain TCP, too")
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
 	return c
 }
@@ -97,7 +98,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 		HeaderTimeout: o.headerTimeout, MaxRequest: o.maxRequest, MaxResponse: o.maxResponse,
 		Options: o.options, Bounds: o.bounds, Room: refusalRoom,
 	}
-	if !c.Flags().Changed("user-timeout") && o.options.KeepAlive == 0 {
+	if !c.Flags().Changed("user-timeout") && o.options.KeepAlive == 0 && !o.options.MPTCP { // MPTCP sockets have no such option
 		cfg.UserTimeout = unreadPatience
 	}
 	if c.Flags().Changed("linger") {

@@ -68,7 +68,7 @@ func (o *watchOptions) watch(out io.Writer) error {
 	defer runtime.UnlockOSThread()
 	w, err := kernel.NewWatcher(time.Now())
 	if err != nil {
-		return exit{exitFailed, err}
+		return exit{exitFailed, fmt.Errorf("watch: %w", err)}
 	}
 	defer w.Close()
 	ticker := time.NewTicker(o.every)
@@ -81,7 +81,7 @@ func (o *watchOptions) watch(out io.Writer) error {
 		}
 		m, err := w.Look(time.Now(), o.top)
 		if err != nil {
-			return exit{exitFailed, err}
+			return exit{exitFailed, fmt.Errorf("watch: %w", err)}
 		}
 		switch err := o.show(out, &m, n); {
 		case errors.Is(err, syscall.EPIPE): // as in tcpbench watch | head

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (c *Capture) frame(at unix.Timespec, b []byte, length int) {
 func (c *Capture) Flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := errors.Join(c.err, c.w.Flush()); err != nil {
+	if err := cmp.Or(c.err, c.w.Flush()); err != nil { // a writer that has failed says the same again
 		return fmt.Errorf("write packets: %w", err)
 	}
 	return nil

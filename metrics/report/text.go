@@ -240,6 +240,7 @@ func (p *page) verdict(r *metrics.Result) {
 	}
 	p.line("")
 	p.server(r.Server)
+	p.multipath(r.MPTCP)
 	p.checks(r.Checks)
 	flags := slices.Clone(r.Flags)
 	slices.SortStableFunc(flags, func(a, b metrics.Flag) int { return cmp.Compare(weight(a), weight(b)) })
@@ -279,6 +280,12 @@ func (p *page) server(s *metrics.ServerReport) {
 		items = append(items, Count(s.WarmUp.Accepted)+" accepted in the warm-up before")
 	}
 	p.entry("server", label, listed(items, ","))
+}
+
+func (p *page) multipath(m *metrics.MPTCP) {
+	if m != nil {
+		p.entry("mptcp", label, []string{fmt.Sprintf("%s of %s connections speak Multipath TCP", Count(m.Spoken), Count(m.Spoken+m.Fallbacks))})
+	}
 }
 
 func (p *page) checks(checks []metrics.Check) {
