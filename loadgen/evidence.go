@@ -16,9 +16,9 @@ const infoSample = 64
 // infoStep is the unit of round-trip times in TCP_INFO, in nanoseconds.
 const infoStep = 1000
 
-// slowConnect is a little less than the time after which the kernel sends a SYN again:
-// of connections that took so long each is asked.
-const slowConnect = int64(900 * time.Millisecond)
+// slowConnect is a time after which a SYN was lost, or this machine is slow: of connections that
+// took so long each is asked.
+const slowConnect = int64(200 * time.Millisecond)
 
 // sampleEstablished asks the kernel about a connection that is established.
 func (l *loop) sampleEstablished(c *conn) {
@@ -30,6 +30,7 @@ func (l *loop) sampleEstablished(c *conn) {
 		l.hist.handshakeRTT.Record(int64(l.info.Rtt) * infoStep)
 	}
 	l.tcp.Established++
+	l.tcp.NoticedNS = max(l.tcp.NoticedNS, int64(l.info.Last_ack_recv)*int64(time.Millisecond))
 	l.tcp.SYNRetransmits += uint64(l.info.Total_retrans)
 }
 

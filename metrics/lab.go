@@ -37,6 +37,9 @@ type LabLink struct {
 	RingOverflows uint64 `json:"ring_overflows"`
 	// Refused is how many frames were too long for the link, or met a device that was down.
 	Refused uint64 `json:"refused"`
+	// BehindMax is how long a packet waited at most, in nanoseconds, until the link read it: a
+	// machine that is busy makes the link slow.
+	BehindMax int64 `json:"behind_max"`
 	// Data is what became of TCP segments with data; nil if the scenario did not ask for it.
 	Data *LabData `json:"data,omitempty"`
 	// LateP99 is the 99th percentile of how late delayed packets were sent, in nanoseconds.

@@ -78,11 +78,12 @@ func Earlier(a, b *Exhaustion) *Exhaustion {
 }
 
 // TCPSample sums up TCP_INFO of a sample of connections: when they were established,
-// those among them that took as long as a retransmission takes, all of them; and before
+// those among them that took 200 ms or more, all of them; and before
 // they were closed.
 type TCPSample struct {
 	Established    uint64 `json:"established"`     // asked when established
 	SYNRetransmits uint64 `json:"syn_retransmits"` // SYNs that these had sent again
+	NoticedNS      int64  `json:"noticed_max"`     // how long one of these was established at most before the client knew
 	Closed         uint64 `json:"closed"`          // asked before their close
 	Retransmits    uint64 `json:"retransmits"`     // segments that these had sent again, SYNs included
 	Retransmitted  uint64 `json:"retransmitted"`   // how many of these had sent any again
@@ -93,6 +94,7 @@ type TCPSample struct {
 func (s *TCPSample) Add(other TCPSample) {
 	s.Established += other.Established
 	s.SYNRetransmits += other.SYNRetransmits
+	s.NoticedNS = max(s.NoticedNS, other.NoticedNS)
 	s.Closed += other.Closed
 	s.Retransmits += other.Retransmits
 	s.Retransmitted += other.Retransmitted

@@ -37,6 +37,25 @@ func synSteps(r *metrics.Result) (all []time.Duration) {
 // mostLate is how late a connect may be to tell at which step it lies: half of the first second.
 const mostLate = 500 * time.Millisecond
 
+// lateness is how much longer than a round trip and a step a connect may have taken because this
+// machine was busy: until the link read its packets, and the client knew of its end. Most connects
+// lose no SYN, so they show it, too.
+func lateness(r *metrics.Result, connects *metrics.Histogram) time.Duration {
+	const usual = 100 * time.Millisecond // of timers, and of what nobody has measured
+	waited := int64(usual)
+	if r.TCP != nil {
+		waited += r.TCP.NoticedNS
+	}
+	if r.Lab != nil {
+		for _, l := range []*metrics.LabLink{r.Lab.ToServer, r.Lab.ToClient} {
+			if l != nil {
+				waited += l.BehindMax
+			}
+		}
+	}
+	return time.Duration(max(waited, 4*(connects.P50-connects.Min), 2*r.Histograms[metrics.LoopLag].Max))
+}
+
 // connectSteps sorts connects by the steps of synSteps. seen is at how many steps some lie, and off
 // is how many lie at none, nor at the start. It is not ok if this machine was too slow to tell.
 func connectSteps(r *metrics.Result) (seen, off int64, ok bool) {
@@ -48,9 +67,7 @@ func connectSteps(r *metrics.Result) (seen, off int64, ok bool) {
 	if h.Count == 0 || err != nil {
 		return 0, 0, false
 	}
-	// Most connects lose no SYN, so what those took beyond a round trip is this machine's lateness;
-	// several times as much is allowed, for a later step meets it more than once.
-	late := max(250*time.Millisecond, time.Duration(4*(h.P50-h.Min)), time.Duration(2*r.Histograms[metrics.LoopLag].Max))
+	late := lateness(r, &h)
 	if late > mostLate {
 		return 0, 0, false
 	}

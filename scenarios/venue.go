@@ -193,6 +193,7 @@ func linkReport(how *lab.Impairment, was *lab.Carried) *metrics.LabLink {
 	r := &metrics.LabLink{
 		Impairment: how.String(), Came: was.Came, Sent: was.Sent, Lost: was.Lost, Refused: was.Refused,
 		Overflows: was.RingOverflows + was.QueueOverflows, RingOverflows: was.RingOverflows,
+		BehindMax: int64(was.Behind),
 	}
 	if len(was.Verbs) > 0 {
 		r.Verbs = map[string]metrics.LabVerb{}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tcpbench/metrics"
 )
@@ -88,6 +89,7 @@ type wire struct {
 	// or refused.
 	came, sent, queueFull, refused atomic.Uint64
 	lost                           lossTally
+	behind                         atomic.Int64
 	delayed                        tally
 	gated                          gateTally
 }
@@ -116,6 +118,9 @@ func (w *wire) take() {
 			break
 		}
 		w.came.Add(1)
+		if age := int64(w.from.ring.age()); age > w.behind.Load() {
+			w.behind.Store(age)
+		}
 		if err != nil {
 			w.refused.Add(1)
 		} else {
@@ -226,6 +231,8 @@ type Carried struct {
 	Refused uint64
 	// Sequences is what became of data; nil if Link.Sequences did not ask for it.
 	Sequences *Sequences
+	// Behind is how long a frame waited at most until the link read it.
+	Behind time.Duration
 	// Late is by how much delayed packets were sent after they were due, in nanoseconds; nil
 	// if none is delayed.
 	Late *metrics.Histogram
@@ -235,6 +242,7 @@ func (w *wire) carried() (c Carried, err error) {
 	c = Carried{
 		Came: w.came.Load(), Sent: w.sent.Load(), Verbs: map[string]Tally{},
 		RingOverflows: w.from.ring.overflows(), QueueOverflows: w.queueFull.Load(), Refused: w.refused.Load(),
+		Behind: time.Duration(w.behind.Load()),
 	}
 	for name, t := range map[string]*tally{
 		"drop": &w.lost.drop, "every": &w.lost.every, "loss": &w.lost.loss, "delay": &w.delayed,

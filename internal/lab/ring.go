@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,7 @@ const (
 	offsetLen  = 4  // tpacket2_hdr.tp_len
 	offsetSnap = 8  // tpacket2_hdr.tp_snaplen
 	offsetMAC  = 12 // tpacket2_hdr.tp_mac
+	offsetSec  = 16 // tpacket2_hdr.tp_sec, and tp_nsec after it
 )
 
 // errCut means that a frame was longer than a slot.
@@ -81,6 +83,13 @@ func (r *ring) next() (frame []byte, err error) {
 		return frame, errCut
 	}
 	return frame, nil
+}
+
+// age is how long ago the kernel put the frame into its slot.
+func (r *ring) age() time.Duration {
+	slot := r.memory[r.at*slotSize:][:slotSize]
+	sec, nsec := binary.NativeEndian.Uint32(slot[offsetSec:]), binary.NativeEndian.Uint32(slot[offsetSec+4:])
+	return time.Since(time.Unix(int64(sec), int64(nsec)))
 }
 
 // done gives the frame's slot back to the kernel.
