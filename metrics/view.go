@@ -39,7 +39,7 @@ type Trace struct {
 // Queue is the accept queue of one address, over all sockets that listen there.
 type Queue struct {
 	Addr string `json:"addr"`
-	// Peak is the largest number of connections that was seen to wait in one socket.
+	// Peak is the largest number of connections that a sample saw waiting in one socket.
 	Peak int `json:"peak"`
 	// Limit is that of one socket. One connection more than it fits in.
 	Limit int `json:"limit"`

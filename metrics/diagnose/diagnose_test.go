@@ -112,7 +112,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{Memory, "failed.no_buffers", "memory", func(r *metrics.Result) { r.Succeeded, r.Failed["connect.no_buffers"] = 9_999, 1 }},
 		{Memory, "TcpExt TCPAbortOnMemory", "memory", func(r *metrics.Result) { ext(r)["TCPAbortOnMemory"] = 3 }},
-		{AcceptQueue, "TcpExt ListenOverflows", "17 SYNs and last ACKs met a full accept queue; that of 127.0.0.1:9000 holds 129, and a census saw up to 129", func(r *metrics.Result) {
+		{AcceptQueue, "TcpExt ListenOverflows", "17 SYNs and last ACKs met a full accept queue; that of 127.0.0.1:9000 holds 129, and a sample saw up to 129", func(r *metrics.Result) {
 			ext(r)["ListenOverflows"], ext(r)["ListenDrops"], r.Kernel[0].Listeners[0].Peak, r.Kernel[0].Listeners[0].Drops = 17, 17, 129, 17
 		}},
 		{AcceptQueue, "connects of the first burst", "Bursts came faster", func(r *metrics.Result) {

@@ -24,7 +24,7 @@ func acceptQueue(r *metrics.Result) *metrics.Finding {
 			"which leaves a client that believes itself connected.",
 	}
 	if q := longest(r); q != nil {
-		f.What += fmt.Sprintf("; that of %s holds %s, and a census saw up to %s in it", q.Addr, number(q.Limit+1), number(q.Peak))
+		f.What += fmt.Sprintf("; that of %s holds %s, and a sample saw up to %s in it", q.Addr, number(q.Limit+1), number(q.Peak))
 		f.Evidence = append(f.Evidence, count("queue limit", uint64(q.Limit)), count("queue peak", uint64(q.Peak)))
 	}
 	f.What += "."

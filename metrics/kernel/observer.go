@@ -34,7 +34,7 @@ type Observer struct {
 	every    int // of so many samples one is kept
 	skipped  int
 	queues   map[string]*metrics.Queue
-	dropped  map[string]int64 // by each of them before the first census
+	dropped  map[string]int64 // by each of them before the first sample
 	spaces   metrics.Spaces
 	uses     map[Space]Use
 	seen     map[Space]struct{}
@@ -128,6 +128,12 @@ func (o *Observer) look(at time.Duration, last bool) error {
 	o.taken++
 	o.last = at
 	o.counted[metrics.NamespaceTimeWait].Record(sockets.TimeWait)
+	// The table of listening sockets is small: this takes a hundredth of a census.
+	listeners, err := o.census.Listeners(o.servers.ranges)
+	if err != nil {
+		return err
+	}
+	o.noteQueues(listeners)
 	s := sample{at: at, sockets: sockets}
 	if all := sockets.InUse + sockets.InUse6 + sockets.TimeWait; last || o.pace.due(at, all) {
 		if err := o.count(&s, all); err != nil {
@@ -142,10 +148,6 @@ func (o *Observer) look(at time.Duration, last bool) error {
 func (o *Observer) count(s *sample, sockets int64) error {
 	began := threadTime()
 	population, left, err := o.census.Count(o.servers, o.uses)
-	if err != nil {
-		return err
-	}
-	listeners, err := o.census.Listeners(o.servers.ranges)
 	if err != nil {
 		return err
 	}
@@ -166,7 +168,6 @@ func (o *Observer) count(s *sample, sockets int64) error {
 		}
 	}
 	o.halfFull = o.halfFull || o.rangeSize > 0 && 2*s.fullest.Total() >= o.rangeSize
-	o.noteQueues(listeners)
 	cost := threadTime() - began
 	o.censuses++
 	o.censusCPU += cost
@@ -191,7 +192,7 @@ func (o *Observer) noteQueues(listeners []Listener) {
 		drops[name] += int64(l.Drops)
 	}
 	for name, n := range drops { // what was dropped before the first look is not the run's
-		if o.censuses == 0 {
+		if o.taken == 1 {
 			o.dropped[name] = n
 		}
 		q := o.queues[name]

@@ -201,6 +201,31 @@ func TestSpacesThatAreLeftOut(t *testing.T) {
 	}
 }
 
+// Accept queues are looked at with every sample, however rare a census is.
+func TestQueuesAreSeenBetweenCensuses(t *testing.T) {
+	if !alone.Namespace(t) {
+		return
+	}
+	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	spent := &Budget{}
+	spent.spent.Store(int64(time.Hour))
+	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true, Budget: spent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	for waiting := range 4 {
+		if err := o.Sample(time.Duration(waiting) * Fastest); err != nil {
+			t.Fatal(err)
+		}
+		dialTo(t, l)
+	}
+	v, err := o.View("both", 0)
+	if err != nil || v.Cost.Censuses != 1 || len(v.Listeners) != 1 || v.Listeners[0].Peak != 3 {
+		t.Errorf("%+v after %d censuses, %v; want a queue of 3 after one", v.Listeners, v.Cost.Censuses, err)
+	}
+}
+
 // What the run's listening sockets dropped is what they dropped while they were watched, and what
 // others dropped is not in it.
 func TestDropsAreTheRunsOwn(t *testing.T) {
