@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -12,8 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"tcpbench/internal/alone"
 	"tcpbench/internal/child"
+	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 )
@@ -23,8 +24,12 @@ func TestMain(m *testing.M) {
 	if child.Invoked() {
 		os.Exit(child.Main())
 	}
-	if code, done := alone.Users(os.Stdin, os.Stdout, os.Stderr); done {
+	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
+	switch {
+	case done:
 		os.Exit(code)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "tests that need a namespace are skipped:", err)
 	}
 	// The race detector lets a process that ends sleep for a second; there are hundreds.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
