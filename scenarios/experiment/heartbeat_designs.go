@@ -137,9 +137,10 @@ func (b *bench) heartbeats(faults []string) {
 	b.silent, b.blind = true, true
 	usual := b.listen(0, 64)
 	var lost [2]netip.Addr // the addresses that the hosts will lose
-	other := usual         // listens at the server's
+	var own netip.Addr     // the client's that stays; of two of IPv6 the kernel would choose either
+	other := usual         // listens at the server's that is lost
 	if slices.Contains(faults, addressed) {
-		lost = b.aliases()
+		own, lost = b.addrOf(b.host(client)), b.aliases()
 		other = b.socket(server)
 		b.check(unix.Bind(other.fd, sockaddr(netip.AddrPortFrom(lost[server], 0))), "bind")
 		b.check(unix.Listen(other.fd, 64), "listen")
@@ -148,7 +149,7 @@ func (b *bench) heartbeats(faults []string) {
 	for i := range designs {
 		for _, f := range faults {
 			for _, victim := range []side{client, server} {
-				listener, from := usual, netip.Addr{}
+				listener, from := usual, own
 				switch {
 				case f == addressed && victim == server:
 					listener = other
