@@ -51,10 +51,11 @@ type listing struct {
 	Here   scenarios.Here `json:"here"`
 	WhyNot string         `json:"why_not,omitempty"`
 	Lift   string         `json:"lift,omitempty"`
-	// Steps, Verdict and Production are what --explain tells.
-	Steps      []string `json:"steps,omitempty"`
-	Verdict    []string `json:"verdict,omitempty"`
-	Production string   `json:"production,omitempty"`
+	// Steps, Verdict, Conditions and Production are what --explain tells.
+	Steps      []string          `json:"steps,omitempty"`
+	Verdict    []string          `json:"verdict,omitempty"`
+	Conditions map[string]string `json:"conditions,omitempty"` // by what is wrong with a run otherwise
+	Production string            `json:"production,omitempty"`
 	// Scaled says what is not as in production, to save time; RealisticS is how long it takes with
 	// --realistic. A scenario in which nothing is scaled has neither.
 	Scaled     []string `json:"scaled,omitempty"`
@@ -79,6 +80,10 @@ func listed(m *machine) []listing {
 			l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
 			if l.Scaled = p.Scaled; len(l.Scaled) > 0 {
 				l.RealisticS = p.RealTime().Seconds()
+			}
+			l.Conditions = map[string]string{}
+			for _, c := range p.Conditions() {
+				l.Conditions[c[0]] = c[1]
 			}
 		}
 		all = append(all, l)
