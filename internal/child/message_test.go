@@ -81,7 +81,7 @@ func full() []Message {
 			Histograms: map[string]metrics.Histogram{metrics.Connect: h}, Loops: []metrics.LoopReport{{BusyNS: 1, CPUNS: 2, Turns: 3}},
 			UserNS: 7, SystemNS: 8, MaxRSS: 9, RampNS: 10, Held: 11, Hold: metrics.HoldReport{Opened: 1, NS: 2, Beats: metrics.Beats{Sent: 3, Answered: 4, Missed: 5}, RampCPUNS: 4, CPUNS: 5}, Beats: metrics.Beats{Sent: 1, Answered: 2, Missed: 3},
 			Exhaustion: &metrics.Exhaustion{AtNS: 1, Source: "127.0.0.1", Target: "127.0.0.2:3", Ports: 4, TimeWait: 5, InUse: 6},
-			TCP:        metrics.TCPSample{Established: 1, SYNRetransmits: 2, Closed: 3, Retransmits: 4, Retransmitted: 5, MSS: 6},
+			TCP:        metrics.TCPSample{Established: 1, SYNRetransmits: 2, Closed: 3, Retransmits: 4, Retransmitted: 5, MSS: 6, NoticedNS: 7},
 			Said:       &metrics.Said{Texts: []metrics.SaidText{{Failure: "exchange.reset", Text: `\x00`, Count: 1}}, Others: 2},
 			MPTCP:      metrics.MPTCP{Spoken: 1, Fallbacks: 2},
 			Bursts:     []metrics.Burst{{Due: 1, First: 2, Last: 3, Count: 4}},
