@@ -288,6 +288,9 @@ func inThreeWays(t *testing.T, s *Scenario, broken change, run func(change) *met
 	t.Helper()
 	as := decided(t, func() *metrics.Result { return run(change{}) })
 	reproduced(t, as)
+	if testing.Short() {
+		return
+	}
 	without := decided(t, func() *metrics.Result { return run(broken) })
 	refuted(t, without, broken.fails)
 	if as.Verdict.Outcome == metrics.Reproduced {
