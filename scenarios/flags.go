@@ -82,7 +82,8 @@ func noneSucceeded(j *judgement) bool { return j.result.Succeeded == 0 }
 // of a second.
 func lasted(j *judgement) bool { return j.result.ElapsedS >= shortestJudged }
 
-// paced tells whether there was a pace that somebody set: connections ended well or were held.
+// paced tells whether there is a rate that a side could limit: connections succeeded in the
+// measured time, or were held.
 func paced(j *judgement) bool { return lasted(j) && j.report.InTime+j.report.Held > 0 }
 
 // allKnown tells whether the processor time of both sides is known.
@@ -90,18 +91,19 @@ func allKnown(j *judgement) bool {
 	return lasted(j) && j.plan.Server != nil && j.result.CPU.Server != nil
 }
 
-// full tells whether the machine that both sides shared had no processor idle: then their threads
-// are late for another reason than their own work.
+// full tells whether client and server shared a machine without an idle processor: then a busy
+// thread may only have waited for one.
 func full(j *judgement) bool { return j.plan.local() && j.result.CPU.HostBusy >= hostFull }
 
-// theirOwn tells whether it was the two sides that used up their processors, as far as that is known.
+// theirOwn tells whether client and server used up the processors that they shared. If the
+// server's processor time is not known, it assumes so.
 func theirOwn(j *judgement) bool {
 	return paced(j) && j.plan.local() && (!allKnown(j) || j.foreign() < foreignShare)
 }
 
 func someIdle(j *judgement) bool { return paced(j) && !full(j) }
 
-// hadWork tells whether the server had work, and the client none that kept it from asking for more.
+// hadWork tells whether the server had connections, and the client time to open more.
 func hadWork(j *judgement) bool {
 	return someIdle(j) && allKnown(j) && j.result.Server != nil && j.result.Server.Accepted > 0 && j.busy() < saturated
 }

@@ -167,7 +167,7 @@ func TestEveryArrivalWithEveryLifecycle(t *testing.T) {
 // none.
 func TestServerCountsFromTheEndOfTheWarmUp(t *testing.T) {
 	t.Parallel()
-	r := staged(t, Short, "--connections 2 --open-rate 500 --warmup 200ms --duration 200ms")
+	r := staged(t, Short, "--connections 2 --open-rate 500 --warmup 300ms --duration 400ms")
 	s := r.Server
 	if s.WarmUp == nil || s.WarmUp.Accepted == 0 || s.Accepted == 0 {
 		t.Errorf("%+v after %+v, %d succeeded", s, s.WarmUp, r.Succeeded)

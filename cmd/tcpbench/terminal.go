@@ -59,6 +59,7 @@ type progress struct {
 	event             string    // what happened last, of an experiment
 	phase             loadgen.Phase
 	succeeded, failed uint64
+	holds             bool // a population, whose connections end after the measured time
 	last              metrics.Row
 	shown             bool
 	done              chan struct{}
@@ -86,7 +87,7 @@ func (p *progress) observer() scenarios.Observer {
 			p.mu.Lock()
 			c := &s.Plan.Client
 			p.stage, p.warmup, p.planned = strings.TrimSpace(p.rounds+" "+s.Name), c.Warmup, max(c.Duration, c.HoldFor)
-			p.succeeded, p.failed = 0, 0
+			p.succeeded, p.failed, p.holds = 0, 0, c.HoldFor > 0
 			p.mu.Unlock()
 		},
 		Forecast: p.warn,
@@ -169,9 +170,13 @@ func (p *progress) draw() {
 	if p.phase == loadgen.Draining {
 		planned = 0
 	}
+	rate := p.last.Succeeded
+	if p.holds {
+		rate = p.last.Attempted
+	}
 	fmt.Fprintf(p.w, "\r\x1b[K%s", report.ProgressLine(report.Progress{
 		Stage: p.stage, Phase: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
-		Rate: float64(p.last.Succeeded), InFlight: p.last.InFlight,
+		Rate: float64(rate), InFlight: p.last.InFlight,
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
 	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it
 	p.shown = true

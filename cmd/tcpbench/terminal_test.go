@@ -12,11 +12,14 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/loadgen"
 	"tcpbench/metrics"
+	"tcpbench/scenarios"
 )
 
 // tty is a pseudo-terminal: what a program writes to it, and the keys of its user.
@@ -227,6 +230,22 @@ func TestTerminalStaysStill(t *testing.T) {
 		cmd := y.start(nil, nil, []string{c.env}, "run", "short", c.flag, "--duration", "600ms", "--warmup", "0s")
 		if screen := y.finish(cmd, exitFine); strings.Contains(screen, redraw) || !strings.Contains(screen, "succeeded") {
 			t.Errorf("with %s %s the terminal shows %q", c.env, c.flag, screen)
+		}
+	}
+}
+
+// While a population opens the line tells how fast: none of it ends within the measured time.
+func TestProgressOfAHeldPopulation(t *testing.T) {
+	for hold, want := range map[time.Duration]string{0: "0/s", time.Minute: "5,000/s"} {
+		var screen bytes.Buffer
+		p := &progress{w: &screen}
+		o := p.observer()
+		o.Stage(&scenarios.Stage{Plan: scenarios.Plan{Client: loadgen.Config{HoldFor: hold}}})
+		o.Phase(loadgen.Measuring)
+		o.Row(metrics.Row{T: 1, Attempted: 5000, InFlight: 5000})
+		p.draw()
+		if !strings.Contains(screen.String(), " "+want+" ") {
+			t.Errorf("held for %v: %q, want %s", hold, screen.String(), want)
 		}
 	}
 }

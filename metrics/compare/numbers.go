@@ -46,7 +46,8 @@ func p50(h metrics.Histogram) int64  { return h.P50 }
 func p99(h metrics.Histogram) int64  { return h.P99 }
 func p999(h metrics.Histogram) int64 { return h.P999 }
 
-// cpu is processor time of a side: of each connection, or of what each says.
+// cpu is processor time of a side in microseconds for each connection, opened connection or
+// heartbeat, as each returns it; zero means that there was none.
 func cpu(name string, side func(*metrics.Result) *metrics.Usage, each func(*metrics.Usage) float64) metric {
 	return metric{name: "cpu." + name, unit: "us", of: func(r *metrics.Result) (float64, bool) {
 		u := side(r)

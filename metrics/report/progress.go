@@ -12,7 +12,7 @@ type Progress struct {
 	Phase     string // warm-up, measuring, draining
 	Elapsed   time.Duration
 	Planned   time.Duration // zero where the run is not bound by time
-	Rate      float64       // succeeded per second
+	Rate      float64       // succeeded per second, or opened, of a population that is held
 	InFlight  int
 	Succeeded uint64
 	Failed    uint64
