@@ -220,6 +220,8 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 				return total, err
 			}
 			continue
+		case err := <-s.plan.Lab.broken():
+			return total, brokenLink(err)
 		case err := <-s.linkFailed: // what is measured from now on is another link
 			return total, err
 		}

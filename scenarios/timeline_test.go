@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
+	"tcpbench/loadgen"
 )
 
 // fixed is a venue whose link cannot change, and a timeline that wants it to.
@@ -47,6 +50,31 @@ func TestALinkThatCannotChangeEndsTheRun(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatalf("%s: the run goes on", name)
 		}
+	}
+}
+
+// A link that carries nothing any more ends the run by its name, and is not taken for a server that
+// does not answer.
+func TestABrokenLinkEndsTheRun(t *testing.T) {
+	plan, err := planned(t, Short, "--duration 10m --warmup 0s --connections 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := NewVenue(lab.Link{Changes: true}, profile(t, "test"), profile(t, "test"))
+	if err != nil {
+		alone.Needed(t, err.Error())
+	}
+	t.Cleanup(func() { v.Close() })
+	plan.Lab = v
+	_, err = Run(t.Context(), plan, Observer{Phase: func(p loadgen.Phase) {
+		if p == loadgen.Measuring {
+			if err := v.Client.Do(func() error { return alone.Unplug("lab-c") }); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	if !errors.Is(err, unix.ENETDOWN) || !strings.Contains(err.Error(), "the lab's link has failed: ") {
+		t.Error(err)
 	}
 }
 

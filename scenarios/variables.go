@@ -79,7 +79,11 @@ var dotted = map[string]map[string]variable{
 		"missed":   beats("missed", func(b *metrics.Beats) uint64 { return b.Missed }),
 	},
 	"connect": {
-		"steps":    {name: "connect.steps", read: func(r *metrics.Result) (float64, bool) { seen, _, ok := connectSteps(r); return float64(seen), ok }},
+		"steps": {name: "connect.steps", read: func(r *metrics.Result) (float64, bool) { seen, _, ok := connectSteps(r); return float64(seen), ok }},
+		"lateness": {name: "connect.lateness", unit: nanoseconds, read: func(r *metrics.Result) (float64, bool) {
+			h := r.Histograms[metrics.Connect]
+			return float64(lateness(r, &h)), h.Count > 0
+		}},
 		"off_step": {name: "connect.off_step", read: func(r *metrics.Result) (float64, bool) { _, off, ok := connectSteps(r); return float64(off), ok }},
 	},
 	"cpu": {

@@ -104,6 +104,17 @@ func (v *Venue) Close() error {
 	return errors.Join(restored, captured, v.Lab.Close())
 }
 
+// broken has an error if the lab's link has failed; nil where there is no lab.
+func (v *Venue) broken() <-chan error {
+	if v == nil {
+		return nil
+	}
+	return v.Broken()
+}
+
+// brokenLink says what has failed, so that nobody takes it for a server that does not answer.
+func brokenLink(err error) error { return fmt.Errorf("the lab's link has failed: %w", err) }
+
 // NewVenue makes a lab with a link, and gives its hosts their settings.
 func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 	l, err := lab.New(link)

@@ -107,7 +107,7 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 		done <- err
 	})
 	<-started
-	caught, err := awaitShell(cmd, signals, done)
+	caught, err := awaitShell(cmd, signals, v.Broken(), done)
 	if caught != nil {
 		return exit{signalled{caught}.code(), nil}
 	}
@@ -126,12 +126,20 @@ const shellPatience = 2 * time.Second
 
 // awaitShell waits for the end of the shell. SIGTERM and SIGHUP end it: it gets SIGHUP, which
 // interactive shells obey, and SIGKILL if that does not help. Then caught is the signal.
-func awaitShell(cmd *exec.Cmd, signals <-chan os.Signal, done <-chan error) (caught os.Signal, err error) {
+func awaitShell(cmd *exec.Cmd, signals <-chan os.Signal, broken, done <-chan error) (caught os.Signal, err error) {
 	var kill <-chan time.Time
+	var failed error
 	for {
 		select {
 		case err := <-done:
-			return caught, err
+			return caught, cmp.Or(failed, err)
+		case err := <-broken:
+			failed = fmt.Errorf("the lab's link has failed: %w", err)
+			if cmd.Process == nil {
+				continue
+			}
+			_ = cmd.Process.Signal(syscall.SIGHUP)
+			kill = time.After(shellPatience)
 		case s := <-signals:
 			if caught != nil || cmd.Process == nil || s != syscall.SIGTERM && s != syscall.SIGHUP {
 				continue

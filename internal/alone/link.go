@@ -11,6 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Unplug deletes a device of the calling thread's network namespace, and so the pair that it is of.
+func Unplug(device string) error {
+	l, err := netlink.LinkByName(device)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkDel(l)
+}
+
 // Veth makes a pair of interfaces, v0 and v1, in the namespace that the test is in, with
 // the given properties and addresses of v0. Both are up.
 func Veth(t testing.TB, attrs netlink.LinkAttrs, addresses ...string) {

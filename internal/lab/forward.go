@@ -2,10 +2,13 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tcpbench/metrics"
 )
@@ -19,12 +22,13 @@ type forwarder struct {
 
 	running sync.WaitGroup
 	ended   chan struct{}
+	broken  chan error // has the first failure that is not the end
 }
 
 func newForwarder(link *Link) *forwarder {
 	f := &forwarder{
 		toServer: newWire(&link.ToServer, link.Seed, 0), toClient: newWire(&link.ToClient, link.Seed, 1),
-		ended: make(chan struct{}),
+		ended: make(chan struct{}), broken: make(chan error, 1),
 	}
 	if link.Sequences {
 		for _, w := range []*wire{f.toServer, f.toClient} {
@@ -45,7 +49,7 @@ func (f *forwarder) start() {
 	f.toServer.from, f.toServer.to = f.client, f.server
 	f.toClient.from, f.toClient.to = f.server, f.client
 	for _, w := range []*wire{f.toServer, f.toClient} {
-		w.ended = f.ended
+		w.ended, w.broken = f.ended, f.broken
 		f.running.Go(w.take)
 		if w.delay != nil {
 			f.running.Add(1)
@@ -79,7 +83,8 @@ func (f *forwarder) close() error {
 type wire struct {
 	from, to     *port
 	ended        <-chan struct{} // closed when the link ends
-	gate         *Gate           // nil if nobody looks
+	broken       chan<- error
+	gate         *Gate // nil if nobody looks
 	delay        *delay
 	losses       atomic.Pointer[losses]
 	sequences    *sequences // nil if nobody follows them
@@ -109,12 +114,26 @@ func (w *wire) impair(how *Impairment) {
 	}
 }
 
-// take reads frames until the port is closed. Without a delay the receiver's kernel has the
+// fail tells that the link cannot go on, unless it is about to end.
+func (w *wire) fail(doing string, p *port, err error) {
+	select {
+	case <-w.ended:
+		return
+	default:
+	}
+	select {
+	case w.broken <- fmt.Errorf("%s %s: %w", doing, p.file.Name(), err):
+	default: // there is one already
+	}
+}
+
+// take reads frames until the link ends. Without a delay the receiver's kernel has the
 // frame when it reads the next: on this thread, and out of the ring's memory.
 func (w *wire) take() {
 	for {
 		frame, err := w.from.ring.next()
 		if err != nil && !errors.Is(err, errCut) {
+			w.fail("read packets from", w.from, err)
 			break
 		}
 		w.came.Add(1)
@@ -210,6 +229,9 @@ func (w *wire) send(frame []byte) error {
 		w.sent.Add(1)
 	case !errors.Is(err, os.ErrClosed):
 		w.refused.Add(1)
+		if errors.Is(err, unix.ENETDOWN) { // of the link's own device
+			w.fail("write packets to", w.to, err)
+		}
 	}
 	return err
 }

@@ -89,6 +89,15 @@ func (l *Lab) Impair(toServer, toClient *Impairment) error {
 	return nil
 }
 
+// Broken has an error if the link has failed, and carries no packets any more: what happens then looks
+// like a peer that does not answer. It is nil if the kernel carries the packets.
+func (l *Lab) Broken() <-chan error {
+	if l.forwarder == nil {
+		return nil
+	}
+	return l.forwarder.broken
+}
+
 // Carried says what has become of the packets of both directions. Both are zero if the kernel
 // carries them, and after Close.
 func (l *Lab) Carried() (toServer, toClient Carried, err error) {

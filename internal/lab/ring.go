@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -72,8 +73,20 @@ func mapRing(fd int) ([]byte, error) {
 func (r *ring) next() (frame []byte, err error) {
 	slot := r.memory[r.at*slotSize:][:slotSize]
 	if status := r.status(); atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
-		err := r.conn.Read(func(uintptr) bool { return atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0 })
-		if err != nil {
+		var pending error
+		woken := false
+		err := r.conn.Read(func(fd uintptr) bool {
+			if atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0 {
+				return true
+			}
+			// Without a frame the socket is ready because of an error.
+			if woken {
+				pending = pendingError(int(fd))
+			}
+			woken = true
+			return pending != nil
+		})
+		if err = cmp.Or(err, pending); err != nil {
 			return nil, err
 		}
 	}
@@ -83,6 +96,15 @@ func (r *ring) next() (frame []byte, err error) {
 		return frame, errCut
 	}
 	return frame, nil
+}
+
+// pendingError is an error that the kernel has for a socket: ENETDOWN when its device is gone.
+func pendingError(fd int) error {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	return err
 }
 
 // age is how long ago the kernel put the frame into its slot.

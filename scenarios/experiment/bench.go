@@ -50,7 +50,8 @@ type bench struct {
 	arrival []arrival // segments that nobody has noted yet
 	trails  map[flow]*trail
 	arrived chan struct{}
-	silent  bool // segments and states are not noted, only counted
+	broken  <-chan error // of the lab's link
+	silent  bool         // segments and states are not noted, only counted
 
 	conclude   func() // comes to the facts that the end of the story tells, however it ends
 	unfinished string // why the story ended early
@@ -200,6 +201,8 @@ func (b *bench) happens(most time.Duration, is func() bool) bool {
 		}
 		timer := time.NewTimer(wait)
 		select {
+		case err := <-b.broken:
+			b.check(err, "the lab's link has failed")
 		case <-b.arrived:
 		case <-timer.C:
 		case <-b.ctx.Done():

@@ -115,7 +115,7 @@ func (e *Experiment) With(client, server Options) *Experiment {
 // Run does the experiment in a lab whose link is gated. It ends early, with what there is,
 // when ctx does; tell hears of every event, and may be nil.
 func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (*metrics.Experiment, error) {
-	return e.perform(&bench{ctx: ctx, lab: l, tell: tell, promised: e.Facts, options: e.options}, e.do)
+	return e.perform(&bench{ctx: ctx, lab: l, broken: l.Broken(), tell: tell, promised: e.Facts, options: e.options}, e.do)
 }
 
 // perform does one of the experiment's two stories.

@@ -72,6 +72,17 @@ func TestInVain(t *testing.T) {
 	}
 }
 
+// A link that carries nothing any more is an error by its name, and no story that waits in vain.
+func TestBrokenLink(t *testing.T) {
+	_, err := try(t, func(b *bench) {
+		b.check(b.host(client).Do(func() error { return alone.Unplug("lab-c") }), "unplug")
+		b.await("the end of the world", func() bool { return false })
+	})
+	if !errors.Is(err, unix.ENETDOWN) || !strings.Contains(err.Error(), "the lab's link has failed") {
+		t.Error(err)
+	}
+}
+
 // What fails for another reason is an error, and no story.
 func TestFailure(t *testing.T) {
 	_, err := try(t, func(b *bench) {
