@@ -118,19 +118,19 @@ func (o *Options) tryOn(family int) error {
 	fd, errno := socket(family, o.protocol())
 	if errno != 0 {
 		if o.MPTCP {
-			return fmt.Errorf("this kernel refuses MPTCP (net.mptcp.enabled?): %w", os.NewSyscallError("socket", errno))
+			return fmt.Errorf("this kernel refuses MPTCP: %w: look at net.mptcp.enabled, or leave --mptcp out", os.NewSyscallError("socket", errno))
 		}
 		return os.NewSyscallError("socket", errno)
 	}
 	defer closeSocket(fd)
 	for _, s := range o.settings(family) {
 		if errno := setInt(fd, s.level, s.option, s.value); errno != 0 {
-			return fmt.Errorf("this kernel refuses the socket option %s with the value %d: %w", s.name, s.value, os.NewSyscallError("setsockopt", errno))
+			return fmt.Errorf("this kernel refuses the socket option %s with the value %d: %w: leave its flag out", s.name, s.value, os.NewSyscallError("setsockopt", errno))
 		}
 	}
 	if o.Congestion != "" {
 		if err := unix.SetsockoptString(fd, unix.SOL_TCP, unix.TCP_CONGESTION, o.Congestion); err != nil {
-			return fmt.Errorf("this kernel refuses the congestion control %q (net.ipv4.tcp_available_congestion_control lists those it has): %w",
+			return fmt.Errorf("this kernel refuses the congestion control %q: %w: net.ipv4.tcp_available_congestion_control lists those it has",
 				o.Congestion, os.NewSyscallError("setsockopt", err))
 		}
 	}

@@ -70,7 +70,7 @@ func (o *Options) set(fd int) error {
 			return
 		}
 		if e := unix.SetsockoptInt(fd, level, option, value); e != nil {
-			err = fmt.Errorf("this kernel refuses the socket option %s with the value %d: %w", name, value, os.NewSyscallError("setsockopt", e))
+			err = fmt.Errorf("this kernel refuses the socket option %s with the value %d: %w: leave its flag out", name, value, os.NewSyscallError("setsockopt", e))
 		}
 	}
 	seconds := func(d time.Duration) int { return int(d / time.Second) }

@@ -117,6 +117,7 @@ var badRuns = []bad{
 	{"--format x", "--format", "text or json"},
 	{"--quiet=x", "--quiet", "true or false"},
 	{"--explain=x", "--explain", "true or false"},
+	{"--realistic=x", "--realistic", "true or false"},
 	{"--json --format text", "--json", "give one of them"},
 	{"--pcap ''", "--pcap", "leave it out"},
 	{"--pcap $DIR/x.pcap", "--pcap", "only the packets of a lab"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"tcpbench/internal/draft"
 	"tcpbench/metrics"
 )
 
@@ -48,11 +49,11 @@ func openOutput(path string) (*output, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, cause(err)
 	}
-	f, err := o.temporary()
+	f, err := draft.Create(o.path)
 	if err != nil {
 		return nil, cause(err)
 	}
-	return o, errors.Join(f.Close(), os.Remove(f.Name()))
+	return o, f.Discard()
 }
 
 // standard returns stdout or stderr if that is the file, as with --out /dev/stdout. One
@@ -75,10 +76,6 @@ func cause(err error) error {
 	return err
 }
 
-func (o *output) temporary() (*os.File, error) {
-	return os.CreateTemp(filepath.Dir(o.path), "."+filepath.Base(o.path)+".*")
-}
-
 // commit writes the result.
 func (o *output) commit(r *metrics.Result) error {
 	d, err := o.begin()
@@ -94,49 +91,42 @@ func (o *output) commit(r *metrics.Result) error {
 	return nil
 }
 
-// draft is what is written of an output before it is whole. Either keep or discard ends it.
-type draft struct {
+// outcome is what is written of an output before it is whole. Either keep or discard ends it.
+type outcome struct {
 	io.Writer
-	of        *output
-	temporary *os.File // beside the file that it becomes; nil of one that is special
+	of   *output
+	file *draft.File // nil of one that is special
 }
 
-// begin opens a draft. Without a path it goes nowhere.
-func (o *output) begin() (*draft, error) {
+// begin opens an outcome. Without a path it goes nowhere.
+func (o *output) begin() (*outcome, error) {
 	switch {
 	case o.special != nil:
-		return &draft{Writer: o.special, of: o}, nil
+		return &outcome{Writer: o.special, of: o}, nil
 	case o.path == "":
-		return &draft{Writer: io.Discard, of: o}, nil
+		return &outcome{Writer: io.Discard, of: o}, nil
 	}
-	f, err := o.temporary()
+	f, err := draft.Create(o.path)
 	if err != nil {
 		return nil, err
 	}
-	return &draft{Writer: f, of: o, temporary: f}, nil
+	return &outcome{Writer: f, of: o, file: f}, nil
 }
 
-// keep gives a whole draft its name, in place of an earlier file.
-func (d *draft) keep() error {
-	if d.temporary == nil {
+// keep gives a whole outcome its name, in place of an earlier file.
+func (d *outcome) keep() error {
+	if d.file == nil {
 		return d.of.close()
 	}
-	err := errors.Join(d.temporary.Chmod(d.of.mode), d.temporary.Close())
-	if err == nil {
-		err = os.Rename(d.temporary.Name(), d.of.path)
-	}
-	if err != nil {
-		_ = os.Remove(d.temporary.Name())
-	}
-	return err
+	return d.file.Keep(d.of.mode)
 }
 
 // discard leaves an earlier file as it was.
-func (d *draft) discard() error {
-	if d.temporary == nil {
+func (d *outcome) discard() error {
+	if d.file == nil {
 		return d.of.close()
 	}
-	return errors.Join(d.temporary.Close(), os.Remove(d.temporary.Name()))
+	return d.file.Discard()
 }
 
 // close lets go of a special file that is ours.

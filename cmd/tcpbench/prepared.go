@@ -142,7 +142,7 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 // recording is the file of packets of a run under way; nil is none.
 type recording struct {
 	path    string
-	draft   *draft
+	draft   *outcome
 	capture *lab.Capture
 }
 
@@ -155,7 +155,7 @@ func (o *runOptions) record(r *prepared) (*recording, error) {
 		return nil, usage("--pcap: only the packets of a lab are written: tcpbench lab %s --pcap %s, or use tcpdump", r.scenario.Name, o.pcap)
 	}
 	out, err := openOutput(o.pcap)
-	var d *draft
+	var d *outcome
 	if err == nil {
 		d, err = out.begin()
 	}

@@ -151,6 +151,9 @@ func TestRandomCommands(t *testing.T) {
 		err := ended(cmd, cmd.Run(), stderr.String())
 		cancel()
 		codes[cmd.ProcessState.ExitCode()]++
+		if cmd.ProcessState.ExitCode() == exitFailed {
+			t.Logf("failed: %q: %s", args, stderr.String())
+		}
 		if err != nil {
 			t.Errorf("%q: %v\n%s", args, err, stderr.String())
 		}
