@@ -129,6 +129,9 @@ func (u Until) String() string {
 	return string(u.Kind)
 }
 
+// mostAwaited bounds the N of bytes:N. It is 1 TiB.
+const mostAwaited = 1 << 40
+
 // ParseUntil reads bytes:N, close, or a regular expression (RE2 syntax).
 func ParseUntil(text string) (Until, error) {
 	if text == "close" {
@@ -136,8 +139,8 @@ func ParseUntil(text string) (Until, error) {
 	}
 	if number, ok := strings.CutPrefix(text, "bytes:"); ok {
 		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || n < 1 {
-			return Until{}, fmt.Errorf("%q: want bytes:N with N of 1 or more", text)
+		if err != nil || n < 1 || n > mostAwaited {
+			return Until{}, fmt.Errorf("%q: want bytes:N with N from 1 to %d", text, int64(mostAwaited))
 		}
 		return Until{Kind: AtLeast, Bytes: n}, nil
 	}

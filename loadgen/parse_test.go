@@ -3,7 +3,6 @@ package loadgen
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -171,7 +170,7 @@ func TestParseUntil(t *testing.T) {
 	}{
 		{"close", Until{Kind: PeerFIN}, "close"},
 		{"bytes:1", Until{Kind: AtLeast, Bytes: 1}, "bytes:1"},
-		{"bytes:9223372036854775807", Until{Kind: AtLeast, Bytes: math.MaxInt64}, "bytes:9223372036854775807"},
+		{"bytes:1099511627776", Until{Kind: AtLeast, Bytes: 1 << 40}, "bytes:1099511627776"},
 		{`\r\n\r\n`, Until{Kind: Match, Pattern: `\r\n\r\n`}, `\r\n\r\n`},
 		{"bytes", Until{Kind: Match, Pattern: "bytes"}, "bytes"},
 		{"(close)", Until{Kind: Match, Pattern: "(close)"}, "(close)"},
@@ -184,11 +183,11 @@ func TestParseUntil(t *testing.T) {
 	}
 	for _, c := range []struct{ text, want string }{
 		{"", "empty: want bytes:N, close or a regular expression"},
-		{"bytes:", "want bytes:N with N of 1 or more"},
-		{"bytes:0", "want bytes:N with N of 1 or more"},
-		{"bytes:-3", "want bytes:N with N of 1 or more"},
-		{"bytes:1k", "want bytes:N with N of 1 or more"},
-		{"bytes:9223372036854775808", "want bytes:N with N of 1 or more"},
+		{"bytes:", "want bytes:N with N from 1 to 1099511627776"},
+		{"bytes:0", "want bytes:N with N from 1 to 1099511627776"},
+		{"bytes:-3", "want bytes:N with N from 1 to 1099511627776"},
+		{"bytes:1k", "want bytes:N with N from 1 to 1099511627776"},
+		{"bytes:1099511627777", "want bytes:N with N from 1 to 1099511627776"},
 		{"(", "neither bytes:N nor close nor a regular expression"},
 		{`\q`, "neither bytes:N nor close nor a regular expression"},
 	} {

@@ -2,9 +2,12 @@ package scenarios
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -121,16 +124,27 @@ func (w *Workload) ask(l *loadgen.Lifecycle) error {
 	return nil
 }
 
-// readPayload reads a file of at most values.MaxMessage bytes.
+// readPayload reads a file of at most values.MaxMessage bytes. It waits for none: files of /proc
+// have no size, and some have no end.
 func readPayload(name string) ([]byte, error) {
-	info, err := os.Stat(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > values.MaxMessage {
-		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	return os.ReadFile(name)
+	var content []byte
+	if info.Mode().IsRegular() {
+		_ = f.SetReadDeadline(time.Now().Add(time.Second)) // as /proc/kmsg can; most files need none
+		content, err = io.ReadAll(io.LimitReader(f, values.MaxMessage+1))
+	}
+	if err == nil && (!info.Mode().IsRegular() || len(content) > values.MaxMessage) {
+		err = fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
+	}
+	return content, err
 }
 
 // asked is what a connection says, for the sentence of a lifecycle.
