@@ -83,13 +83,22 @@ func (l *loop) connect(slot int32) {
 	l.enter(slot, connecting)
 }
 
+// portTries is how many ports in a row may be taken before an attempt with explicit ports counts
+// as one without a port: those of a run a minute ago are in TIME_WAIT.
+const portTries = 64
+
 // bind takes the source address and, where ports are explicit, the port.
 func (l *loop) bind(fd int, s *space) unix.Errno {
 	switch {
 	case l.Options.FixedPorts:
-		a := *s.source
-		a.setPort(l.nextPort(s))
-		return bind(fd, &a)
+		a, errno := *s.source, unix.Errno(0)
+		for range portTries {
+			a.setPort(l.nextPort(s))
+			if errno = bind(fd, &a); errno != unix.EADDRINUSE {
+				break
+			}
+		}
+		return errno
 	case !l.Options.TakePort:
 		// Without this option bind() takes the port from all destinations (ip(7)).
 		if errno := setInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); errno != 0 {

@@ -53,13 +53,13 @@ func TestListenerReapsTheSilent(t *testing.T) {
 func TestListenerKeepsWhoPings(t *testing.T) {
 	s := start(t, Config{})
 	alive := dial(t, s)
-	write(t, alive, opening(listens(3)))
+	write(t, alive, opening(listens(8)))
 	pace := time.NewTicker(testBeat)
 	defer pace.Stop()
 	halves := uint64(0)
 	for reaped := uint64(0); reaped < 4; {
 		if s.Stats().Open == 1 {
-			write(t, dial(t, s), opening(listens(3)))
+			write(t, dial(t, s), opening(listens(8)))
 		}
 		<-pace.C
 		write(t, alive, make([]byte, 2))

@@ -289,7 +289,11 @@ func TestALinkThatIsFixed(t *testing.T) {
 		if err := l.Impair(&Impairment{Loss: loss}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := dialFrom(l.Client, "", "198.18.255.1:9000"); (err != nil) != (loss == 1) {
+		call := func() error { return dialFrom(l.Client, "", "198.18.255.1:9000") }
+		if loss == 1 {
+			call = func() error { return dialInVain(l.Client, "198.18.255.1:9000") }
+		}
+		if err := call(); (err != nil) != (loss == 1) {
 			t.Errorf("loss %v: %v", loss, err)
 		}
 	}

@@ -169,8 +169,10 @@ func (b *bench) heartbeats(faults []string) {
 	}
 	fault, end := began.Add(5*beatEvery/2), began.Add((5*beatEvery/2)+(mayMiss+2)*beatEvery)
 	struck := false
+	last, pause := time.Now(), time.Duration(0)
 	b.happens(time.Until(end)+patience, func() bool {
 		now := time.Now()
+		last, pause = now, max(pause, now.Sub(last)) // nobody beats, and nobody looks
 		if !struck && now.After(fault) {
 			struck = true
 			b.strike(all, lost)
@@ -181,6 +183,7 @@ func (b *bench) heartbeats(faults []string) {
 		}
 		return now.After(end)
 	})
+	b.took(stalled.Name, max(b.pulse.missed(), pause))
 	b.tellHeartbeats(all, faults)
 }
 
@@ -204,29 +207,33 @@ func (b *bench) pulsing(d *design, fault string, victim side, l *socket, from ne
 	return p
 }
 
-// strike lets the faults happen.
+// strike lets the faults happen, those first that take the longest.
 func (b *bench) strike(all []*pulsing, lost [2]netip.Addr) {
 	ports := map[uint16]bool{}
 	for _, c := range all {
 		c.struck = time.Now()
-		switch c.fault {
-		case killed: // the kernel closes the sockets of a process that is killed
-			c.ends[c.victim].still = true
-			c.ends[c.victim].drop()
-		case stopped: // and goes on to acknowledge for one that is stopped
-			c.ends[c.victim].still = true
-		case cut:
+		if c.fault == cut {
 			ports[c.ends[client].local().Port()] = true
 		}
 	}
-	if b.lab == nil {
+	if b.lab != nil {
+		b.remark("processes are killed or stopped, addresses and links are lost")
+		for _, of := range []side{client, server} {
+			b.lose(of, func(s *lab.Segment) bool { return ports[s.Source.Port()] || ports[s.Dest.Port()] })
+			b.check(b.host(of).Lose(lost[of]), "take an address from the "+of.String())
+		}
+	} else {
 		b.remark("processes are killed or stopped")
-		return
 	}
-	b.remark("processes are killed or stopped, addresses and links are lost")
-	for _, of := range []side{client, server} {
-		b.lose(of, func(s *lab.Segment) bool { return ports[s.Source.Port()] || ports[s.Dest.Port()] })
-		b.check(b.host(of).Lose(lost[of]), "take an address from the "+of.String())
+	for _, c := range all {
+		victim := c.ends[c.victim]
+		switch c.fault {
+		case killed: // the kernel closes the sockets of a process that is killed
+			c.struck, victim.still = time.Now(), true
+			victim.drop()
+		case stopped: // and goes on to acknowledge for one that is stopped
+			c.struck, victim.still = time.Now(), true
+		}
 	}
 }
 
@@ -245,7 +252,6 @@ func (b *bench) tellHeartbeats(all []*pulsing, faults []string) {
 	b.took("interval", beatEvery)
 	b.took("soonest", (mayMiss-1)*beatEvery)
 	b.took("latest", mayMiss*beatEvery)
-	b.took(stalled.Name, b.pulse.missed())
 	word := func(text string) metrics.Value { return metrics.Value{Unit: Text, Text: text} }
 	t := &metrics.Table{Head: []string{"", "client notices", "predicted", "server notices", "predicted"}}
 	for i := range designs {

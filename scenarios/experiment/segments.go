@@ -12,9 +12,10 @@ import (
 // arrival is a segment that came to a gate.
 type arrival struct {
 	lab.Segment
-	from side
-	fate lab.Fate
-	at   float64
+	from  side
+	fate  lab.Fate
+	at    float64
+	label string
 }
 
 // flow is one direction of a connection.
@@ -27,7 +28,7 @@ type flow struct {
 func (b *bench) notice(from side) func(*lab.Segment, lab.Fate) {
 	return func(s *lab.Segment, fate lab.Fate) {
 		b.mu.Lock()
-		b.arrival = append(b.arrival, arrival{*s, from, fate, time.Since(b.began).Seconds()})
+		b.arrival = append(b.arrival, arrival{Segment: *s, from: from, fate: fate, at: time.Since(b.began).Seconds()})
 		b.mu.Unlock()
 		select {
 		case b.arrived <- struct{}{}:
@@ -53,8 +54,9 @@ func (b *bench) note() {
 		if a.fate != lab.Released {
 			f := flow{a.from, a.Source.Port(), a.Dest.Port()}
 			t := b.trails[f]
-			e.Label = t.label(&a.Segment, b.trails[f.reverse()])
-			b.trails[f] = t.goOn(&a.Segment, e.Label)
+			a.label = t.label(&a.Segment, b.trails[f.reverse()])
+			b.trails[f] = t.goOn(&a.Segment, a.label)
+			e.Label = a.label
 			b.log = append(b.log, a)
 		}
 		if !b.silent {
@@ -82,8 +84,8 @@ func (b *bench) count(from side, m match) (n int) {
 	return n
 }
 
-// distinct is how many different segments have come since there were so many in the log:
-// those that were sent again count once.
+// distinct is how many different segments have come since there were so many in the log: what
+// was sent again counts once, and what answered that a second time does not count.
 func (b *bench) distinct(since int) int {
 	b.note()
 	type segment struct {
@@ -93,7 +95,9 @@ func (b *bench) distinct(since int) int {
 	}
 	seen := map[segment]bool{}
 	for _, a := range b.log[since:] {
-		seen[segment{a.from, a.Seq, a.Flags}] = true
+		if a.label != duplicateACK {
+			seen[segment{a.from, a.Seq, a.Flags}] = true
+		}
 	}
 	return len(seen)
 }
