@@ -232,7 +232,7 @@ var busy = []string{"retransmit", "port-search-cliff"}
 // undecided, and that may be tried again. A claim that is not reproduced may not.
 func decided(t *testing.T, run func() *metrics.Result) *metrics.Result {
 	t.Helper()
-	const attempts = 3
+	const attempts = 10
 	for i := 1; ; i++ {
 		r := run()
 		if r.Verdict.Outcome != metrics.Undecided || i == attempts {

@@ -52,10 +52,7 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 	}
 	l.ToClient.Rule(hold)
 	connected := make(chan error, 1)
-	dial := func() {
-		connected <- dialFrom(l.Client, "", "198.18.255.1:9000") // and close
-	}
-	go dial()
+	go func() { connected <- dialFrom(l.Client, "", "198.18.255.1:9000") }() // and close
 	if syn := next(t, out); !syn.Is(SYN) || syn.fate != Pass {
 		t.Errorf("%+v", syn)
 	}
@@ -76,7 +73,7 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 			break
 		}
 	}
-	go dial() // its answer is held
+	go func() { connected <- dialInVain(l.Client, "198.18.255.1:9000") }() // its answer is held
 	for s := next(t, back); s.fate != Hold; s = next(t, back) {
 	}
 	l.ToServer.Rule(func(*Segment) Fate { return Lose })
@@ -103,7 +100,7 @@ func TestWhatIsLostIsNotHeld(t *testing.T) {
 	out := watched(l.ToServer)
 	l.ToServer.Rule(func(*Segment) Fate { return Hold })
 	connected := make(chan error, 1)
-	go func() { connected <- dialFrom(l.Client, "", "198.18.255.1:9000") }()
+	go func() { connected <- dialInVain(l.Client, "198.18.255.1:9000") }()
 	if syn := next(t, out); !syn.Is(SYN) || syn.fate != Lose || l.ToServer.Held() != 0 {
 		t.Errorf("%+v, %d held", syn, l.ToServer.Held())
 	}
