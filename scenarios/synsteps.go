@@ -37,6 +37,9 @@ func synSteps(r *metrics.Result) (all []time.Duration) {
 // mostLate is how late a connect may be to tell at which step it lies: half of the first second.
 const mostLate = 500 * time.Millisecond
 
+// longestTick is that of a kernel whose clock ticks a hundred times a second.
+const longestTick = 10 * time.Millisecond
+
 // lateness is how much longer than a round trip and a step a connect may have taken because this
 // machine was busy: until the link read its packets, and the client knew of its end. Most connects
 // lose no SYN, so they show it, too.
@@ -73,13 +76,19 @@ func connectSteps(r *metrics.Result) (seen, off int64, ok bool) {
 	}
 	off = h.Count
 	steps := append([]time.Duration{0}, synSteps(r)...)
+	// The kernel's timers count ticks that have begun, so they are early by one. The round trip
+	// behind a step may be shorter than that of any connect that came with all the others.
+	begins := func(step time.Duration) int64 {
+		from := int64(max(0, step-longestTick))
+		return from - from/1000 // to the histogram's resolution
+	}
 	for i, step := range steps {
-		// The kernel's timers are late by up to an eighth of their time (kernel/time/timer.c).
-		from, to := int64(step)+h.Min, int64(step+step/8+late)+h.Min
+		// And they are late by up to an eighth of their time (kernel/time/timer.c).
+		to := int64(step+step/8+late) + h.Min
 		if i+1 < len(steps) {
-			to = min(to, int64(steps[i+1]))
+			to = min(to, begins(steps[i+1]))
 		}
-		n := connects.CountBetween(from-from/1000, to) // to the histogram's resolution
+		n := connects.CountBetween(begins(step), to)
 		off -= n
 		if i > 0 && n > 0 {
 			seen++

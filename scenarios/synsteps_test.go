@@ -49,6 +49,8 @@ func TestConnectSteps(t *testing.T) {
 		{"doubling, and the setting says linear", "4", []int64{1010 * ms, 3030 * ms, 15100 * ms}, ms, 2, 1, true},
 		{"linear, and the setting says doubling", "0", []int64{1010 * ms, 2020 * ms}, ms, 1, 1, true},
 		{"a first timeout of half a second", "0", slices.Repeat([]int64{505 * ms}, 20), ms, 0, 20, true},
+		{"sooner than those that lost no SYN", "0", []int64{1003 * ms, 3004 * ms}, 20 * ms, 2, 0, true},
+		{"a tick early", "0", []int64{996 * ms}, ms, 1, 0, true},
 		{"early", "0", []int64{950 * ms}, ms, 0, 1, true},
 		{"a slow machine", "0", []int64{1200 * ms, 3700 * ms}, 100 * ms, 2, 0, true},
 		{"too slow to tell", "0", []int64{1900 * ms}, 200 * ms, 0, 0, false},
