@@ -74,16 +74,13 @@ func (r *ring) next() (frame []byte, err error) {
 	slot := r.memory[r.at*slotSize:][:slotSize]
 	if status := r.status(); atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
 		var pending error
-		woken := false
 		err := r.conn.Read(func(fd uintptr) bool {
 			if atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0 {
 				return true
 			}
-			// Without a frame the socket is ready because of an error.
-			if woken {
-				pending = pendingError(int(fd))
-			}
-			woken = true
+			// Before the first wait, too: the edge that told of an error may have come when nobody
+			// waited.
+			pending = pendingError(int(fd))
 			return pending != nil
 		})
 		if err = cmp.Or(err, pending); err != nil {

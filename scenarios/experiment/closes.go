@@ -14,12 +14,11 @@ var (
 	ack = pureACK
 )
 
-// closes begins the end of a connection, and concludes with the facts of it.
+// closes begins the end of a connection of the client's, and concludes with the facts of it.
 func (b *bench) closes(at endpoint) {
-	since := len(b.log)
 	b.conclude = func() {
 		b.said("client_states", b.pathSince(at, "ESTABLISHED"))
 		b.said("server_states", b.pathSince(at.peerOf(), "ESTABLISHED"))
-		b.fact("segments", float64(b.distinct(since)))
+		b.fact("segments", float64(b.distinct(at.local, fin)))
 	}
 }

@@ -250,3 +250,28 @@ func TestLaddersSayWhatWasSeen(t *testing.T) {
 		t.Errorf("%q, want %q", said, want)
 	}
 }
+
+// The segments of an end are those of its connection from its first FIN on: neither the last of the
+// handshake, which may be told late, nor those of a connection before.
+func TestDistinct(t *testing.T) {
+	came := func(from side, client uint16, flags lab.Flags, seq uint32, label string) arrival {
+		a := arrival{Segment: lab.Segment{Flags: flags, Seq: seq}, from: from, label: label}
+		a.Source, a.Dest = addr(client), addr(port)
+		if from == server {
+			a.Source, a.Dest = a.Dest, a.Source
+		}
+		return a
+	}
+	b := &bench{log: []arrival{
+		came(client, 1000, lab.ACK, 101, ""), // of the handshake
+		came(client, 1000, lab.FIN|lab.ACK, 101, ""),
+		came(client, 999, lab.ACK, 7, ""), // of the connection before
+		came(client, 1000, lab.FIN|lab.ACK, 101, retransmission),
+		came(server, 1000, lab.FIN|lab.ACK, 501, ""),
+		came(server, 1000, lab.ACK, 502, duplicateACK),
+		came(client, 1000, lab.ACK, 102, ""),
+	}}
+	if n := b.distinct(1000, fin); n != 3 {
+		t.Errorf("%d segments, want 3", n)
+	}
+}

@@ -47,6 +47,6 @@ var handshake = &Experiment{
 		b.saw(server, accepted, "accept() has returned", "accept() has nothing")
 		b.said("client_states", b.path(c.at()))
 		b.said("server_states", b.path(c.at().peerOf()))
-		b.fact("segments", float64(b.distinct(0)))
+		b.fact("segments", float64(b.distinct(c.at().local, anything)))
 	},
 }

@@ -84,9 +84,9 @@ func (b *bench) count(from side, m match) (n int) {
 	return n
 }
 
-// distinct is how many different segments have come since there were so many in the log: what
-// was sent again counts once, and what answered that a second time does not count.
-func (b *bench) distinct(since int) int {
+// distinct is how many different segments of a connection have come since the first one that
+// matches: what was sent again counts once, and what answered that a second time does not count.
+func (b *bench) distinct(connection uint16, first match) int {
 	b.note()
 	type segment struct {
 		from  side
@@ -94,8 +94,13 @@ func (b *bench) distinct(since int) int {
 		flags lab.Flags
 	}
 	seen := map[segment]bool{}
-	for _, a := range b.log[since:] {
-		if a.label != duplicateACK {
+	begun := false
+	for i := range b.log {
+		a := &b.log[i]
+		if a.connection() != connection || a.label == duplicateACK {
+			continue
+		}
+		if begun = begun || first(&a.Segment); begun {
 			seen[segment{a.from, a.Seq, a.Flags}] = true
 		}
 	}
