@@ -25,22 +25,26 @@ func TestExperimentsOverIPv6(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			s.OverIPv6()
-			v, err := s.Phenomenon.Venue(lab.Link{}, profile(t, "test"), profile(t, "test"))
-			if err != nil {
-				alone.Needed(t, err.Error())
-			}
-			defer v.Close()
-			r, err := s.Perform(t.Context(), v, false, nil)
-			if errors.Is(err, experiment.ErrNoIPv6) {
-				alone.Needed(t, err.Error())
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if verdict := s.Phenomenon.Judge(r); !verdict.Reproduced {
-				t.Errorf("not reproduced:\n%s", evidence(verdict))
-			}
-			if r.Experiment.Family != metrics.IPv6 || !strings.Contains(r.Experiment.Events[0].Text, v.Lab.Client.V6.String()) {
+			var own string
+			r := decided(t, func() *metrics.Result {
+				v, err := s.Phenomenon.Venue(lab.Link{}, profile(t, "test"), profile(t, "test"))
+				if err != nil {
+					alone.Needed(t, err.Error())
+				}
+				defer v.Close()
+				own = v.Lab.Client.V6.String()
+				r, err := s.Perform(t.Context(), v, false, nil)
+				if errors.Is(err, experiment.ErrNoIPv6) {
+					alone.Needed(t, err.Error())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Verdict = s.Phenomenon.Judge(r)
+				return r
+			})
+			reproduced(t, r)
+			if r.Experiment.Family != metrics.IPv6 || !strings.Contains(r.Experiment.Events[0].Text, own) {
 				t.Errorf("the result does not tell of IPv6: %s, %+v", r.Experiment.Family, r.Experiment.Events[0])
 			}
 			for _, f := range r.Experiment.Facts { // 60 bytes of headers, of 1500
