@@ -117,7 +117,8 @@ func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 	}
 }
 
-// A connection that ends while it is to be read on leaves nothing to the next one in its slot.
+// A connection that ends while it is on the list of unread ones leaves nothing to the next one in its
+// slot.
 func TestReadingOnIsOfOneLife(t *testing.T) {
 	watchLeaks(t)
 	l, _ := manualLoop(t, Config{
@@ -133,10 +134,10 @@ func TestReadingOnIsOfOneLife(t *testing.T) {
 		t.Fatalf("state %d, want connecting", only.state)
 	}
 	if l.readLater(0); len(l.unread) != 2 {
-		t.Errorf("%d to be read on, want the one that has ended and the next", len(l.unread))
+		t.Errorf("%d on the list, want the one that has ended and the next", len(l.unread))
 	}
 	l.unread = l.unread[:1]
 	if l.readOn(); only.state != connecting {
-		t.Errorf("state %d, want connecting: what was to be read on has ended", only.state)
+		t.Errorf("state %d, want connecting: the connection on the list has ended", only.state)
 	}
 }

@@ -236,8 +236,8 @@ func (l *loop) turn() error {
 	return err
 }
 
-// wait starts what is due and waits until something is to be done. It returns the number of
-// events that came.
+// wait starts what is due and waits until there is work. It returns the number of events that
+// came.
 func (l *loop) wait() (events int, err error) {
 	l.passMarks()
 	next := l.startDue()

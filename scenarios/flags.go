@@ -158,7 +158,7 @@ func flagTrace(r *metrics.Result, untraced error, flag say) {
 	}
 }
 
-// fallback says that connections were not MPTCP though they were to be.
+// fallback says how many connections asked for MPTCP and got TCP.
 func (j *judgement) fallback(flag say) {
 	if m := j.result.MPTCP; m.Fallbacks > 0 {
 		flag("%d of %d connections with --mptcp fell back to TCP, because the server, or something on the way, does not speak MPTCP: a tcpbench server takes --mptcp, of any other look at net.mptcp.enabled there and at its sockets (ss -M).",
@@ -184,7 +184,7 @@ func (j *judgement) lateLink(flag say) {
 		link *metrics.LabLink
 	}{{"server", &j.plan.Lab.Link.ToServer, j.result.Lab.ToServer}, {"client", &j.plan.Lab.Link.ToClient, j.result.Lab.ToClient}} {
 		if tooLate(d.how, d.link) {
-			flag("Packets to the %s were delayed by %v more than they were to be, one in a hundred aside: this machine is too slow for so many. "+
+			flag("99 of 100 packets to the %s were late by up to %v beyond the link's delay: this machine is too slow for so many. "+
 				"Take a lower rate.", d.name, time.Duration(d.link.LateP99).Round(10*time.Microsecond))
 		}
 		if d.link != nil && d.link.Overflows > 0 {

@@ -184,7 +184,7 @@ func TestMarkEndsTheWarmUp(t *testing.T) {
 						return r
 					}
 					if time.Now().After(deadline) {
-						t.Fatalf("waited in vain for %s: %+v", what, r)
+						t.Fatalf("no %s within a minute: %+v", what, r)
 					}
 				}
 			}

@@ -195,7 +195,7 @@ func (w *wire) pass(frame []byte) {
 // errFull means that mostQueued frames are under way.
 var errFull = errors.New("too many packets are under way")
 
-// full tells whether the next frame that is delayed will be lost for want of room.
+// full tells whether the queue of delayed frames is full, so that the next one is lost.
 func (w *wire) full() bool { return w.delay != nil && len(w.delay.queue) == cap(w.delay.queue) }
 
 // enqueue puts a frame on its way, which takes the delay from now on. One goroutine at a time calls

@@ -72,7 +72,7 @@ func TestInVain(t *testing.T) {
 	}
 }
 
-// A link that carries nothing any more is an error by its name, and no story that waits in vain.
+// If the link fails, the experiment ends with an error that names it, and does not wait on.
 func TestBrokenLink(t *testing.T) {
 	_, err := try(t, func(b *bench) {
 		b.check(b.host(client).Do(func() error { return alone.Unplug("lab-c") }), "unplug")

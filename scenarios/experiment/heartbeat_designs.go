@@ -96,7 +96,7 @@ func (p *party) turn(now time.Time) {
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 		case n <= 0:
-			p.gives()
+			p.giveUp()
 		default:
 			p.heard = now
 			if p.answers {
@@ -109,19 +109,19 @@ func (p *party) turn(now time.Time) {
 		p.next = p.next.Add(beatEvery)
 	}
 	if p.judges && now.Sub(p.heard) > mayMiss*beatEvery {
-		p.gives()
+		p.giveUp()
 	}
 }
 
 // beat sends a byte.
 func (p *party) beat() {
 	if _, err := unix.SendmsgN(p.fd, []byte{1}, nil, nil, unix.MSG_NOSIGNAL); err != nil && !errors.Is(err, unix.EAGAIN) {
-		p.gives()
+		p.giveUp()
 	}
 }
 
-// gives up the connection.
-func (p *party) gives() { p.noticed, p.still = time.Now(), true }
+// giveUp notes that the application has noticed a dead peer, and ends its part.
+func (p *party) giveUp() { p.noticed, p.still = time.Now(), true }
 
 // pulsing is a connection with heartbeats, and what happens to one of its ends, or to its link.
 type pulsing struct {
