@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // A thousand ports, whose TIME_WAIT nothing ends early: not a new connection, and not

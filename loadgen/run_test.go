@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/wire"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // A request that is larger than all buffers goes out piece by piece, as the server

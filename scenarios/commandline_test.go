@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/pflag"
 	"pgregory.net/rapid"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // awkward are values that some flag takes, and many do not.

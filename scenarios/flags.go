@@ -5,10 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // Where a number stops being a matter of course. They decide only which sentences a

@@ -3,9 +3,9 @@ package scenarios
 import (
 	"fmt"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
-	"tcpbench/metrics/kernel"
 )
 
 // judge adds the cross-checks and the flags.

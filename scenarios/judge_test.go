@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/kernel"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 	"tcpbench/server"
 )
 

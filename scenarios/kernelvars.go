@@ -6,9 +6,9 @@ import (
 	"strings"
 	"sync"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // counterGroups are the kernel's groups of counters that an expectation may name.

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"tcpbench/internal/alone"
-	"tcpbench/metrics/kernel"
+	"tcpbench/internal/kernel"
 	"tcpbench/server"
 )
 

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // observation watches the kernel beside a run, in one network namespace. It has a thread of

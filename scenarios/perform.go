@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/trace"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
-	"tcpbench/metrics/kernel/trace"
 	"tcpbench/scenarios/experiment"
 )
 

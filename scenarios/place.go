@@ -5,11 +5,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
-	"tcpbench/metrics/kernel/trace"
 )
 
 // side is an end of the run.

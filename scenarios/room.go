@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tcpbench/metrics/kernel"
+	"tcpbench/internal/kernel"
 )
 
 // On loopback a claim shares the table of sockets in TIME_WAIT with whatever this host did before.

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"tcpbench/internal/child"
+	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
-	"tcpbench/metrics/kernel/trace"
 )
 
 // settlePatience bounds the wait for the server to have seen the end of what the client

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"tcpbench/metrics/kernel"
+	"tcpbench/internal/kernel"
 )
 
 // Resolve reads comma-separated targets host:port. All addresses of a name are used, in

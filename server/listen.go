@@ -12,8 +12,8 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 func bind(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
-	"tcpbench/metrics/kernel"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 )

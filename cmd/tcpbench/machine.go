@@ -6,10 +6,10 @@ import (
 	"sync"
 	"syscall"
 
+	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
 	"tcpbench/internal/probe"
-	"tcpbench/metrics/kernel"
-	"tcpbench/metrics/kernel/trace"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/experiment"
 )

@@ -14,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 	"tcpbench/metrics/report"
 )
 

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // side is one of the two hosts, and the direction that leads away from it.

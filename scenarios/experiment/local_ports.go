@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/metrics/kernel"
+	"tcpbench/internal/kernel"
 )
 
 // localPorts is a range of ports from which connect() takes.

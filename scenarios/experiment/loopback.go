@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // story is what is done on loopback in place of a lab, and what it finds out. There are no

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/metrics/kernel"
+	"tcpbench/internal/kernel"
 )
 
 // Nobody listens, and yet a connect() succeeds in the end: the kernel has chosen the very port that

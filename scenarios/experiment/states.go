@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // port is where servers listen, and those behind it.

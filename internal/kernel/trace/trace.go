@@ -20,8 +20,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // Tracer has programs in the kernel until it is closed, or its process ends.

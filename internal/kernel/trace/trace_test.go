@@ -16,8 +16,8 @@ import (
 	"pgregory.net/rapid"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
-	"tcpbench/metrics/kernel"
 )
 
 // A time is within 0.1 % of what its bucket stands for, and buckets are in order.
