@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/metrics"
 	"tcpbench/server"
 )
@@ -52,12 +52,12 @@ func (s *stage) startServers() error {
 		if n > 1 {
 			cfg.Loops, cfg.Addrs = 1, part(cfg.Addrs, i, n)
 		}
-		p, err := child.Spawn("server", s.plan.at(serverSide))
+		p, err := agent.Spawn("server", s.plan.at(serverSide))
 		if err != nil {
 			return err
 		}
 		s.servers = append(s.servers, p)
-		ready, err := p.AskWithin(child.StartPatience, child.Message{Type: child.Prepare, Server: &cfg}, child.Ready)
+		ready, err := p.AskWithin(agent.StartPatience, agent.Message{Type: agent.Prepare, Server: &cfg}, agent.Ready)
 		if err != nil {
 			return err
 		}
@@ -95,12 +95,12 @@ func (s *stage) startClients() error {
 				cfg.Targets = s.owned[i]
 			}
 		}
-		p, err := child.Spawn("client", s.plan.at(clientSide))
+		p, err := agent.Spawn("client", s.plan.at(clientSide))
 		if err != nil {
 			return err
 		}
 		s.clients = append(s.clients, p)
-		if _, err := p.AskWithin(child.StartPatience, child.Message{Type: child.Prepare, Client: &cfg}, child.Ready); err != nil {
+		if _, err := p.AskWithin(agent.StartPatience, agent.Message{Type: agent.Prepare, Client: &cfg}, agent.Ready); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (s *stage) startClients() error {
 
 // saying is a message, or the end, of one client.
 type saying struct {
-	child.Message
+	agent.Message
 	from int
 	err  error
 }
@@ -123,7 +123,7 @@ func (s *stage) listen(client int, said chan<- saying, left <-chan struct{}) {
 		case <-left:
 			return
 		}
-		if err != nil || m.Type == child.Done {
+		if err != nil || m.Type == agent.Done {
 			return
 		}
 	}
@@ -138,7 +138,7 @@ const silencePatience = time.Minute
 type silence []int
 
 // tick is an error if a client has been silent for longer than a run of the plan explains.
-func (q silence) tick(p *Plan, clients []*child.Process) error {
+func (q silence) tick(p *Plan, clients []*agent.Process) error {
 	patience := silencePatience + p.Client.Warmup
 	if p.Freeze != nil {
 		patience += p.Freeze.For
@@ -152,33 +152,33 @@ func (q silence) tick(p *Plan, clients []*child.Process) error {
 }
 
 // tell sends a message without content to every client.
-func (s *stage) tell(t child.Type) error {
+func (s *stage) tell(t agent.Type) error {
 	var errs []error
 	for _, p := range s.clients {
-		errs = append(errs, p.Send(child.Message{Type: t}))
+		errs = append(errs, p.Send(agent.Message{Type: t}))
 	}
 	return errors.Join(errs...)
 }
 
 // sample asks the servers what they have used and counted, and gives nil if one of them is
 // ours no more.
-func (s *stage) sample() *child.Usage {
+func (s *stage) sample() *agent.Usage {
 	if len(s.servers) == 0 || s.serverLost != nil {
 		return nil
 	}
 	// All at once: each may take its time, and the run waits for it.
-	answers, errs := make([]child.Message, len(s.servers)), make([]error, len(s.servers))
+	answers, errs := make([]agent.Message, len(s.servers)), make([]error, len(s.servers))
 	var group sync.WaitGroup
 	for i, p := range s.servers {
 		group.Go(func() {
-			answers[i], errs[i] = p.AskWithin(s.patience, child.Message{Type: child.Sample}, child.Sampled)
+			answers[i], errs[i] = p.AskWithin(s.patience, agent.Message{Type: agent.Sample}, agent.Sampled)
 		})
 	}
 	group.Wait()
 	if s.serverLost = errors.Join(errs...); s.serverLost != nil {
 		return nil
 	}
-	total := &child.Usage{Server: &metrics.ServerReport{}}
+	total := &agent.Usage{Server: &metrics.ServerReport{}}
 	for _, m := range answers {
 		var err error
 		total.UserNS += m.Usage.UserNS

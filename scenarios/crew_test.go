@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/loadgen"
 	"tcpbench/server"
 )
@@ -44,7 +44,7 @@ func TestCrewSize(t *testing.T) {
 func TestSilentServersAreNamed(t *testing.T) {
 	t.Parallel()
 	a, b := startServer(t, "127.0.0.1:0"), startServer(t, "127.0.0.1:0")
-	s := &stage{plan: &Plan{}, servers: []*child.Process{a.Process, b.Process}, patience: patience}
+	s := &stage{plan: &Plan{}, servers: []*agent.Process{a.Process, b.Process}, patience: patience}
 	if u := s.sample(); u == nil || s.serverLost != nil {
 		t.Fatalf("%+v, %v", u, s.serverLost)
 	}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 )
 
 // follow begins what happens while the load runs, from now on: the link of a lab changes, or
@@ -28,9 +28,9 @@ func (s *stage) follow() (failed <-chan error, end func() error) {
 			done <- nil
 			return
 		}
-		err := each(all, (*child.Process).Freeze)
+		err := each(all, (*agent.Process).Freeze)
 		waits(began.Add(f.At+f.For), over)
-		done <- errors.Join(err, each(all, (*child.Process).Thaw))
+		done <- errors.Join(err, each(all, (*agent.Process).Thaw))
 	}()
 	return nil, sync.OnceValue(func() error {
 		close(over)
@@ -50,7 +50,7 @@ func waits(until time.Time, over <-chan struct{}) bool {
 	}
 }
 
-func each(all []*child.Process, do func(*child.Process) error) error {
+func each(all []*agent.Process, do func(*agent.Process) error) error {
 	var errs []error
 	for _, p := range all {
 		errs = append(errs, do(p))

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/internal/values"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
@@ -57,20 +57,20 @@ func TestHeartbeatDesigns(t *testing.T) {
 
 // serverChild is a server in a process of its own, which a test may maltreat.
 type serverChild struct {
-	*child.Process
+	*agent.Process
 	addr netip.AddrPort
 }
 
 func startServer(t *testing.T, addr string) serverChild {
 	t.Helper()
-	p, err := child.Spawn("server", nil)
+	p, err := agent.Spawn("server", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	ready, err := p.Ask(child.Message{Type: child.Prepare, Server: &server.Config{
+	ready, err := p.Ask(agent.Message{Type: agent.Prepare, Server: &server.Config{
 		Addrs: []netip.AddrPort{netip.MustParseAddrPort(addr)}, MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
-	}}, child.Ready)
+	}}, agent.Ready)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,9 +84,9 @@ func (s serverChild) signal(t *testing.T, signal syscall.Signal) {
 	}
 }
 
-func (s serverChild) usage(t *testing.T) *child.Usage {
+func (s serverChild) usage(t *testing.T) *agent.Usage {
 	t.Helper()
-	m, err := s.Ask(child.Message{Type: child.Sample}, child.Sampled)
+	m, err := s.Ask(agent.Message{Type: agent.Sample}, agent.Sampled)
 	if err != nil {
 		t.Fatal(err)
 	}

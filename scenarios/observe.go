@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
@@ -116,7 +116,7 @@ func (s *stage) startObserving(host *metrics.Host) {
 	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4, Budget: new(kernel.Budget)}
 	halfFull := func() {
 		// A client that is gone cannot be told, and listen hears of it.
-		_ = s.tell(child.Upper)
+		_ = s.tell(agent.Upper)
 	}
 	switch {
 	case s.plan.Lab != nil:

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
@@ -21,8 +21,8 @@ import (
 
 // The children of a run are this binary again.
 func TestMain(m *testing.M) {
-	if child.Invoked() {
-		os.Exit(child.Main())
+	if agent.Invoked() {
+		os.Exit(agent.Main())
 	}
 	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {

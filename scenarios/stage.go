@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/wire"
@@ -27,7 +27,7 @@ const samplePatience = 5 * time.Second
 
 // mark is what both sides and the machine had used at one moment.
 type mark struct {
-	server *child.Usage
+	server *agent.Usage
 	own    time.Duration // this process: it watches, and carries the packets of a lab
 	cpu    kernel.CPUTimes
 }
@@ -38,8 +38,8 @@ type stage struct {
 	obs      Observer
 	patience time.Duration    // with a server that is asked for its counts
 	ticks    <-chan time.Time // each second
-	clients  []*child.Process
-	servers  []*child.Process   // none for a foreign server
+	clients  []*agent.Process
+	servers  []*agent.Process   // none for a foreign server
 	owned    [][]netip.AddrPort // where each of them listens
 	rows     []metrics.Row
 	phases   map[loadgen.Phase]int // clients that have entered it
@@ -201,11 +201,11 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	for i := range s.clients {
 		go s.listen(i, said, left)
 	}
-	if err := s.tell(child.Start); err != nil {
+	if err := s.tell(agent.Start); err != nil {
 		return metrics.ClientReport{}, err
 	}
 	// The clients themselves bound how long they take to stop.
-	release := context.AfterFunc(ctx, func() { _ = s.tell(child.Stop) })
+	release := context.AfterFunc(ctx, func() { _ = s.tell(agent.Stop) })
 	defer release()
 	var total metrics.ClientReport
 	intervals := metrics.NewLineup[metrics.Interval](len(s.clients))
@@ -229,12 +229,12 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 			return total, m.err
 		}
 		switch m.Type {
-		case child.Phase:
+		case agent.Phase:
 			err = s.enter(m.Phase, m.At)
-		case child.Interval:
+		case agent.Interval:
 			intervals.Add(m.from, m.Interval.Index, *m.Interval)
 			err = s.give(intervals)
-		case child.Done:
+		case agent.Done:
 			done++
 			quiet[m.from] = math.MinInt // for good
 			intervals.End(m.from)
@@ -292,7 +292,7 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
 		s.kept = s.mark()
-		if err := s.tell(child.Begin); err != nil {
+		if err := s.tell(agent.Begin); err != nil {
 			return err
 		}
 		s.linkFailed, s.unfollow = s.follow()
@@ -307,7 +307,7 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 // message at that time would reach them late.
 func (s *stage) endWarmUp(at time.Time) {
 	for _, p := range s.servers {
-		if err := p.Send(child.Message{Type: child.Mark, At: at}); err != nil && s.serverLost == nil {
+		if err := p.Send(agent.Message{Type: agent.Mark, At: at}); err != nil && s.serverLost == nil {
 			s.serverLost = err
 		}
 	}
@@ -324,7 +324,7 @@ func (s *stage) mark() mark {
 // settle waits until the servers have accepted and closed what the clients have opened and
 // closed: the last connections are still on their way through their queues when the
 // clients are done.
-func (s *stage) settle(report *metrics.ClientReport) *child.Usage {
+func (s *stage) settle(report *metrics.ClientReport) *agent.Usage {
 	if s.phases[loadgen.Measuring] == 0 { // interrupted before
 		s.endWarmUp(time.Time{})
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
@@ -69,7 +69,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 
 // openShell runs a command, or the shell, on a host of the lab.
 func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []string, signals <-chan os.Signal) error {
-	p, err := child.Spawn("server", v.Server.Enter)
+	p, err := agent.Spawn("server", v.Server.Enter)
 	if err != nil {
 		return exit{exitFailed, err}
 	}
@@ -79,10 +79,10 @@ func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []s
 	if v.Server.V6.IsValid() {
 		addresses = append(addresses, netip.AddrPortFrom(v.Server.V6, shellPort))
 	}
-	_, err = p.AskWithin(child.StartPatience, child.Message{Type: child.Prepare, Server: &server.Config{
+	_, err = p.AskWithin(agent.StartPatience, agent.Message{Type: agent.Prepare, Server: &server.Config{
 		Addrs: addresses, Loops: runtime.NumCPU(),
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
-	}}, child.Ready)
+	}}, agent.Ready)
 	if err != nil {
 		return exit{exitFailed, err}
 	}

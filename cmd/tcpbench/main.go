@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/child"
+	"tcpbench/internal/agent"
 	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
@@ -54,8 +54,8 @@ func usage(format string, args ...any) error {
 }
 
 func main() {
-	if child.Invoked() {
-		os.Exit(child.Main())
+	if agent.Invoked() {
+		os.Exit(agent.Main())
 	}
 	if probe.Invoked() {
 		os.Exit(probe.Main(questions()))

@@ -24,7 +24,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// The test binary is tcpbench too, and its children: main asks child.Invoked first. So
+// The test binary is tcpbench too, and its children: main asks agent.Invoked first. So
 // what the scripts and tests run is the real program, under the race detector if the
 // tests are.
 func TestMain(m *testing.M) {

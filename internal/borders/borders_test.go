@@ -22,7 +22,7 @@ type room struct {
 var house = [][]room{
 	{{path: "cmd/tcpbench", prints: true}, {path: "scripts/roofline/table", prints: true}, {path: "scripts/bar", prints: true}, {path: "scripts/document", prints: true}, {path: "scripts/container", prints: true, unix: true}},
 	{{path: "scenarios"}},
-	{{path: "internal/child", unix: true}, {path: "scenarios/experiment", unix: true}},
+	{{path: "internal/agent", unix: true}, {path: "scenarios/experiment", unix: true}},
 	{{path: "internal/cluster"}},
 	{{path: "metrics/report", pure: true}},
 	{{path: "metrics/diagnose", pure: true}, {path: "metrics/compare", pure: true}},
@@ -55,7 +55,7 @@ func TestBorders(t *testing.T) {
 // packages goes through the same function, and each wrong is found.
 func TestBordersAreHeld(t *testing.T) {
 	const (
-		sys     = "golang.org/x/sys/unix: only scripts/container, internal/child, scenarios/experiment, loadgen, server, loadgen/packet, internal/lab, internal/epoll, internal/kernel, internal/draft, internal/alone make system calls"
+		sys     = "golang.org/x/sys/unix: only scripts/container, internal/agent, scenarios/experiment, loadgen, server, loadgen/packet, internal/lab, internal/epoll, internal/kernel, internal/draft, internal/alone make system calls"
 		command = "stdout and stderr belong to the command"
 		down    = "and imports point downwards only"
 		never   = "loadgen and server never import each other"

@@ -1,11 +1,11 @@
-// Package child runs the two sides of a run in processes of their own: the same binary
+// Package agent runs the two sides of a run in processes of their own: the same binary
 // again, each with its own accounting of processor time, its own limit of descriptors
 // and, later, its own network namespace.
 //
 // A coordinator and its children speak a small typed protocol (Message): prepare, start,
 // sample, stop, and what comes back. It knows nothing of what is measured and why; that
 // is the business of package scenarios.
-package child
+package agent
 
 import (
 	"context"
