@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"tcpbench/scenarios/expect"
 )
 
 // Scenario is a scenario file that was read: workloads in the words of their flags, one
@@ -25,7 +27,7 @@ type Scenario struct {
 	file   string // as errors name it
 	run    []setting
 	phases []phase
-	expect []*Expectation
+	expect []*expect.Expression
 }
 
 // phase is one run of several.
@@ -36,7 +38,7 @@ type phase struct {
 	run    []setting // what differs from the scenario's
 	setup  *Setup    // of a lab of its own, with what the scenario's has
 	freeze *Freeze   // of the processes of a side, on loopback or this host
-	expect []*Expectation
+	expect []*expect.Expression
 }
 
 // setting is a flag that a file sets.
@@ -54,7 +56,7 @@ type Stage struct {
 	Why    string // what the phase is to show
 	Costs  string // the price of what it does
 	Plan   Plan
-	Expect []*Expectation
+	Expect []*expect.Expression
 	// Gone is what the file sets that has given way to the command line, in the words of flags.
 	Gone []string
 	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
@@ -67,7 +69,7 @@ type Stage struct {
 }
 
 // Expectations are those of the whole scenario.
-func (s *Scenario) Expectations() []*Expectation { return slices.Clone(s.expect) }
+func (s *Scenario) Expectations() []*expect.Expression { return slices.Clone(s.expect) }
 
 // Expected is the number of all expectations, those of the phases included.
 func (s *Scenario) Expected() int {
@@ -229,15 +231,15 @@ func settings(m mapping, key string) ([]setting, error) {
 }
 
 // expectations reads the list of expressions that are to hold.
-func expectations(m mapping) ([]*Expectation, error) { return expectationsOf(m, "expect", nil) }
+func expectations(m mapping) ([]*expect.Expression, error) { return expectationsOf(m, "expect", nil) }
 
 // expectationsOf reads a list of expressions, in which names of phases may stand.
-func expectationsOf(m mapping, key string, phases []string) ([]*Expectation, error) {
+func expectationsOf(m mapping, key string, phases []string) ([]*expect.Expression, error) {
 	items, err := m.list(key)
 	if err != nil {
 		return nil, err
 	}
-	var all []*Expectation
+	var all []*expect.Expression
 	for _, item := range items {
 		e, err := expectationOf(item, phases)
 		if err != nil {
@@ -249,14 +251,14 @@ func expectationsOf(m mapping, key string, phases []string) ([]*Expectation, err
 }
 
 // expectationOf reads an expression, in which names of phases may stand.
-func expectationOf(n node, phases []string) (*Expectation, error) {
+func expectationOf(n node, phases []string) (*expect.Expression, error) {
 	text, err := n.text()
 	if err != nil {
 		return nil, err
 	}
-	e, err := parseExpectation(text, phases)
+	e, err := expect.Parse(text, phases...)
 	if err != nil {
-		var at ExpressionError
+		var at expect.Error
 		errors.As(err, &at)
 		where := n.at
 		if n.plain { // else quotes and escapes stand between

@@ -7,12 +7,13 @@ import (
 	"net/netip"
 
 	"tcpbench/metrics"
+	"tcpbench/scenarios/expect"
 )
 
 // RunStages runs the stages of a scenario, one after the other, and judges what was
 // expected of each and of all. The run's own server has the same addresses throughout.
 // When ctx ends, what was measured so far is the result.
-func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs Observer) (*metrics.Result, error) {
+func RunStages(ctx context.Context, stages []Stage, expected []*expect.Expression, obs Observer) (*metrics.Result, error) {
 	var phases []metrics.Phase
 	var held []netip.AddrPort
 	for i := range stages {
@@ -49,7 +50,7 @@ func RunStages(ctx context.Context, stages []Stage, expect []*Expectation, obs O
 			r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: fmt.Sprintf("The phase %s did not run.", s.Name)})
 		}
 	}
-	r.Expectations = append(r.Expectations, judgeAll(expect, r)...)
+	r.Expectations = append(r.Expectations, judgeAll(expected, r)...)
 	return r, nil
 }
 
@@ -67,7 +68,7 @@ func (s *Stage) run(ctx context.Context, obs Observer) (r *metrics.Result, err e
 	return Run(ctx, s.Plan, obs)
 }
 
-func judgeAll(all []*Expectation, r *metrics.Result) []metrics.Expectation {
+func judgeAll(all []*expect.Expression, r *metrics.Result) []metrics.Expectation {
 	var verdicts []metrics.Expectation
 	for _, e := range all {
 		verdicts = append(verdicts, e.Judge(r))

@@ -8,6 +8,7 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/expect"
 	"tcpbench/scenarios/experiment"
 )
 
@@ -34,7 +35,7 @@ type Phenomenon struct {
 	// Loopback is how it is shown where no lab can be had; nil where only a lab will do.
 	Loopback *Loopback
 
-	verdict    []*Expectation
+	verdict    []*expect.Expression
 	conditions []condition
 	realistic  *variation
 	onLoopback bool // this is the form for loopback
@@ -96,7 +97,7 @@ func (p *Phenomenon) Verdict() (all []string) {
 // A condition must hold of a run before its evidence decides; otherwise says what is wrong with a
 // run of which it does not.
 type condition struct {
-	*Expectation
+	*expect.Expression
 	otherwise string
 }
 

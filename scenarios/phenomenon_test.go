@@ -91,17 +91,13 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 func unseen(t *testing.T, s *Scenario, r *metrics.Result) string {
 	t.Helper()
 	undecided, all := 0, 0
-	for i, e := range s.Phenomenon.verdict {
-		for k, v := range e.variables {
-			p, blind := *s.Phenomenon, *e
-			blind.variables = slices.Clone(e.variables)
-			blind.variables[k].read = func(*metrics.Result) (float64, bool) { return 0, false }
-			blind.variables[k].words = func(*metrics.Result) (string, bool) { return "", false }
-			p.verdict = slices.Clone(p.verdict)
-			p.verdict[i] = &blind
+	for i, e := range r.Verdict.Evidence {
+		for _, v := range e.Values {
+			without := *s.Phenomenon.Judge(r)
+			without.Evidence[i] = metrics.Expectation{Expression: e.Expression, Reason: "no sample: " + v.Name}
 			all++
-			if without := p.Judge(r); without.Outcome != metrics.Undecided || !strings.Contains(without.Why, v.name) {
-				t.Errorf("without %s it is %s: %q", v.name, without.Outcome, without.Why)
+			if without.Decide(r); without.Outcome != metrics.Undecided || !strings.Contains(without.Why, v.Name) {
+				t.Errorf("without %s it is %s: %q", v.Name, without.Outcome, without.Why)
 				continue
 			}
 			undecided++

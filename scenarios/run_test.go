@@ -17,6 +17,7 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/expect"
 )
 
 // The children of a run are this binary again.
@@ -216,10 +217,10 @@ func TestHeldPopulation(t *testing.T) {
 			t.Errorf("%+v", u)
 		}
 	}
-	if v, err := findVariable("rate"); err != nil {
+	if e, err := expect.Parse("rate > 0"); err != nil {
 		t.Error(err)
-	} else if value, ok := v.read(r); ok {
-		t.Errorf("its rate is said to be %v", value)
+	} else if v := e.Judge(r); v.Reason != "no sample: rate" {
+		t.Errorf("its rate is said to be %+v", v)
 	}
 	b := r.Beats
 	if b == nil || b.Answered < 50 || b.Missed > b.Answered || b.Sent < b.Answered || b.Sent > b.Answered+b.Missed {

@@ -13,13 +13,14 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/expect"
 )
 
 // prepared is a scenario that can be run: its flags are read, and nothing has been done yet.
 type prepared struct {
 	scenario *scenarios.Scenario
 	stages   []scenarios.Stage // none of an experiment
-	expect   []*scenarios.Expectation
+	expect   []*expect.Expression
 	in       *labOptions // nil for a run on the host itself
 	judged   bool        // whether it has shown what it claims
 	unlabbed string      // why it is shown on loopback; empty if it is not
@@ -56,7 +57,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
 	}
 	for _, text := range o.expect {
-		e, err := scenarios.ParseExpectation(text)
+		e, err := expect.Parse(text)
 		if err != nil {
 			return nil, usage("--expect %q: %w", text, err)
 		}

@@ -1,4 +1,4 @@
-package scenarios
+package expect
 
 import (
 	"fmt"
@@ -62,7 +62,7 @@ func socketVariable(side, rest string) (variable, bool) {
 	}
 	return variable{name: side + "." + rest, read: func(r *metrics.Result) (value float64, ok bool) {
 		for _, v := range views(r) {
-			if v.Of != side && v.Of != string(bothSides) {
+			if v.Of != side && v.Of != "both" {
 				continue
 			}
 			ok = true

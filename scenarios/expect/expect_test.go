@@ -1,4 +1,4 @@
-package scenarios
+package expect
 
 import (
 	"strings"
@@ -95,7 +95,7 @@ func TestExpectations(t *testing.T) {
 		{"(rate > 1k ? failed < 10 : failed == 0)", true},
 		{"!(failed > 0)", false},
 	} {
-		e, err := ParseExpectation(tt.text)
+		e, err := Parse(tt.text)
 		if err != nil {
 			t.Errorf("%s: %v", tt.text, err)
 			continue
@@ -125,7 +125,7 @@ func TestExpectationsWithoutASampleFail(t *testing.T) {
 		"rate_heartbeats > 0":         "rate_heartbeats",
 		"cpu.client + cpu.server > 0": "cpu.client, cpu.server",
 	} {
-		e, err := ParseExpectation(text)
+		e, err := Parse(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -137,7 +137,7 @@ func TestExpectationsWithoutASampleFail(t *testing.T) {
 }
 
 func TestExpectationsSayWhatWasMeasured(t *testing.T) {
-	e, err := ParseExpectation("connect.p50 < 1ms && rate > 1k && cpu.busy < 0.1 && failed == 0 && rate < 1M")
+	e, err := Parse("connect.p50 < 1ms && rate > 1k && cpu.busy < 0.1 && failed == 0 && rate < 1M")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,8 +191,8 @@ func TestMistakesInExpectations(t *testing.T) {
 		{strings.Repeat("rate > 1 and ", 70) + "true", 0, ""},
 		{strings.Repeat("x", 2000), 1, "want 1000 at most"},
 	} {
-		_, err := ParseExpectation(tt.text)
-		at, ok := err.(ExpressionError)
+		_, err := Parse(tt.text)
+		at, ok := err.(Error)
 		if !ok || !strings.Contains(err.Error(), tt.want) || tt.column > 0 && at.Column != tt.column {
 			if tt.want == "" && tt.column == 0 && err == nil && strings.HasPrefix(tt.text, "((") {
 				continue // brackets alone do no harm
@@ -207,7 +207,7 @@ func TestMistakesInExpectations(t *testing.T) {
 
 // Every name that is offered is known.
 func TestVariableNamesAreKnown(t *testing.T) {
-	for _, name := range VariableNames() {
+	for _, name := range Names() {
 		v, err := findVariable(name)
 		if err != nil || v.name != name {
 			t.Errorf("%s: %+v, %v", name, v, err)
@@ -217,7 +217,7 @@ func TestVariableNamesAreKnown(t *testing.T) {
 		if v.unit == inWords {
 			use = name + ` == "x"`
 		}
-		if _, err := ParseExpectation(use); err != nil {
+		if _, err := Parse(use); err != nil {
 			t.Errorf("%s: %v", use, err)
 		}
 	}
@@ -230,9 +230,9 @@ func FuzzExpectation(f *testing.F) {
 	}
 	r := judged(f)
 	f.Fuzz(func(t *testing.T, text string) {
-		e, err := ParseExpectation(text)
+		e, err := Parse(text)
 		if err != nil {
-			if at, ok := err.(ExpressionError); !ok || at.Column < 1 {
+			if at, ok := err.(Error); !ok || at.Column < 1 {
 				t.Errorf("%q: %v", text, err)
 			}
 			return

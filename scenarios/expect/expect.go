@@ -1,4 +1,6 @@
-package scenarios
+// Package expect reads expressions over the numbers of a result, such as connect.p99 < 5ms, and
+// evaluates them.
+package expect
 
 import (
 	"errors"
@@ -13,38 +15,36 @@ import (
 	"tcpbench/metrics"
 )
 
-// Expectation is an expression over a result that is to hold: arithmetic and comparisons
+// Expression is an expression over a result that is to hold: arithmetic and comparisons
 // of what was measured, with units, as in connect.p99 < 5ms && rate > 10k.
-type Expectation struct {
+type Expression struct {
 	text      string
 	program   *vm.Program
 	variables []variable
 	constants map[string]any // durations, by the name that stands for each
 }
 
-// An ExpressionError says what is wrong with an expression, and where.
-type ExpressionError struct {
+// An Error says what is wrong with an expression, and where.
+type Error struct {
 	Column int // from 1, in characters
 	text   string
 }
 
-func (e ExpressionError) Error() string { return e.text }
+func (e Error) Error() string { return e.text }
 
 const (
 	longestExpression = 1000
 	mostNodes         = 200
 )
 
-// ParseExpectation compiles an expression. Its names and units are checked here, so that
+// Parse compiles an expression. Its names and units are checked here, so that
 // a mistake is found before a run and not behind it.
-func ParseExpectation(text string) (*Expectation, error) { return parseExpectation(text, nil) }
-
-// parseExpectation compiles one in which a name may begin with that of a phase: peak.rate.
-func parseExpectation(text string, phases []string) (*Expectation, error) {
+// A name may begin with one of the phases: peak.rate.
+func Parse(text string, phases ...string) (*Expression, error) {
 	if len(text) > longestExpression {
-		return nil, ExpressionError{1, fmt.Sprintf("%d bytes long: want %d at most", len(text), longestExpression)}
+		return nil, Error{1, fmt.Sprintf("%d bytes long: want %d at most", len(text), longestExpression)}
 	}
-	e := &Expectation{text: text, constants: map[string]any{}}
+	e := &Expression{text: text, constants: map[string]any{}}
 	s := scanner{expectation: e, names: map[string]string{}, phases: phases}
 	if err := s.scan(text); err != nil {
 		return nil, err
@@ -63,9 +63,9 @@ func parseExpectation(text string, phases []string) (*Expectation, error) {
 	if err != nil {
 		var at *file.Error
 		if errors.As(err, &at) {
-			return nil, ExpressionError{s.original(at.Column), s.readable(at.Message)}
+			return nil, Error{s.original(at.Column), s.readable(at.Message)}
 		}
-		return nil, ExpressionError{1, s.readable(err.Error())}
+		return nil, Error{1, s.readable(err.Error())}
 	}
 	c := checker{expectation: e, original: s.original}
 	if _, err := c.check(program.Node()); err != nil {
@@ -88,10 +88,10 @@ func compile(text string, environment map[string]any) (p *vm.Program, err error)
 }
 
 // String is the expression as it was written.
-func (e *Expectation) String() string { return e.text }
+func (e *Expression) String() string { return e.text }
 
 // Judge evaluates the expression. One that names what has no sample fails.
-func (e *Expectation) Judge(r *metrics.Result) metrics.Expectation {
+func (e *Expression) Judge(r *metrics.Result) metrics.Expectation {
 	verdict := metrics.Expectation{Expression: e.text, Values: []metrics.Value{}}
 	environment := map[string]any{flaggedFunction: r.Flagged, foundFunction: r.Found}
 	for name, value := range e.constants {
@@ -140,12 +140,12 @@ const (
 
 // checker allows arithmetic and comparisons, and finds times compared with counts.
 type checker struct {
-	expectation *Expectation
+	expectation *Expression
 	original    func(column int) int
 }
 
 func (c *checker) refuse(n ast.Node, format string, args ...any) error {
-	return ExpressionError{c.original(n.Location().From), fmt.Sprintf(format, args...)}
+	return Error{c.original(n.Location().From), fmt.Sprintf(format, args...)}
 }
 
 func (c *checker) check(n ast.Node) (kind, error) {

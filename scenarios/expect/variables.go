@@ -1,4 +1,4 @@
-package scenarios
+package expect
 
 import (
 	"fmt"
@@ -315,15 +315,15 @@ func findVariable(name string) (variable, error) {
 		}
 		return variable{}, fmt.Errorf("%q: behind a histogram stands one of %s, or another quantile, as in p95", name, strings.Join(quantities, ", "))
 	}
-	if near := values.Nearest(name, VariableNames()); near != "" {
+	if near := values.Nearest(name, Names()); near != "" {
 		return variable{}, fmt.Errorf("unknown name %q: did you mean %s?", name, near)
 	}
 	return variable{}, fmt.Errorf("unknown name %q: docs/scenario-files.md lists what a result has", name)
 }
 
-// VariableNames lists the names that expectations know; each histogram has other
+// Names lists the names that expectations know; each histogram has other
 // quantiles, too.
-func VariableNames() []string {
+func Names() []string {
 	var names []string
 	for _, v := range plain {
 		names = append(names, v.name)

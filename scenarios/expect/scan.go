@@ -1,4 +1,4 @@
-package scenarios
+package expect
 
 import (
 	"fmt"
@@ -29,7 +29,7 @@ var keywords = []string{"and", "or", "not", "true", "false", "min", "max", "abs"
 // scanner writes the names and units of an expression in a way that its language knows:
 // each variable and each duration gets a name of its own.
 type scanner struct {
-	expectation *Expectation
+	expectation *Expression
 	names       map[string]string // what stands for each name or duration
 	phases      []string          // whose names a variable's may begin with
 	out         strings.Builder
@@ -47,7 +47,7 @@ func (s *scanner) scan(text string) error {
 		found := text[at[0]:at[1]]
 		replacement, err := s.replace(found)
 		if err != nil {
-			return ExpressionError{1 + utf8.RuneCountInString(text[:at[0]]), err.Error()}
+			return Error{1 + utf8.RuneCountInString(text[:at[0]]), err.Error()}
 		}
 		s.note(text[:at[0]])
 		s.out.WriteString(replacement)
