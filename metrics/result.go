@@ -50,7 +50,7 @@ type Result struct {
 	// Said is what the server answered on connections that failed, if it said anything.
 	Said *Said `json:"server_said,omitempty"`
 	// Kernel is what the kernel showed, a view for each network namespace of the run.
-	Kernel []View `json:"kernel,omitempty"`
+	Kernel []Namespace `json:"kernel,omitempty"`
 	// Exhaustion is the first connect() that found no free four-tuple, if one did.
 	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
 	// TCP is what the client's kernel said of a sample of the connections.

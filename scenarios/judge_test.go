@@ -145,7 +145,7 @@ func TestJudgeFlags(t *testing.T) {
 		}, "lagging"},
 		{"a kernel that nobody could watch", func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }, "unobserved"},
 		{"more spaces than a census tells apart", func(v *verdict) {
-			v.result.Kernel = []metrics.View{{Spaces: &metrics.Spaces{Left: 3}}}
+			v.result.Kernel = []metrics.Namespace{{Spaces: &metrics.Spaces{Left: 3}}}
 		}, "spaces-left-out"},
 		{"a server that only speaks TCP", func(v *verdict) { v.result.MPTCP = &metrics.MPTCP{Fallbacks: 1000} }, "mptcp-fallback"},
 		{"a thieving hypervisor", func(v *verdict) { v.result.CPU.HostSteal = 0.1 }, "noisy-host"},
@@ -203,7 +203,7 @@ func TestFlagsNeedTheirPrecondition(t *testing.T) {
 		"unobserved":  {"no tracepoints": func(v *verdict) { v.stage.untraced = errors.New("no bpf here") }},
 		"untraced":    {"no view at all": func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }},
 		"spaces-left-out": {"as many spaces as fit": func(v *verdict) {
-			v.result.Kernel = []metrics.View{{Spaces: &metrics.Spaces{Count: kernel.MostSpaces}}}
+			v.result.Kernel = []metrics.Namespace{{Spaces: &metrics.Spaces{Count: kernel.MostSpaces}}}
 		}},
 		"mptcp-fallback": {"all spoke it": func(v *verdict) { v.result.MPTCP = &metrics.MPTCP{Spoken: 1000} }},
 		"late-link":      {"no lab": func(v *verdict) {}},

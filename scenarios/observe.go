@@ -22,7 +22,7 @@ type observation struct {
 	done  chan struct{}
 
 	// What follows is to be read after done.
-	view       metrics.View
+	view       metrics.Namespace
 	histograms map[string]metrics.Histogram
 	err        error
 }

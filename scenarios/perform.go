@@ -49,7 +49,7 @@ func (s *Scenario) Perform(ctx context.Context, v *Venue, traced bool, tell func
 	}
 	if v != nil { // the counters of a host count what others do, too
 		for i, side := range p.namespaces() {
-			r.Kernel = append(r.Kernel, metrics.View{Of: string(side), Counters: after[i].Sub(before[i])})
+			r.Kernel = append(r.Kernel, metrics.Namespace{Of: string(side), Counters: after[i].Sub(before[i])})
 		}
 		if r.Lab, err = v.report(); err != nil {
 			return nil, err

@@ -175,7 +175,7 @@ func (p *progress) draw() {
 		rate = p.last.Attempted
 	}
 	fmt.Fprintf(p.w, "\r\x1b[K%s", report.ProgressLine(report.Progress{
-		Stage: p.stage, Phase: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
+		Phase: p.stage, Period: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
 		Rate: float64(rate), InFlight: p.last.InFlight,
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
 	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it

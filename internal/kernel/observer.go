@@ -238,12 +238,12 @@ func (o *Observer) keep(s sample) {
 func (o *Observer) HalfFull() bool { return o.halfFull }
 
 // View is all that was seen. Times count from zero, by the caller's clock.
-func (o *Observer) View(of string, zero time.Duration) (metrics.View, error) {
+func (o *Observer) View(of string, zero time.Duration) (metrics.Namespace, error) {
 	softnet, err := ReadSoftnet()
 	if err != nil {
-		return metrics.View{}, fmt.Errorf("observe the kernel: %w", err)
+		return metrics.Namespace{}, fmt.Errorf("observe the kernel: %w", err)
 	}
-	v := metrics.View{
+	v := metrics.Namespace{
 		Of: of, Counters: o.now.Sub(o.first), Softnet: since(softnet, o.softnet),
 		Timeline: o.timeline(zero),
 		Cost:     metrics.ObserverCost{Samples: o.taken, Censuses: o.censuses},

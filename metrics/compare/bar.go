@@ -5,14 +5,14 @@ import (
 	"math"
 )
 
-// Standing is where a ratio stands to a bar, as far as the rounds tell.
-type Standing string
+// Position is where a ratio lies relative to a bar, as far as the rounds tell.
+type Position string
 
-// The standings. Undecided is neither passed nor missed: more rounds would tell.
+// The positions. Undecided is neither passed nor missed: more rounds would tell.
 const (
-	Above     Standing = "above"
-	Below     Standing = "below"
-	Undecided Standing = "undecided"
+	Above     Position = "above"
+	Below     Position = "below"
+	Undecided Position = "undecided"
 )
 
 // Bar is a ratio within rounds beside the least that it should be.
@@ -23,7 +23,7 @@ type Bar struct {
 	// looked at. They are 0 and infinity if there are too few rounds to tell.
 	Low, High float64
 	Rounds    int
-	Standing  Standing
+	Position  Position
 }
 
 // NewBar divides the values of rounds by what they are held against, both positive. looks is how
@@ -31,15 +31,15 @@ type Bar struct {
 // has as many chances to be wrong.
 func NewBar(base, values []float64, atLeast float64, looks int) Bar {
 	t := newTest(base, values)
-	b := Bar{AtLeast: atLeast, Ratio: math.Exp(middle(t.averages)), High: math.Inf(1), Rounds: len(values), Standing: Undecided}
+	b := Bar{AtLeast: atLeast, Ratio: math.Exp(middle(t.averages)), High: math.Inf(1), Rounds: len(values), Position: Undecided}
 	if low, high, ok := t.interval((1 - Confidence) / float64(max(looks, 1))); ok && t.logs {
 		b.Low, b.High = math.Exp(low), math.Exp(high)
 	}
 	switch {
 	case b.Low >= atLeast:
-		b.Standing = Above
+		b.Position = Above
 	case b.High < atLeast:
-		b.Standing = Below
+		b.Position = Below
 	}
 	return b
 }
@@ -47,7 +47,7 @@ func NewBar(base, values []float64, atLeast float64, looks int) Bar {
 // String is the ratio with its interval, and where it stands: 0.962 (0.951 to 0.973) of 8 rounds: above.
 func (b Bar) String() string {
 	if math.IsInf(b.High, 1) {
-		return fmt.Sprintf("%.3f of %d rounds, too few for an interval: %s", b.Ratio, b.Rounds, b.Standing)
+		return fmt.Sprintf("%.3f of %d rounds, too few for an interval: %s", b.Ratio, b.Rounds, b.Position)
 	}
-	return fmt.Sprintf("%.3f (%.3f to %.3f) of %d rounds: %s", b.Ratio, b.Low, b.High, b.Rounds, b.Standing)
+	return fmt.Sprintf("%.3f (%.3f to %.3f) of %d rounds: %s", b.Ratio, b.Low, b.High, b.Rounds, b.Position)
 }

@@ -21,14 +21,14 @@ func TestBars(t *testing.T) {
 	for _, tt := range []struct {
 		ratio  float64
 		rounds int
-		want   Standing
+		want   Position
 	}{
 		{0.95, 12, Above}, {0.85, 12, Below}, {0.90, 12, Undecided},
 		{0.95, 2, Undecided}, {0.10, 2, Undecided}, // too few to tell
 	} {
 		base, values := pairs(random, tt.ratio, tt.rounds)
 		b := NewBar(base, values, 0.90, 5)
-		if b.Standing != tt.want || b.Ratio < b.Low || b.Ratio > b.High || math.Abs(b.Ratio-tt.ratio) > 0.05 {
+		if b.Position != tt.want || b.Ratio < b.Low || b.Ratio > b.High || math.Abs(b.Ratio-tt.ratio) > 0.05 {
 			t.Errorf("%v of %d rounds: %+v, want %s", tt.ratio, tt.rounds, b, tt.want)
 		}
 	}
@@ -48,7 +48,7 @@ func TestABarDoesNotFlipByChance(t *testing.T) {
 			flipped++
 		}
 		for n := least; n <= most; n += step {
-			if NewBar(base[:n], values[:n], 0.90, looks).Standing != Undecided {
+			if NewBar(base[:n], values[:n], 0.90, looks).Position != Undecided {
 				decided++
 				break
 			}

@@ -32,7 +32,7 @@ func run(random *rand.Rand, rate float64) *metrics.Result {
 			metrics.Lifetime:    {Count: 20_000, P50: int64(1.6e6 / noise()), P99: int64(5e6 / noise())},
 		},
 		CPU: metrics.CPU{Client: &metrics.Usage{PerConnection: 36 / noise()}, Server: &metrics.Usage{PerConnection: 33 / noise()}},
-		Kernel: []metrics.View{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{"client.TIME_WAIT": {int64(80_000 * noise())}}},
+		Kernel: []metrics.Namespace{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{"client.TIME_WAIT": {int64(80_000 * noise())}}},
 			Counters: map[string]map[string]int64{"TcpExt": {"ListenDrops": random.Int64N(3)}}}},
 	}
 	r.Attempted = 20_000
@@ -41,7 +41,7 @@ func run(random *rand.Rand, rate float64) *metrics.Result {
 
 // What others have in TIME_WAIT is in tw of the whole namespace, and in no row.
 func TestOnlyOwnSocketsAreCompared(t *testing.T) {
-	r := &metrics.Result{Kernel: []metrics.View{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{
+	r := &metrics.Result{Kernel: []metrics.Namespace{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{
 		"tw": {90_000}, "client.TIME_WAIT": {30}, "server.FIN_WAIT2": {7},
 	}}}}}
 	r.Attempted = 100

@@ -24,7 +24,7 @@ func healthy(t *testing.T) *metrics.Result {
 		},
 		CPU:   metrics.CPU{Client: &metrics.Usage{UserS: 1, SystemS: 8}, Server: &metrics.Usage{UserS: 1, SystemS: 8}, HostBusy: 0.99, HostSoftIRQ: 0.35},
 		Flags: []metrics.Flag{{Name: "shared-host"}},
-		Kernel: []metrics.View{{
+		Kernel: []metrics.Namespace{{
 			Of: "both",
 			Counters: map[string]map[string]int64{
 				"Tcp":    {"ActiveOpens": 10_000, "PassiveOpens": 10_000, "InSegs": 100_000, "OutSegs": 100_000},

@@ -19,7 +19,7 @@ func always(*metrics.Result) bool { return true }
 
 // listened are the views of the namespaces in which the run's servers listen. Listening sockets in
 // the client's namespace are others' if the server is elsewhere.
-func listened(r *metrics.Result) (all []metrics.View) {
+func listened(r *metrics.Result) (all []metrics.Namespace) {
 	for _, v := range r.Kernel {
 		if v.Of != "client" {
 			all = append(all, v)

@@ -28,7 +28,7 @@ func compared(turns bool) []compare.Side {
 				},
 				CPU: metrics.CPU{Client: &metrics.Usage{PerConnection: 36 + wave}},
 				Lab: &metrics.Lab{},
-				Kernel: []metrics.View{{
+				Kernel: []metrics.Namespace{{
 					Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{"client.TIME_WAIT": {25_000}}},
 					Counters: map[string]map[string]int64{"TcpExt": {"ListenDrops": int64(12 * k)}},
 				}},

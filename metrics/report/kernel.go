@@ -90,7 +90,7 @@ func (p *page) trace(t *metrics.Trace) {
 }
 
 // peaks are the largest numbers of sockets and ports that were seen.
-func peaks(r *metrics.Result, v *metrics.View) (items []string) {
+func peaks(r *metrics.Result, v *metrics.Namespace) (items []string) {
 	if len(r.Kernel) > 1 {
 		items = append(items, "of the "+clean(v.Of)+"'s namespace")
 	}

@@ -13,7 +13,7 @@ func exhausted(t *testing.T) *metrics.Result {
 	r := healthy(t)
 	r.Tally = metrics.Tally{Attempted: 1500, Succeeded: 1000, Failed: map[string]uint64{"connect.ports_exhausted": 500}}
 	r.Flags = append(r.Flags, metrics.Flag{Name: "ports-exhausted", Why: "told at length below"})
-	r.Kernel = []metrics.View{{
+	r.Kernel = []metrics.Namespace{{
 		Of: "both",
 		Counters: map[string]map[string]int64{
 			"Tcp": {"ActiveOpens": 1000, "PassiveOpens": 1000}, "TcpExt": {"TW": 1000}, "Mptcp": {"Odd\x1b[2J": 1},

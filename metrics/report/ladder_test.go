@@ -35,7 +35,7 @@ func crossed(t *testing.T) *metrics.Result {
 				{T: 12.5, Kind: metrics.Change, Of: "server", Text: "CLOSED", Connection: "second"},
 			},
 		},
-		Kernel: []metrics.View{{Of: "client", Counters: map[string]map[string]int64{"TcpExt": {"TCPSynRetrans": 2}, "Tcp": {"ActiveOpens": 1}}}},
+		Kernel: []metrics.Namespace{{Of: "client", Counters: map[string]map[string]int64{"TcpExt": {"TCPSynRetrans": 2}, "Tcp": {"ActiveOpens": 1}}}},
 		Flags:  []metrics.Flag{{Name: "noisy-host", Why: "It was."}},
 	}
 	r.Verdict = &metrics.Verdict{Claim: "Things happen.", Steps: []string{"Both ends do something.", "A long step that does not fit into one line of a terminal of the usual width goes on in the next."}, Production: "Be prepared.", Evidence: []metrics.Expectation{{
@@ -49,7 +49,7 @@ func crossed(t *testing.T) *metrics.Result {
 func sideBySide(t *testing.T) *metrics.Result {
 	t.Helper()
 	one, other := *healthy(t), *failing(t)
-	one.Kernel = []metrics.View{{Of: "client", Timeline: metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"client.TIME_WAIT": {3, 9}}}}}
+	one.Kernel = []metrics.Namespace{{Of: "client", Timeline: metrics.Timeline{T: []float64{0, 1}, Sockets: map[string][]int64{"client.TIME_WAIT": {3, 9}}}}}
 	r := healthy(t)
 	r.Phases = []metrics.Phase{{Name: "nothing", Why: "As it is.", Result: one}, {Name: "remedy", Why: "DANGEROUS. What helps, and costs more than it is worth on any day.", Result: other}}
 	r.Verdict = &metrics.Verdict{Claim: "One is better.", Production: "Take it.", Outcome: metrics.Reproduced}
@@ -64,7 +64,7 @@ func frozen(t *testing.T) *metrics.Result {
 		a := &r.Phases[i]
 		a.Scenario.Settings = map[string]string{"freeze": "the server is stopped"}
 		a.Bursts = []metrics.BurstRow{{Issued: 130}}
-		a.Kernel = []metrics.View{{Of: "both", Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 65, Limit: 64, Drops: int64(65 * i)}}}}
+		a.Kernel = []metrics.Namespace{{Of: "both", Listeners: []metrics.Queue{{Addr: "127.0.0.1:9000", Peak: 65, Limit: 64, Drops: int64(65 * i)}}}}
 	}
 	return r
 }

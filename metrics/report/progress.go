@@ -8,8 +8,8 @@ import (
 
 // Progress is a run at one moment.
 type Progress struct {
-	Stage     string // of a scenario with several phases
-	Phase     string // warm-up, measuring, draining
+	Phase     string // of a scenario with several phases
+	Period    string // warm-up, measuring, draining
 	Elapsed   time.Duration
 	Planned   time.Duration // zero where the run is not bound by time
 	Rate      float64       // succeeded per second, or opened, of a population that is held
@@ -32,11 +32,11 @@ func ProgressLine(p Progress, width int) string {
 		p99 = Duration(p.ConnectP99)
 	}
 	stage := ""
-	if p.Stage != "" {
-		stage = clean(p.Stage) + " "
+	if p.Phase != "" {
+		stage = clean(p.Phase) + " "
 	}
 	cells := []string{
-		stage + pad(clean(p.Phase), len("measuring")) + " " + clock(p.Elapsed, p.Planned),
+		stage + pad(clean(p.Period), len("measuring")) + " " + clock(p.Elapsed, p.Planned),
 		padLeft(Rate(p.Rate), len("25,132/s")),
 		padLeft(Count(p.InFlight), len("1,024")) + " in flight",
 		"connect p99 " + padLeft(p99, len("1.23 ms")),

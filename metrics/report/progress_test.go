@@ -10,10 +10,10 @@ import (
 
 func TestProgressLine(t *testing.T) {
 	now := Progress{
-		Phase: "measuring", Elapsed: 4*time.Second + 200*time.Millisecond, Planned: 10 * time.Second,
+		Period: "measuring", Elapsed: 4*time.Second + 200*time.Millisecond, Planned: 10 * time.Second,
 		Rate: 25_131.7, InFlight: 64, ConnectP99: 1_230_000, Failed: 3, Succeeded: 100_528,
 	}
-	unbound := Progress{Phase: "warm-up", Elapsed: 3725 * time.Second}
+	unbound := Progress{Period: "warm-up", Elapsed: 3725 * time.Second}
 	for _, tt := range []struct {
 		name  string
 		p     Progress
@@ -40,7 +40,7 @@ func TestProgressLine(t *testing.T) {
 func TestProgressLineFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := Progress{
-			Phase:      rapid.String().Draw(t, "phase"),
+			Period:     rapid.String().Draw(t, "phase"),
 			Elapsed:    time.Duration(rapid.Int64().Draw(t, "elapsed")),
 			Planned:    time.Duration(rapid.Int64().Draw(t, "planned")),
 			Rate:       rapid.Float64().Draw(t, "rate"),

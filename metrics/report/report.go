@@ -86,8 +86,8 @@ func (p *page) shown(r *metrics.Result) {
 	// What its runs are flagged for is what they are to show, but for what makes them worthless.
 	sound := *r
 	sound.Flags = slices.DeleteFunc(slices.Clone(r.Flags), func(f metrics.Flag) bool { return !f.Worthless() })
-	p.verdict(&sound)
-	p.reproduced(r)
+	p.soundness(&sound)
+	p.verdict(r)
 }
 
 // whole draws one result.
@@ -104,9 +104,9 @@ func (p *page) whole(r *metrics.Result) {
 	p.processors(r)
 	p.populations(r)
 	p.kernel(r)
-	p.verdict(r)
+	p.soundness(r)
 	p.findings(r.Findings)
 	p.expectations(r.Expectations)
 	p.steps(r)
-	p.reproduced(r)
+	p.verdict(r)
 }

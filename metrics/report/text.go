@@ -232,9 +232,9 @@ func processorsUsed(u *metrics.Usage, elapsed float64) string {
 	return fmt.Sprintf("%.2f", used)
 }
 
-// verdict tells what the other side saw, and whether the numbers can be believed.
+// soundness tells what the other side saw, and whether the numbers can be believed.
 // The worst stands last, where a terminal leaves the eye.
-func (p *page) verdict(r *metrics.Result) {
+func (p *page) soundness(r *metrics.Result) {
 	if r.Server == nil && len(r.Checks) == 0 && len(r.Flags) == 0 {
 		return
 	}

@@ -29,7 +29,7 @@ func (p *page) claim(v *metrics.Verdict) {
 }
 
 // verdict tells whether it did, by which evidence, and what that means.
-func (p *page) reproduced(r *metrics.Result) {
+func (p *page) verdict(r *metrics.Result) {
 	v := r.Verdict
 	if v == nil {
 		return
@@ -84,7 +84,7 @@ func (p *page) timelines(r *metrics.Result) {
 }
 
 // of says whose a view is.
-func of(v *metrics.View) string {
+func of(v *metrics.Namespace) string {
 	if v.Of == "both" {
 		return ""
 	}

@@ -46,7 +46,7 @@ func judged(t testing.TB) *metrics.Result {
 		Server:     &metrics.ServerReport{Accepted: 97, Open: 6, Exchanges: 90},
 		Flags:      []metrics.Flag{{Name: "client-limited"}},
 		Findings:   []metrics.Finding{{Name: "accept-queue-overflow"}},
-		Kernel: []metrics.View{{
+		Kernel: []metrics.Namespace{{
 			Of: "both", Counters: map[string]map[string]int64{"TcpExt": {"ListenOverflows": 17}, "Tcp": {"ActiveOpens": 100}},
 			Timeline: metrics.Timeline{T: []float64{0, 1, 2}, Sockets: map[string][]int64{"client.TIME_WAIT": {0, 9, 7}}},
 		}},

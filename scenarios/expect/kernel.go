@@ -25,7 +25,7 @@ var counterNames = sync.OnceValue(func() map[string][]string {
 })
 
 // views are all that was seen of the kernel, in each phase.
-func views(r *metrics.Result) []metrics.View {
+func views(r *metrics.Result) []metrics.Namespace {
 	all := slices.Clone(r.Kernel)
 	for i := range r.Phases {
 		all = append(all, views(&r.Phases[i].Result)...)

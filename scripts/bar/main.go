@@ -15,7 +15,7 @@ import (
 )
 
 // codes are the exit statuses; scripts/roofline/table has the same.
-var codes = map[compare.Standing]int{compare.Above: 0, compare.Below: 1, compare.Undecided: 3}
+var codes = map[compare.Position]int{compare.Above: 0, compare.Below: 1, compare.Undecided: 3}
 
 func main() {
 	standing, err := run(os.Stdin, os.Stdout, os.Args[1:])
@@ -26,7 +26,7 @@ func main() {
 	os.Exit(codes[standing])
 }
 
-func run(r io.Reader, w io.Writer, args []string) (compare.Standing, error) {
+func run(r io.Reader, w io.Writer, args []string) (compare.Position, error) {
 	flags := flag.NewFlagSet("bar", flag.ContinueOnError)
 	atLeast := flags.Float64("at-least", 0, "the bar")
 	looks := flags.Int("looks", 1, "how often the rounds may be judged before there are enough")
@@ -53,5 +53,5 @@ func run(r io.Reader, w io.Writer, args []string) (compare.Standing, error) {
 	}
 	b := compare.NewBar(base, values, *atLeast, *looks)
 	fmt.Fprintf(w, "at least %.2f: %v\n", b.AtLeast, b)
-	return b.Standing, nil
+	return b.Position, nil
 }

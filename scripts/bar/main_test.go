@@ -11,7 +11,7 @@ func TestRun(t *testing.T) {
 	eight := func(round string) string { return strings.Repeat(round+"\n", 8) }
 	for _, tt := range []struct {
 		in, says string
-		want     compare.Standing
+		want     compare.Position
 	}{
 		{eight("1000 990"), "at least 0.98: 0.990 (0.990 to 0.990) of 8 rounds: above\n", compare.Above},
 		{eight("1000 970"), "at least 0.98: 0.970 (0.970 to 0.970) of 8 rounds: below\n", compare.Below},

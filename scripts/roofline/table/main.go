@@ -192,9 +192,9 @@ func printBars(w io.Writer, rows map[rune][]sample, looks int) error {
 		b := compare.NewBar(base, values, bar.atLeast, looks)
 		fmt.Fprintln(w, b)
 		switch {
-		case b.Standing == compare.Below:
+		case b.Position == compare.Below:
 			err = errMissed
-		case b.Standing == compare.Undecided && err == nil:
+		case b.Position == compare.Undecided && err == nil:
 			err = errUndecided
 		}
 	}

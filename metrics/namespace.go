@@ -2,9 +2,9 @@ package metrics
 
 import "slices"
 
-// View is what the kernel of one network namespace showed during a run, warm-up and drain
+// Namespace is what the kernel of one network namespace showed during a run, warm-up and drain
 // included. Who was there makes it, on this machine or on another.
-type View struct {
+type Namespace struct {
 	// Of says whose namespace it is: client, server, or both where they share one.
 	Of string `json:"of"`
 	// Counters is by how much each counter of /proc/net/snmp and /proc/net/netstat moved,
@@ -85,7 +85,7 @@ type Timeline struct {
 // Fullest is how the ports of the fullest four-tuple space were used when it was nearest to a
 // time in seconds since the start of the measured time, or a moment later: a census comes
 // behind what it sees.
-func (v *View) Fullest(at float64) (timeWait, other int64, ok bool) {
+func (v *Namespace) Fullest(at float64) (timeWait, other int64, ok bool) {
 	tw, rest := v.Timeline.Sockets["fullest.TIME_WAIT"], v.Timeline.Sockets["fullest.other"]
 	for i, t := range v.Timeline.T[:min(len(v.Timeline.T), len(tw), len(rest))] {
 		timeWait, other, ok = tw[i], rest[i], true
@@ -98,7 +98,7 @@ func (v *View) Fullest(at float64) (timeWait, other int64, ok bool) {
 
 // Peak is the largest number of the run's own sockets of a side in a state, by the census. It is
 // not ok if there was none.
-func (v *View) Peak(side, state string) (n int64, ok bool) {
+func (v *Namespace) Peak(side, state string) (n int64, ok bool) {
 	column := v.Timeline.Sockets[side+"."+state] // absent if there never was one
 	if len(column) > 0 {
 		n = slices.Max(column)
