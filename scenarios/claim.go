@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios/experiment"
 )
@@ -187,7 +187,7 @@ func (p *Phenomenon) readLab(root mapping) (err error) {
 }
 
 // sysctls reads a mapping of kernel settings.
-func sysctls(m mapping, key string) (all []lab.Setting, err error) {
+func sysctls(m mapping, key string) (all []machine.Setting, err error) {
 	n, ok := m.find(key)
 	if !ok {
 		return nil, nil
@@ -201,7 +201,7 @@ func sysctls(m mapping, key string) (all []lab.Setting, err error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := lab.ParseSetting(name + " = " + value)
+		s, err := machine.ParseSetting(name + " = " + value)
 		if err != nil {
 			return nil, inner.errorAt(name, "%v", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
 	"tcpbench/scenarios/experiment"
@@ -132,12 +133,12 @@ func (p *Phenomenon) Needs() string {
 
 // under is a profile on top of a scenario's own settings, from which it may so take the
 // mechanism.
-func under(own []lab.Setting, profile *lab.Profile) *lab.Profile {
+func under(own []machine.Setting, profile *machine.Profile) *machine.Profile {
 	if len(own) == 0 {
 		return profile
 	}
-	whole := &lab.Profile{Name: "the scenario's own"}
-	if profile.Name != lab.KernelDefault {
+	whole := &machine.Profile{Name: "the scenario's own"}
+	if profile.Name != machine.KernelDefault {
 		whole.Name += ", " + profile.Name
 	}
 	for _, s := range slices.Concat(own, profile.Settings) {
@@ -148,7 +149,7 @@ func under(own []lab.Setting, profile *lab.Profile) *lab.Profile {
 
 // Profiles are what the hosts of the lab are given where these are asked for. Nil is a
 // scenario that claims nothing, and has no settings of its own.
-func (p *Phenomenon) Profiles(client, server *lab.Profile) (*lab.Profile, *lab.Profile) {
+func (p *Phenomenon) Profiles(client, server *machine.Profile) (*machine.Profile, *machine.Profile) {
 	if p == nil {
 		return client, server
 	}
@@ -156,14 +157,14 @@ func (p *Phenomenon) Profiles(client, server *lab.Profile) (*lab.Profile, *lab.P
 }
 
 // Venue makes the lab in which it is to be seen, with a link and profiles on top of its own.
-func (p *Phenomenon) Venue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
+func (p *Phenomenon) Venue(link lab.Link, client, server *machine.Profile) (*Venue, error) {
 	client, server = p.Profiles(client, server)
 	v, err := NewVenue(p.LinkUnder(link), client, server)
 	if err != nil || p == nil {
 		return v, err
 	}
 	for _, r := range v.unwritable {
-		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s lab.Setting) bool { return s.Key == r.Key }) {
+		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s machine.Setting) bool { return s.Key == r.Key }) {
 			err := &lab.StepError{Step: lab.StepSysctls, Err: fmt.Errorf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
 			return nil, errors.Join(err, v.Close())
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 )
 
 // Requirements are what a scenario needs of the machine, besides sockets.
@@ -13,7 +14,7 @@ type Requirements struct {
 	// Link tells that tcpbench itself carries the packets of the lab's link, by packet sockets.
 	Link bool
 	// Settings are those that the lab's namespaces are given.
-	Settings []lab.Setting
+	Settings []machine.Setting
 	// Loopback tells that it can be shown over loopback if no lab can be made.
 	Loopback bool
 }
@@ -43,7 +44,7 @@ func (r *Requirements) add(s *Setup) {
 	r.Link = r.Link || Carried(s.Link) || len(s.Timeline) > 0
 }
 
-func (r *Requirements) want(settings []lab.Setting) {
+func (r *Requirements) want(settings []machine.Setting) {
 	for _, s := range settings {
 		if !slices.Contains(r.Settings, s) {
 			r.Settings = append(r.Settings, s)

@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 )
 
 // What a machine refuses decides whether a scenario can be run there, and the first thing that
 // is missing is the reason.
 func TestHere(t *testing.T) {
 	noLab, noLink, noSettings := &lab.Refusal{Because: "no lab"}, &lab.Refusal{Because: "no link"}, &lab.Refusal{Because: "no settings"}
-	setting := []lab.Setting{{Key: "net.core.somaxconn", Value: "5"}}
+	setting := []machine.Setting{{Key: "net.core.somaxconn", Value: "5"}}
 	for _, c := range []struct {
 		r                  Requirements
 		lab, link, setting *lab.Refusal

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
 )
@@ -17,7 +18,7 @@ import (
 // Arm is one of the sides of a comparison: the settings of both hosts of its labs.
 type Arm struct {
 	Name           string
-	Client, Server *lab.Profile
+	Client, Server *machine.Profile
 	Link           lab.Link
 	// Ablated arms lack a line of a profile. The kernel may take none of the others.
 	Ablated bool
@@ -35,7 +36,7 @@ type Comparison struct {
 	// Strict ends the comparison where a setting is not as its profile says.
 	Strict bool
 	// Machine is where settings are changed that no lab has of its own; nil leaves them.
-	Machine *lab.Machine
+	Machine *machine.Machine
 	// Prepare is called with each plan before it is run.
 	Prepare func(*Plan)
 	// Progress is called before each run.
@@ -53,7 +54,7 @@ const purgeLimit = 20 * time.Second
 // keys are those of all arms' profiles, sorted.
 func (c *Comparison) keys() (keys []string) {
 	for _, a := range c.Arms {
-		for _, p := range []*lab.Profile{a.Client, a.Server} {
+		for _, p := range []*machine.Profile{a.Client, a.Server} {
 			for _, s := range p.Settings {
 				keys = append(keys, s.Key)
 			}

@@ -9,14 +9,15 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/metrics/compare"
 )
 
-func profile(t *testing.T, name string, settings ...string) *lab.Profile {
+func profile(t *testing.T, name string, settings ...string) *machine.Profile {
 	t.Helper()
-	p := &lab.Profile{Name: name}
+	p := &machine.Profile{Name: name}
 	for _, text := range settings {
-		s, err := lab.ParseSetting(text)
+		s, err := machine.ParseSetting(text)
 		if err != nil {
 			t.Fatal(err)
 		}

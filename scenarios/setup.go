@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 )
 
 // Setup is a lab as a scenario wants it.
 type Setup struct {
 	Link           lab.Link
-	Client, Server []lab.Setting
+	Client, Server []machine.Setting
 	// Timeline is what becomes of the link while the load runs, in order.
 	Timeline []Moment
 }
@@ -54,8 +55,8 @@ func readSetup(root mapping) (s Setup, err error) {
 	}
 	for _, part := range []struct {
 		key string
-		to  []*[]lab.Setting
-	}{{"settings", []*[]lab.Setting{&s.Client, &s.Server}}, {"client", []*[]lab.Setting{&s.Client}}, {"server", []*[]lab.Setting{&s.Server}}} {
+		to  []*[]machine.Setting
+	}{{"settings", []*[]machine.Setting{&s.Client, &s.Server}}, {"client", []*[]machine.Setting{&s.Client}}, {"server", []*[]machine.Setting{&s.Server}}} {
 		settings, err := sysctls(m, part.key)
 		if err != nil {
 			return s, err

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
+	"tcpbench/internal/pcap"
 	"tcpbench/metrics"
 )
 
@@ -16,34 +18,34 @@ type Venue struct {
 	// Report says what became of each setting.
 	Report metrics.Lab
 	// unwritable are settings that cannot be changed only because of how /proc/sys is mounted.
-	unwritable []lab.Report
+	unwritable []machine.Report
 
 	// Timeline is what becomes of the link while a load runs.
 	Timeline []Moment
 
-	client, server *lab.Profile
-	machine        *lab.Machine // whose settings were changed, nil where none was
-	unwatch        func() error // ends a capture, nil where there is none
+	client, server *machine.Profile
+	machine        *machine.Machine // whose settings were changed, nil where none was
+	unwatch        func() error     // ends a capture, nil where there is none
 }
 
 // Record has the packets of the lab written until Close.
-func (v *Venue) Record(c *lab.Capture) (err error) {
+func (v *Venue) Record(c *pcap.Capture) (err error) {
 	v.unwatch, err = v.Lab.Record(c)
 	return err
 }
 
 // ChangeMachine sets on the machine itself what no lab can have of its own, until Close.
-func (v *Venue) ChangeMachine(m *lab.Machine) error {
-	var settings []lab.Setting
+func (v *Venue) ChangeMachine(m *machine.Machine) error {
+	var settings []machine.Setting
 	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
 		for _, s := range h.Settings {
 			if !ofMachine(s) {
 				continue
 			}
-			i := slices.IndexFunc(settings, func(o lab.Setting) bool { return o.Key == s.Key })
+			i := slices.IndexFunc(settings, func(o machine.Setting) bool { return o.Key == s.Key })
 			switch {
 			case i < 0:
-				settings = append(settings, lab.Setting{Key: s.Key, Value: s.Value})
+				settings = append(settings, machine.Setting{Key: s.Key, Value: s.Value})
 			case settings[i].Value != s.Value:
 				return fmt.Errorf("%s cannot be %s for the client and %s for the server: it is the machine's", s.Key, settings[i].Value, s.Value)
 			}
@@ -54,7 +56,7 @@ func (v *Venue) ChangeMachine(m *lab.Machine) error {
 	}
 	v.machine = m
 	reports, err := m.Change(settings)
-	if errors.Is(err, lab.ErrJournal) {
+	if errors.Is(err, machine.ErrJournal) {
 		v.machine = nil // that is another run's to put back
 	}
 	if err != nil {
@@ -74,7 +76,7 @@ func (v *Venue) ChangeMachine(m *lab.Machine) error {
 
 // ofMachine tells whether a setting can be had on the machine alone.
 func ofMachine(s metrics.LabSetting) bool {
-	return (s.Outcome == string(lab.Global) || s.Outcome == string(lab.ReadOnly)) && s.Now != s.Value
+	return (s.Outcome == string(machine.Global) || s.Outcome == string(machine.ReadOnly)) && s.Now != s.Value
 }
 
 // OfMachine are the keys that ChangeMachine would change.
@@ -116,7 +118,7 @@ func (v *Venue) broken() <-chan error {
 func brokenLink(err error) error { return fmt.Errorf("the lab's link has failed: %w", err) }
 
 // NewVenue makes a lab with a link, and gives its hosts their settings.
-func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
+func NewVenue(link lab.Link, client, server *machine.Profile) (*Venue, error) {
 	l, err := lab.New(link)
 	if err != nil {
 		return nil, err
@@ -124,10 +126,10 @@ func NewVenue(link lab.Link, client, server *lab.Profile) (*Venue, error) {
 	v := &Venue{Lab: l, client: client, server: server}
 	for _, h := range []struct {
 		host    *lab.Host
-		profile *lab.Profile
+		profile *machine.Profile
 		report  *metrics.LabHost
 	}{{l.Client, client, &v.Report.Client}, {l.Server, server, &v.Report.Server}} {
-		reports, err := h.host.Apply(h.profile)
+		reports, err := machine.Apply(h.host, h.profile)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("profile %s: %w", h.profile.Name, err), l.Close())
 		}
@@ -156,7 +158,7 @@ func (v *Venue) Look(keys []string) error {
 			return slices.ContainsFunc(h.report.Settings, func(s metrics.LabSetting) bool { return s.Key == key })
 		})
 		var err error
-		if h.report.Values, err = h.host.Read(rest); err != nil {
+		if h.report.Values, err = machine.Read(h.host, rest); err != nil {
 			return fmt.Errorf("read the settings of the lab's %s: %w", h.host.Name, err)
 		}
 	}
@@ -232,7 +234,7 @@ func (v *Venue) Strict() error {
 	var errs []error
 	for _, h := range []struct {
 		side    string
-		profile *lab.Profile
+		profile *machine.Profile
 		report  *metrics.LabHost
 	}{{"client", v.client, &v.Report.Client}, {"server", v.server, &v.Report.Server}} {
 		for i, s := range h.report.Settings {

@@ -12,7 +12,7 @@ import (
 )
 
 // abilities tries what tcpbench can make use of, one after the other.
-func (m *machine) abilities(host *metrics.Host) []metrics.Ability {
+func (m *prober) abilities(host *metrics.Host) []metrics.Ability {
 	var all []metrics.Ability
 	var inLab, linked, set []string
 	for _, s := range scenarios.Builtins() {

@@ -71,7 +71,7 @@ func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
 }
 
 // showAll runs the catalogue. An error means that the output cannot be written.
-func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *machine, view *progress) (*metrics.Shown, error) {
+func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *prober, view *progress) (*metrics.Shown, error) {
 	sum := metrics.NewShown()
 	style := report.Style{Color: colored(c.OutOrStdout()), Width: columns(c.OutOrStdout())}
 	for _, s := range scenarios.Builtins() {
@@ -96,7 +96,7 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *machine, 
 }
 
 // showOne runs a scenario, if this machine can.
-func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *machine, view *progress) metrics.ShownScenario {
+func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *prober, view *progress) metrics.ShownScenario {
 	one := metrics.ShownScenario{Name: s.Name}
 	if here, why := m.here(s.Requires()); here == scenarios.CannotRun {
 		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/scenarios"
 )
 
@@ -49,8 +49,8 @@ func (o *compareOptions) arms() ([]scenarios.Arm, error) {
 // named are the arms of profiles.
 func (o *compareOptions) named() ([]scenarios.Arm, error) {
 	n := max(len(o.profiles), len(o.clients), len(o.servers))
-	pick := func(flag string, list []string, i int) (*lab.Profile, string, error) {
-		name := lab.KernelDefault
+	pick := func(flag string, list []string, i int) (*machine.Profile, string, error) {
+		name := machine.KernelDefault
 		switch {
 		case len(list) > 1 && len(list) != n:
 			return nil, "", usage("--%s: %d of them for %d sides: give one for each, or one for all", flag, len(list), n)
@@ -59,7 +59,7 @@ func (o *compareOptions) named() ([]scenarios.Arm, error) {
 		case i < len(list):
 			name = list[i]
 		}
-		p, err := lab.Load(name)
+		p, err := machine.Load(name)
 		if err != nil {
 			return nil, "", usage("--%s: %w", flag, err)
 		}
@@ -103,7 +103,7 @@ func (o *compareOptions) varied() ([]scenarios.Arm, error) {
 	}
 	base := o.profiles
 	if len(base) == 0 && len(o.clients) == 0 && len(o.servers) == 0 {
-		base = []string{lab.KernelDefault}
+		base = []string{machine.KernelDefault}
 	}
 	var arms []scenarios.Arm
 	for value := range strings.SplitSeq(list, ",") {
@@ -113,11 +113,11 @@ func (o *compareOptions) varied() ([]scenarios.Arm, error) {
 		if err != nil {
 			return nil, err
 		}
-		setting, err := lab.ParseSetting(key + "=" + value)
+		setting, err := machine.ParseSetting(key + "=" + value)
 		if err != nil {
 			return nil, usage("--vary %q: %w", o.vary, err)
 		}
-		if near := lab.NearKey(setting.Key); near != "" {
+		if near := machine.NearKey(setting.Key); near != "" {
 			return nil, usage("--vary %q: this kernel has no %s: did you mean %s?", o.vary, setting.Key, near)
 		}
 		arm := made[0]
@@ -136,7 +136,7 @@ func ablated(arms []scenarios.Arm) ([]scenarios.Arm, error) {
 	}
 	whole := arms[0]
 	seen := map[string]bool{}
-	for _, p := range []*lab.Profile{whole.Client, whole.Server} {
+	for _, p := range []*machine.Profile{whole.Client, whole.Server} {
 		for _, s := range p.Settings {
 			if seen[s.Key] {
 				continue

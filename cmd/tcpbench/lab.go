@@ -14,6 +14,8 @@ import (
 	"golang.org/x/term"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
+	"tcpbench/internal/pcap"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 )
@@ -25,20 +27,20 @@ type labOptions struct {
 	strict                  bool
 	link                    linkOptions
 	machine                 machineOptions
-	capture                 *lab.Capture // nil where no packets are written
+	capture                 *pcap.Capture // nil where no packets are written
 }
 
 // machineOptions are the flags by which this machine itself may be changed.
 type machineOptions struct {
 	onHost, yes bool
-	host        *lab.Machine // made by machine
+	host        *machine.Machine // made by machine
 }
 
 // machine is this machine, for changes that say on stderr what they leave alone.
-func (o *machineOptions) machine(c *cobra.Command) *lab.Machine {
+func (o *machineOptions) machine(c *cobra.Command) *machine.Machine {
 	if o.host == nil {
-		o.host = lab.ThisMachine()
-		o.host.Kept = func(r lab.Restored) {
+		o.host = machine.This()
+		o.host.Kept = func(r machine.Restored) {
 			fmt.Fprintf(c.ErrOrStderr(), "%s\n", kept(r))
 		}
 	}
@@ -46,7 +48,7 @@ func (o *machineOptions) machine(c *cobra.Command) *lab.Machine {
 }
 
 // kept says why a setting was left alone.
-func kept(r lab.Restored) string {
+func kept(r machine.Restored) string {
 	return fmt.Sprintf("%s = %s stays: it was changed by somebody else after the run had set it to %s; it was %s before", r.Key, r.Now, r.Wanted, r.Before)
 }
 
@@ -108,7 +110,7 @@ func (o *linkOptions) both() lab.Link { return lab.Link{ToServer: o.toServer, To
 
 func (o *labOptions) register(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.profile, "profile", lab.KernelDefault, "kernel settings of both hosts: a `PROFILE` of tcpbench profiles, or a file of sysctl.d")
+	f.StringVar(&o.profile, "profile", machine.KernelDefault, "kernel settings of both hosts: a `PROFILE` of tcpbench profiles, or a file of sysctl.d")
 	f.StringVar(&o.client, "client-profile", "", "the client's `PROFILE`, if another")
 	f.StringVar(&o.server, "server-profile", "", "the server's `PROFILE`, if another")
 	f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` on top of both profiles; may be given again")
@@ -117,7 +119,7 @@ func (o *labOptions) register(c *cobra.Command) {
 	o.machine.register(f)
 	for _, name := range []string{"profile", "client-profile", "server-profile"} {
 		_ = c.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return lab.Profiles(), cobra.ShellCompDirectiveDefault
+			return machine.Profiles(), cobra.ShellCompDirectiveDefault
 		})
 	}
 }
@@ -132,12 +134,12 @@ func (o *labOptions) lastly(c *cobra.Command) func() {
 }
 
 // profiles reads those of the two hosts.
-func (o *labOptions) profiles() (client, server *lab.Profile, err error) {
-	load := func(flag, name string) (*lab.Profile, error) {
+func (o *labOptions) profiles() (client, server *machine.Profile, err error) {
+	load := func(flag, name string) (*machine.Profile, error) {
 		if name == "" {
 			flag, name = "profile", o.profile
 		}
-		p, err := lab.Load(name)
+		p, err := machine.Load(name)
 		if err != nil {
 			return nil, usage("--%s: %w", flag, err)
 		}
@@ -154,13 +156,13 @@ func (o *labOptions) profiles() (client, server *lab.Profile, err error) {
 }
 
 // setOn adds the settings of a command line to a profile.
-func setOn(p *lab.Profile, set []string) error {
+func setOn(p *machine.Profile, set []string) error {
 	for _, text := range set {
-		s, err := lab.ParseSetting(text)
+		s, err := machine.ParseSetting(text)
 		if err != nil {
 			return usage("--set %s: %w", text, err)
 		}
-		if near := lab.NearKey(s.Key); near != "" {
+		if near := machine.NearKey(s.Key); near != "" {
 			return usage("--set %s: this kernel has no %s: did you mean %s?", text, s.Key, near)
 		}
 		p.Set(s)

@@ -65,7 +65,7 @@ type listing struct {
 }
 
 // listed asks the machine which scenarios can be run.
-func listed(m *machine) []listing {
+func listed(m *prober) []listing {
 	all := []listing{}
 	for _, s := range scenarios.Builtins() {
 		l := listing{Name: s.Name, Summary: s.Summary}

@@ -50,19 +50,19 @@ func questions() map[string]probe.Question {
 	return all
 }
 
-// machine is this machine as it answers.
-type machine struct {
+// prober is this machine as it answers.
+type prober struct {
 	means   lab.Means
 	answers map[lab.Question]*lab.Refusal
 }
 
 // thisMachine is asked each question once.
-var thisMachine = sync.OnceValue(func() *machine {
-	return &machine{means: lab.FindMeans(), answers: map[lab.Question]*lab.Refusal{}}
+var thisMachine = sync.OnceValue(func() *prober {
+	return &prober{means: lab.FindMeans(), answers: map[lab.Question]*lab.Refusal{}}
 })
 
 // refuses asks whether something of a lab cannot be done; nil means that it can.
-func (m *machine) refuses(q lab.Question) *lab.Refusal {
+func (m *prober) refuses(q lab.Question) *lab.Refusal {
 	r, known := m.answers[q]
 	if !known {
 		r = m.means.Ask(q)
@@ -73,7 +73,7 @@ func (m *machine) refuses(q lab.Question) *lab.Refusal {
 
 // here tells whether something with these requirements can be run on this machine, and if not,
 // or only over loopback, why.
-func (m *machine) here(r scenarios.Requirements) (scenarios.Here, *lab.Refusal) {
+func (m *prober) here(r scenarios.Requirements) (scenarios.Here, *lab.Refusal) {
 	var makesLab, makesLink, takesSettings *lab.Refusal
 	switch {
 	case !r.Lab:

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
 )
 
@@ -74,7 +74,7 @@ func mistaken(root *cobra.Command, args []string) error {
 			}
 		}
 		return usage("unknown command %q: did you mean %s?", word, line(near))
-	case slices.Contains(lab.Profiles(), word):
+	case slices.Contains(machine.Profiles(), word):
 		return usage("%s is a profile of kernel settings: did you mean %s?", word, line("lab", "short", "--profile", word))
 	}
 	return usage("unknown command %q: there are %s", word, strings.Join(commands[4:], ", "))

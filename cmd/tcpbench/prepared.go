@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
+	"tcpbench/internal/pcap"
 	"tcpbench/metrics"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/expect"
@@ -76,7 +77,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 	p := s.Phenomenon
 	r.judged = p != nil && !p.Benchmark() && (!p.Host || len(over) == 0)
 	if r.in == nil && p != nil && !p.Host && !p.OnLoopback() { // it shows its claim in a lab of its own
-		r.in = &labOptions{profile: lab.KernelDefault}
+		r.in = &labOptions{profile: machine.KernelDefault}
 	}
 	return r, nil
 }
@@ -144,7 +145,7 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 type recording struct {
 	path    string
 	draft   *outcome
-	capture *lab.Capture
+	capture *pcap.Capture
 }
 
 // record begins the file of packets, if one is asked for.
@@ -163,7 +164,7 @@ func (o *runOptions) record(r *prepared) (*recording, error) {
 	if err != nil {
 		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, cause(err))
 	}
-	r.in.capture = lab.NewCapture(d)
+	r.in.capture = pcap.NewCapture(d)
 	return &recording{path: o.pcap, draft: d, capture: r.in.capture}, nil
 }
 

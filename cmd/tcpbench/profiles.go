@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
 )
 
@@ -23,22 +23,22 @@ sysctl.d, in which each line says what it does. The profile host is what this ho
 		RunE: func(c *cobra.Command, args []string) error {
 			out := c.OutOrStdout()
 			if len(args) == 0 {
-				for _, name := range lab.Profiles() {
+				for _, name := range machine.Profiles() {
 					fmt.Fprintf(out, "%-22s %s\n", name, about(name))
 				}
 				return nil
 			}
-			if text, ok := lab.Text(args[0]); ok {
+			if text, ok := machine.Text(args[0]); ok {
 				_, err := out.Write(text)
 				return err
 			}
-			if args[0] != lab.HostProfile {
-				if near := values.Nearest(args[0], lab.Profiles()); near != "" {
+			if args[0] != machine.HostProfile {
+				if near := values.Nearest(args[0], machine.Profiles()); near != "" {
 					return usage("profiles: no profile %q: did you mean %s?", args[0], near)
 				}
-				return usage("profiles: no profile %q; there are: %s", args[0], strings.Join(lab.Profiles(), ", "))
+				return usage("profiles: no profile %q; there are: %s", args[0], strings.Join(machine.Profiles(), ", "))
 			}
-			p, err := lab.Load(args[0])
+			p, err := machine.Load(args[0])
 			if err != nil {
 				return exit{exitFailed, err}
 			}
@@ -47,16 +47,16 @@ sysctl.d, in which each line says what it does. The profile host is what this ho
 			}
 			return nil
 		},
-		ValidArgs: lab.Profiles(),
+		ValidArgs: machine.Profiles(),
 	}
 }
 
 // about is the first line of a profile.
 func about(name string) string {
-	if name == lab.HostProfile {
+	if name == machine.HostProfile {
 		return "what this host has now"
 	}
-	text, _ := lab.Text(name)
+	text, _ := machine.Text(name)
 	line, _, _ := strings.Cut(string(text), "\n")
 	return strings.TrimPrefix(line, "# ")
 }

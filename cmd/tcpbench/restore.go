@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 )
 
 func newRestore() *cobra.Command {
@@ -14,15 +14,15 @@ func newRestore() *cobra.Command {
 		Short:   "Put back the settings of this machine after a run that was killed",
 		GroupID: "main",
 		Long: `Put back the settings of this machine that a run with --on-host has changed, if it was killed
-before it could. What they were is in ` + lab.JournalFile + `. A setting that
+before it could. What they were is in ` + machine.JournalFile + `. A setting that
 somebody else has changed since keeps that value, and is named. If nothing is changed, or the
 machine has been restarted, there is nothing to do.`,
 		Example: `  tcpbench restore`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			m := lab.ThisMachine()
+			m := machine.This()
 			left := 0
-			m.Kept = func(r lab.Restored) {
+			m.Kept = func(r machine.Restored) {
 				left++
 				fmt.Fprintln(c.OutOrStdout(), kept(r))
 			}

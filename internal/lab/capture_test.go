@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"tcpbench/internal/pcap"
+	"tcpbench/internal/segment"
 	"testing"
 	"time"
 )
@@ -13,7 +15,7 @@ import (
 // there: a frame that leaves meanwhile has a later one.
 func frames(t *testing.T, b []byte) (link uint32, all [][]byte) {
 	t.Helper()
-	if len(b) < 24 || binary.NativeEndian.Uint32(b) != magicPcap {
+	if len(b) < 24 || binary.NativeEndian.Uint32(b) != 0xa1b23c4d {
 		t.Fatalf("%d bytes, no header", len(b))
 	}
 	link = binary.NativeEndian.Uint32(b[20:])
@@ -37,7 +39,7 @@ func TestCapture(t *testing.T) {
 	for _, gated := range []bool{false, true} {
 		l := newLab(t, Link{Gated: gated})
 		var file bytes.Buffer
-		c := NewCapture(&file)
+		c := pcap.NewCapture(&file)
 		end, err := l.Record(c)
 		if err != nil {
 			t.Fatal(err)
@@ -50,16 +52,16 @@ func TestCapture(t *testing.T) {
 			t.Fatal(err)
 		}
 		link, all := frames(t, file.Bytes())
-		if link != linkEthernet || uint64(len(all)) != c.Packets || c.Dropped != 0 {
+		if link != 1 || uint64(len(all)) != c.Packets || c.Dropped != 0 {
 			t.Errorf("link type %d, %d packets of %d, %d dropped", link, len(all), c.Packets, c.Dropped)
 		}
-		count := map[Flags]int{}
+		count := map[segment.Flags]int{}
 		for _, b := range all {
-			if s, ok := ParseSegment(packetIn(b)); ok {
-				count[s.Flags&(SYN|ACK)]++
+			if s, ok := segment.Parse(packetIn(b)); ok {
+				count[s.Flags&(segment.SYN|segment.ACK)]++
 			}
 		}
-		if count[SYN] != 1 || count[SYN|ACK] != 1 || count[ACK] < 1 {
+		if count[segment.SYN] != 1 || count[segment.SYN|segment.ACK] != 1 || count[segment.ACK] < 1 {
 			t.Errorf("gated %v: %v", gated, count)
 		}
 	}
@@ -71,7 +73,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func TestCaptureThatCannotBeWritten(t *testing.T) {
 	l := newLab(t, Link{})
-	c := NewCapture(full{})
+	c := pcap.NewCapture(full{})
 	end, err := l.Record(c)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/machine"
 	"tcpbench/internal/probe"
 )
 
@@ -34,8 +35,8 @@ func init() {
 		m := FindMeans()
 		q, set, _ := strings.Cut(os.Getenv(interview), " ")
 		if r = m.Ask(Question(q)); set != "" {
-			s, _ := ParseSetting(set)
-			r = m.AskSettings([]Setting{s})
+			s, _ := machine.ParseSetting(set)
+			r = m.AskSettings([]machine.Setting{s})
 		}
 		_ = json.NewEncoder(os.Stdout).Encode(testimony{m, r})
 		os.Exit(0)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"tcpbench/internal/machine"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,7 +62,7 @@ func readFacts() *facts {
 	f.chrooted = !rootIsMounted()
 	f.users, f.networks = has("/proc/self/ns/user"), has("/proc/self/ns/net")
 	for _, key := range []string{maxUsers, maxNetworks, unprivileged, appArmor, modulesLocked} {
-		if text, err := os.ReadFile(file(key)); err == nil {
+		if text, err := os.ReadFile(machine.File(key)); err == nil {
 			f.sysctls[key] = strings.TrimSpace(string(text))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
 
@@ -32,7 +33,7 @@ func newForwarder(link *Link) *forwarder {
 	}
 	if link.Sequences {
 		for _, w := range []*wire{f.toServer, f.toClient} {
-			w.sequences = &sequences{streams: map[way]*stream{}}
+			w.sequences = segment.NewStreams()
 		}
 	}
 	return f
@@ -87,7 +88,7 @@ type wire struct {
 	gate         *Gate // nil if nobody looks
 	delay        *delay
 	losses       atomic.Pointer[losses]
-	sequences    *sequences // nil if nobody follows them
+	sequences    *segment.Streams // nil if nobody follows them
 	seed, stream uint64
 
 	// Each frame that came is sent, lost, held, under way, discarded, or counted as queueFull
@@ -178,7 +179,7 @@ func (w *wire) loses(frame []byte) bool {
 	}
 	lost := l != nil && l.loses(packet)
 	if w.sequences != nil {
-		w.sequences.note(packet, lost)
+		w.sequences.Note(packet, lost)
 	}
 	return lost
 }
@@ -252,7 +253,7 @@ type Carried struct {
 	// Refused is how many frames were too long for the link, or met a device that was down.
 	Refused uint64
 	// Sequences is what became of data; nil if Link.Sequences did not ask for it.
-	Sequences *Sequences
+	Sequences *segment.Sequences
 	// Behind is how long a frame waited at most until the link read it.
 	Behind time.Duration
 	// Late is by how much delayed packets were sent after they were due, in nanoseconds; nil
@@ -276,7 +277,7 @@ func (w *wire) carried() (c Carried, err error) {
 	}
 	c.Lost = c.Verbs["drop"].Done + c.Verbs["every"].Done + c.Verbs["loss"].Done
 	if w.sequences != nil {
-		s := w.sequences.read()
+		s := w.sequences.Read()
 		c.Sequences = &s
 	}
 	if w.delay != nil {

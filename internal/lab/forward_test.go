@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"tcpbench/internal/pcap"
+	"tcpbench/internal/segment"
 	"testing"
 	"time"
 
@@ -44,8 +46,8 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 	l := newLab(t, Link{Gated: true, ToServer: parsed(t, "drop=fin+ack")})
 	listenIn(t, l.Server, "198.18.255.1:9000")
 	out, back := watched(l.ToServer), watched(l.ToClient)
-	hold := func(s *Segment) Fate {
-		if s.Is(SYN | ACK) {
+	hold := func(s *segment.Segment) Fate {
+		if s.Is(segment.SYN | segment.ACK) {
 			return Hold
 		}
 		return Pass
@@ -53,20 +55,20 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 	l.ToClient.Rule(hold)
 	connected := make(chan error, 1)
 	go func() { connected <- dialFrom(l.Client, "", "198.18.255.1:9000") }() // and close
-	if syn := next(t, out); !syn.Is(SYN) || syn.fate != Pass {
+	if syn := next(t, out); !syn.Is(segment.SYN) || syn.fate != Pass {
 		t.Errorf("%+v", syn)
 	}
 	if answer := next(t, back); answer.fate != Hold {
 		t.Errorf("%+v", answer)
 	}
-	if _, ok, err := l.ToClient.Step(func(s *Segment) bool { return s.Is(SYN | ACK) }); !ok || err != nil {
+	if _, ok, err := l.ToClient.Step(func(s *segment.Segment) bool { return s.Is(segment.SYN | segment.ACK) }); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	if err := <-connected; err != nil {
 		t.Fatal(err)
 	}
 	for s := next(t, out); ; s = next(t, out) {
-		if s.Is(FIN | ACK) {
+		if s.Is(segment.FIN | segment.ACK) {
 			if s.fate != Lose {
 				t.Errorf("the watcher saw a lost segment as %s", s.fate)
 			}
@@ -76,7 +78,7 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 	go func() { connected <- dialInVain(l.Client, "198.18.255.1:9000") }() // its answer is held
 	for s := next(t, back); s.fate != Hold; s = next(t, back) {
 	}
-	l.ToServer.Rule(func(*Segment) Fate { return Lose })
+	l.ToServer.Rule(func(*segment.Segment) Fate { return Lose })
 	<-connected
 	held := l.ToClient.Held()
 	l.ToClient.Release()
@@ -98,10 +100,10 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 func TestWhatIsLostIsNotHeld(t *testing.T) {
 	l := newLab(t, Link{Gated: true, ToServer: parsed(t, "drop=syn")})
 	out := watched(l.ToServer)
-	l.ToServer.Rule(func(*Segment) Fate { return Hold })
+	l.ToServer.Rule(func(*segment.Segment) Fate { return Hold })
 	connected := make(chan error, 1)
 	go func() { connected <- dialInVain(l.Client, "198.18.255.1:9000") }()
-	if syn := next(t, out); !syn.Is(SYN) || syn.fate != Lose || l.ToServer.Held() != 0 {
+	if syn := next(t, out); !syn.Is(segment.SYN) || syn.fate != Lose || l.ToServer.Held() != 0 {
 		t.Errorf("%+v, %d held", syn, l.ToServer.Held())
 	}
 	l.ToServer.Release()
@@ -258,7 +260,7 @@ func TestOffloads(t *testing.T) {
 func TestACarriedLinkIsQuiet(t *testing.T) {
 	l := newLab(t, Link{Changes: true})
 	var file bytes.Buffer
-	c := NewCapture(&file)
+	c := pcap.NewCapture(&file)
 	end, err := l.Record(c)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"tcpbench/internal/segment"
 )
 
 // Fate is what becomes of a packet at a gate.
@@ -24,8 +25,8 @@ func (f Fate) String() string { return [...]string{"passed", "held", "lost", "re
 type Gate struct {
 	mu    sync.Mutex
 	wire  *wire
-	rule  func(*Segment) Fate
-	watch func(*Segment, Fate)
+	rule  func(*segment.Segment) Fate
+	watch func(*segment.Segment, Fate)
 	held  []copied
 	gone  bool
 }
@@ -37,7 +38,7 @@ type gateTally struct{ hold, lose, step, release tally }
 // Watch calls f with every TCP segment from now on, in order, and with what becomes of it: that
 // the link loses it, too, by its rules or because too many are under way. One that is held is told
 // of again when it goes on. The gate is locked meanwhile.
-func (g *Gate) Watch(f func(*Segment, Fate)) {
+func (g *Gate) Watch(f func(*segment.Segment, Fate)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.watch = f
@@ -45,7 +46,7 @@ func (g *Gate) Watch(f func(*Segment, Fate)) {
 
 // Rule decides about every TCP segment from now on; nil lets all pass. Packets of other kinds
 // always pass.
-func (g *Gate) Rule(f func(*Segment) Fate) {
+func (g *Gate) Rule(f func(*segment.Segment) Fate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.rule = f
@@ -68,7 +69,7 @@ func (g *Gate) Release() {
 			c.free()
 			continue
 		}
-		s, tcp := ParseSegment(packetIn(c.frame()))
+		s, tcp := segment.Parse(packetIn(c.frame()))
 		g.tell(&s, tcp, Released)
 		if g.wire.delay != nil {
 			g.wire.gated.release.count(true)
@@ -82,7 +83,7 @@ func (g *Gate) Release() {
 }
 
 // Holds tells whether a segment is held that matches.
-func (g *Gate) Holds(match func(*Segment) bool) bool {
+func (g *Gate) Holds(match func(*segment.Segment) bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	_, _, ok := g.find(match)
@@ -91,7 +92,7 @@ func (g *Gate) Holds(match func(*Segment) bool) bool {
 
 // Step lets the first segment go on that is held and matches; when it returns the receiver's kernel
 // has taken it, which the link's delay comes before. ok tells whether there was one.
-func (g *Gate) Step(match func(*Segment) bool) (s Segment, ok bool, err error) {
+func (g *Gate) Step(match func(*segment.Segment) bool) (s segment.Segment, ok bool, err error) {
 	given := make(chan error, 1)
 	g.mu.Lock()
 	s, i, ok := g.find(match)
@@ -120,15 +121,15 @@ func (g *Gate) Step(match func(*Segment) bool) (s Segment, ok bool, err error) {
 }
 
 // tell lets the watcher know of a packet, if it is a TCP segment.
-func (g *Gate) tell(s *Segment, tcp bool, fate Fate) {
+func (g *Gate) tell(s *segment.Segment, tcp bool, fate Fate) {
 	if tcp && g.watch != nil {
 		g.watch(s, fate)
 	}
 }
 
-func (g *Gate) find(match func(*Segment) bool) (s Segment, index int, ok bool) {
+func (g *Gate) find(match func(*segment.Segment) bool) (s segment.Segment, index int, ok bool) {
 	for i, c := range g.held {
-		if s, ok := ParseSegment(packetIn(c.frame())); ok && match(&s) {
+		if s, ok := segment.Parse(packetIn(c.frame())); ok && match(&s) {
 			return s, i, true
 		}
 	}
@@ -141,7 +142,7 @@ func (g *Gate) arrive(frame []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fate := Pass
-	s, tcp := ParseSegment(packetIn(frame))
+	s, tcp := segment.Parse(packetIn(frame))
 	if tcp && g.rule != nil {
 		fate = g.rule(&s)
 	}

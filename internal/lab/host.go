@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"tcpbench/internal/machine"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -113,12 +114,12 @@ func tables() (*Host, error) {
 	}
 	h := &Host{Name: "parent", namespace: f}
 	return h, h.Do(func() error {
-		text, err := os.ReadFile(file("net.ipv4.tcp_ehash_entries"))
+		text, err := os.ReadFile(machine.File("net.ipv4.tcp_ehash_entries"))
 		if err != nil {
 			return nil // an old kernel
 		}
 		size := strings.TrimLeft(strings.TrimSpace(string(text)), "-") // negative: it is shared
-		_ = os.WriteFile(file("net.ipv4.tcp_child_ehash_entries"), []byte(size), 0)
+		_ = os.WriteFile(machine.File("net.ipv4.tcp_child_ehash_entries"), []byte(size), 0)
 		return nil
 	})
 }

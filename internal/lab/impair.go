@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tcpbench/internal/segment"
 	"tcpbench/internal/values"
 )
 
@@ -19,7 +20,7 @@ type Impairment struct {
 	// Every n-th packet is lost; zero loses none.
 	Every uint32
 	// Drop are segments that are lost, by their flags.
-	Drop []Flags
+	Drop []segment.Flags
 	// Rate bounds the link, in bits per second; zero is no bound.
 	Rate uint64
 	// Delay is how long a packet is under way, and Jitter by how much longer it may be.
@@ -27,52 +28,6 @@ type Impairment struct {
 	Delay, Jitter time.Duration
 	// Seed decides which packets are lost at random, and how the delays differ.
 	Seed uint64
-}
-
-// Flags are those of a TCP segment, in the order of RFC 9293, section 3.1.
-type Flags uint8
-
-// The flags by which a segment is told from others.
-const (
-	FIN Flags = 1 << iota
-	SYN
-	RST
-	PSH
-	ACK
-)
-
-// looked are the flags that decide: a segment matches that has exactly those of them.
-const looked = FIN | SYN | RST | PSH | ACK
-
-var flagNames = []struct {
-	name string
-	flag Flags
-}{{"fin", FIN}, {"syn", SYN}, {"rst", RST}, {"psh", PSH}, {"ack", ACK}}
-
-func (f Flags) String() string {
-	var names []string
-	for _, n := range flagNames {
-		if f&n.flag != 0 {
-			names = append(names, n.name)
-		}
-	}
-	return strings.Join(names, "+")
-}
-
-func parseFlags(text string) (f Flags, err error) {
-	for name := range strings.SplitSeq(text, "+") {
-		known := false
-		for _, n := range flagNames {
-			if n.name == name {
-				f |= n.flag
-				known = true
-			}
-		}
-		if !known {
-			return 0, fmt.Errorf("%q is no flag: want fin, syn, rst, psh, ack, with + between, as in syn+ack", name)
-		}
-	}
-	return f, nil
 }
 
 // longestDelay and mostRate are bounds of what makes sense.
@@ -122,7 +77,7 @@ func (i *Impairment) set(key, value string) (err error) {
 		}
 		i.Every = uint32(n)
 	case "drop":
-		f, err := parseFlags(value)
+		f, err := segment.ParseFlags(value)
 		if err != nil {
 			return fmt.Errorf("drop=%s: %w", value, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"strings"
+	"tcpbench/internal/segment"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestParseImpairment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i.Loss != 0.015 || i.Every != 100 || len(i.Drop) != 2 || i.Drop[0] != SYN|ACK || i.Rate != 100e6 || i.Delay != 10*time.Millisecond || i.Jitter != 2*time.Millisecond {
+	if i.Loss != 0.015 || i.Every != 100 || len(i.Drop) != 2 || i.Drop[0] != segment.SYN|segment.ACK || i.Rate != 100e6 || i.Delay != 10*time.Millisecond || i.Jitter != 2*time.Millisecond {
 		t.Errorf("%+v", i)
 	}
 	for text, want := range map[string]string{
@@ -55,7 +56,7 @@ func TestImpairmentsReadBack(t *testing.T) {
 			i.Rate = rapid.Uint64Range(8000, 1e11).Draw(t, "rate")
 		}
 		for _, f := range rapid.SliceOfN(rapid.IntRange(1, 31), 0, 3).Draw(t, "drop") {
-			i.Drop = append(i.Drop, Flags(f))
+			i.Drop = append(i.Drop, segment.Flags(f))
 		}
 		got, err := ParseImpairment(i.String())
 		if err != nil || got.String() != i.String() || math.Abs(got.Loss-i.Loss) > 1e-12 {

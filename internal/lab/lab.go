@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"tcpbench/internal/pcap"
 
 	"github.com/vishvananda/netlink"
 )
@@ -200,4 +201,14 @@ func addPair(n *netlink.Handle, name, peer string, namespace *os.File) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// Record has all packets of the lab's link written from now on, as the client's end has them.
+// The function that it returns ends that, when those that have passed are written.
+func (l *Lab) Record(c *pcap.Capture) (end func() error, err error) {
+	err = l.Client.Do(func() error {
+		end, err = c.Record(clientDevice)
+		return err
+	})
+	return end, err
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/machine"
 )
 
 // The hosts of a lab have a table of TCP sockets of their own, and the settings that follow from
@@ -26,7 +27,7 @@ func TestHostsHaveTablesOfTheirOwn(t *testing.T) {
 	defer plain.Close()
 	read := func(h *Host, name string) (value string) {
 		err := h.Do(func() error {
-			text, err := os.ReadFile(file(name))
+			text, err := os.ReadFile(machine.File(name))
 			value = strings.TrimSpace(string(text))
 			return err
 		})
@@ -146,123 +147,6 @@ func TestTheHostsReachEachOtherAndNobodyElse(t *testing.T) {
 	}
 }
 
-// Every key is accounted for, and the host keeps its own values.
-func TestApply(t *testing.T) {
-	l := newLab(t, Link{})
-	read := func(key string) string {
-		text, err := os.ReadFile(file(key))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return normal(string(text))
-	}
-	hosts := read("net.ipv4.tcp_fin_timeout")
-	p, err := ParseProfile("test", strings.NewReader(`
-# a comment
-net.ipv4.tcp_fin_timeout = 7
-net/ipv4/ip_local_port_range = 20000	20999
-; another
-net.ipv4.tcp_tw_recycle = 1
--net.ipv4.no_such_thing=1
-net.core.netdev_max_backlog = 5
-net.ipv4.tcp_mem = 1 2 3
-vm.swappiness = 1
-net.ipv4.tcp_congestion_control = nonesuch
-net.ipv4.tcp_syncookies = many
-net.ipv4.tcp_fin_timeout = 8
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	reports, err := l.Client.Apply(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]Outcome{
-		"net.ipv4.tcp_fin_timeout": Applied, "net.ipv4.ip_local_port_range": Applied, "net.ipv4.tcp_tw_recycle": Unknown,
-		"net.ipv4.no_such_thing": Unknown, "net.core.netdev_max_backlog": Global, "net.ipv4.tcp_mem": Global, "vm.swappiness": Global,
-		"net.ipv4.tcp_congestion_control": Refused, "net.ipv4.tcp_syncookies": Refused,
-	}
-	for _, r := range reports {
-		if r.Outcome != want[r.Key] {
-			t.Errorf("%s = %s: %s (%s), want %s", r.Key, r.Value, r.Outcome, r.Why, want[r.Key])
-		}
-		delete(want, r.Key)
-	}
-	if len(want) > 0 {
-		t.Errorf("not accounted for: %v", want)
-	}
-	for h, value := range map[*Host]string{l.Client: "8", l.Server: "60"} {
-		_ = h.Do(func() error {
-			if got := read("net.ipv4.tcp_fin_timeout"); got != value {
-				t.Errorf("%s: net.ipv4.tcp_fin_timeout = %s, want %s", h.Name, got, value)
-			}
-			return nil
-		})
-	}
-	if got := read("net.ipv4.tcp_fin_timeout"); got != hosts {
-		t.Errorf("the host's own setting was %s and is %s", hosts, got)
-	}
-}
-
-func TestParseProfile(t *testing.T) {
-	for text, want := range map[string]string{
-		"net.ipv4.tcp_tw_reuse": "test:1: .*key = value",
-		"\n= 1":                 "test:2: .*without a key",
-		"net.ipv4.conf.*.x = 1": "test:1: .*patterns",
-		"a..b = 1":              "test:1: .*no key",
-		"../../etc/passwd = 1":  "no key",
-		"/../x = 1":             "no key",
-		strings.Repeat("a", longestLine+1) + "=1": "token too long",
-		"a.b = \x00": "zero byte",
-	} {
-		if _, err := ParseProfile("test", strings.NewReader(text)); err == nil || !matches(want, err.Error()) {
-			t.Errorf("%.40q: %v, want %q", text, err, want)
-		}
-	}
-	p, err := ParseProfile("test", strings.NewReader("net/ipv4/conf/eth0.100/rp_filter = 0\n -a.b=\n"))
-	if err != nil || len(p.Settings) != 2 {
-		t.Fatal(p, err)
-	}
-	if s := p.Settings[0]; file(s.Key) != "/proc/sys/net/ipv4/conf/eth0.100/rp_filter" || s.Line != 1 {
-		t.Errorf("%+v stands in %s", s, file(s.Key))
-	}
-	if s := p.Settings[1]; !s.Optional || s.Key != "a.b" || s.Value != "" {
-		t.Errorf("%+v", s)
-	}
-	if rest := p.Without("a.b"); len(rest.Settings) != 1 || len(p.Settings) != 2 {
-		t.Errorf("%+v", rest)
-	}
-}
-
-// No key leads out of /proc/sys.
-func FuzzParseProfile(f *testing.F) {
-	f.Add("net.ipv4.tcp_tw_reuse = 1\n")
-	f.Add("-net/ipv4/x.y/z = a b\n;\n#")
-	f.Fuzz(func(t *testing.T, text string) {
-		p, err := ParseProfile("fuzz", strings.NewReader(text))
-		if err != nil {
-			return
-		}
-		for _, s := range p.Settings {
-			if name := file(s.Key); !strings.HasPrefix(name, "/proc/sys/") || strings.Contains(name, "/../") {
-				t.Errorf("%q stands in %q", s.Key, name)
-			}
-		}
-	})
-}
-
-func matches(pattern, text string) bool {
-	for part := range strings.SplitSeq(pattern, ".*") {
-		_, after, found := strings.Cut(text, part)
-		if !found {
-			return false
-		}
-		text = after
-	}
-	return true
-}
-
 // A lab costs milliseconds.
 func BenchmarkLab(b *testing.B) {
 	for b.Loop() {
@@ -291,7 +175,7 @@ func TestLabWithoutRoot(t *testing.T) {
 	if err := dialFrom(l.Client, "198.18.1.7:0", "198.18.255.1:9000"); err != nil {
 		t.Error(err)
 	}
-	reports, err := l.Server.Apply(&Profile{Settings: []Setting{{Key: "net.ipv4.tcp_tw_reuse", Value: "1"}, {Key: "net.core.somaxconn", Value: "77"}}})
+	reports, err := machine.Apply(l.Server, &machine.Profile{Settings: []machine.Setting{{Key: "net.ipv4.tcp_tw_reuse", Value: "1"}, {Key: "net.core.somaxconn", Value: "77"}}})
 	if err != nil || !reports[0].Fine() || !reports[1].Fine() {
 		t.Errorf("%+v, %v", reports, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"tcpbench/internal/random"
+	"tcpbench/internal/segment"
 )
 
 // Tally is how many packets a verb of the link was asked about, and to how many it was done.
@@ -45,7 +46,7 @@ func newLosses(how *Impairment, seed, stream uint64, t *lossTally) *losses {
 // loses decides about the next IP packet.
 func (l *losses) loses(packet []byte) bool {
 	if len(l.how.Drop) > 0 {
-		if s, ok := ParseSegment(packet); ok && l.tally.drop.count(slices.Contains(l.how.Drop, s.Flags)) {
+		if s, ok := segment.Parse(packet); ok && l.tally.drop.count(slices.Contains(l.how.Drop, s.Flags)) {
 			return true
 		}
 	}

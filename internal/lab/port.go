@@ -3,8 +3,8 @@ package lab
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
+	"tcpbench/internal/pcap"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +36,7 @@ func openPort(device string) (*port, error) {
 		return nil, errors.Join(refused(StepRing, err), file.Close())
 	}
 	p := &port{file: file, ring: r}
-	if err := bindPacket(fd, device); err != nil { // frames come from here on
+	if err := pcap.Bind(fd, device); err != nil { // frames come from here on
 		return nil, errors.Join(refused(StepPacket, err), p.file.Close(), r.unmap())
 	}
 	return p, nil
@@ -50,30 +50,6 @@ func (p *port) send(frame []byte) error {
 		_, err = p.file.Write(frame) // the kernel reports once that the device was down
 	}
 	return err
-}
-
-// bindPacket has a packet socket see all frames of a device from now on.
-func bindPacket(fd int, device string) error {
-	index, err := indexOf(fd, device)
-	if err != nil {
-		return fmt.Errorf("%s: %w", device, err)
-	}
-	protocol := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index}); err != nil {
-		return fmt.Errorf("%s: %w", device, os.NewSyscallError("bind", err))
-	}
-	return nil
-}
-
-func indexOf(fd int, device string) (int, error) {
-	request, err := unix.NewIfreq(device)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
-		return 0, os.NewSyscallError("ioctl(SIOCGIFINDEX)", err)
-	}
-	return int(request.Uint32()), nil
 }
 
 // packetIn is the IP packet in a frame; nil if the frame carries another protocol.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"tcpbench/internal/machine"
+	"tcpbench/internal/pcap"
 	"tcpbench/internal/probe"
 )
 
@@ -50,7 +52,7 @@ func Questions() map[string]probe.Question {
 		string(CanCapture): func(_ string, step func(string)) error {
 			return tryLab(step, Link{}, func(l *Lab) error {
 				step(string(StepCapture))
-				end, err := l.Record(NewCapture(io.Discard))
+				end, err := l.Record(pcap.NewCapture(io.Discard))
 				if err != nil {
 					return err
 				}
@@ -59,7 +61,7 @@ func Questions() map[string]probe.Question {
 		},
 		string(CanHost): func(_ string, step func(string)) error {
 			step(string(StepHost))
-			f, err := os.OpenFile(file("fs.file-max"), os.O_WRONLY, 0) // every kernel has it
+			f, err := os.OpenFile(machine.File("fs.file-max"), os.O_WRONLY, 0) // every kernel has it
 			if err != nil {
 				return err
 			}
@@ -100,9 +102,9 @@ func trySettings(about string, step func(string)) error {
 	step(string(StepNamespace))
 	return tryNamespace(func(h *Host) error {
 		step(string(StepSysctls))
-		p := &Profile{}
+		p := &machine.Profile{}
 		for text := range strings.Lines(about) {
-			s, err := ParseSetting(strings.TrimSpace(text))
+			s, err := machine.ParseSetting(strings.TrimSpace(text))
 			if err != nil {
 				return err
 			}
@@ -111,9 +113,9 @@ func trySettings(about string, step func(string)) error {
 		if len(p.Settings) == 0 {
 			return rewrite(h)
 		}
-		reports, err := h.Apply(p)
+		reports, err := machine.Apply(h, p)
 		for _, r := range reports {
-			if r.Outcome == ReadOnly {
+			if r.Outcome == machine.ReadOnly {
 				return &probe.Failure{Step: string(StepSysctls), Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
 			}
 		}
@@ -126,13 +128,13 @@ func rewrite(h *Host) error {
 	const key = "net.ipv4.tcp_fin_timeout"
 	var text []byte
 	err := h.Do(func() (err error) {
-		text, err = os.ReadFile(file(key))
+		text, err = os.ReadFile(machine.File(key))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return h.Write(key, strings.TrimSpace(string(text)))
+	return machine.Write(h, key, strings.TrimSpace(string(text)))
 }
 
 // Means is how this process can make labs.
@@ -148,7 +150,7 @@ func FindMeans() Means { return Means{Users: !able()} }
 func (m Means) Ask(q Question) *Refusal { return m.ask(q, "") }
 
 // AskSettings tells whether a namespace can be given these settings.
-func (m Means) AskSettings(settings []Setting) *Refusal {
+func (m Means) AskSettings(settings []machine.Setting) *Refusal {
 	var about strings.Builder
 	for _, s := range settings {
 		about.WriteString(s.Key + " = " + s.Value + "\n")

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"tcpbench/internal/machine"
+	"tcpbench/internal/pcap"
 	"testing"
 	"time"
 
@@ -39,11 +41,11 @@ func TestThreadsComeBack(t *testing.T) {
 	for range 5 {
 		for _, link := range []Link{{}, {Gated: true}, {ToServer: parsed(t, "loss=1%,delay=1ms")}} {
 			l := newLab(t, link)
-			end, err := l.Record(NewCapture(&lost{}))
+			end, err := l.Record(pcap.NewCapture(&lost{}))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := l.Client.Apply(&Profile{Settings: []Setting{{Key: "net.ipv4.tcp_tw_reuse", Value: "1"}}}); err != nil {
+			if _, err := machine.Apply(l.Client, &machine.Profile{Settings: []machine.Setting{{Key: "net.ipv4.tcp_tw_reuse", Value: "1"}}}); err != nil {
 				t.Fatal(err)
 			}
 			listener := listenIn(t, l.Server, "198.18.255.1:9000")

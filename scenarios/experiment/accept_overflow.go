@@ -6,7 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
+	"tcpbench/internal/segment"
 )
 
 // overflowing is the backlog of the queues that overflow; somaxconn may be less.
@@ -26,7 +27,7 @@ var acceptOverflow = &Experiment{
 		{"beyond", Number, "handshakes under way for which there was no room"},
 		{"aborted", Number, "such connections that the client saw reset, with net.ipv4.tcp_abort_on_overflow = 1"},
 	},
-	Settings: []lab.Setting{{Key: "net.ipv4.tcp_abort_on_overflow", Value: "1"}},
+	Settings: []machine.Setting{{Key: "net.ipv4.tcp_abort_on_overflow", Value: "1"}},
 	do: func(b *bench) {
 		limit := min(b.somaxconn(), overflowing)
 		b.act(server, "listen(), and no accept()")
@@ -55,7 +56,7 @@ var acceptOverflow = &Experiment{
 		stuck.awaitConnection()
 		b.took("stuck_for", time.Since(began))
 		at := stuck.local().Port()
-		b.fact("stuck_again", float64(b.count(client, func(s *lab.Segment) bool { return s.Is(lab.SYN) && s.Source.Port() == at })-1))
+		b.fact("stuck_again", float64(b.count(client, func(s *segment.Segment) bool { return s.Is(segment.SYN) && s.Source.Port() == at })-1))
 		b.act(client, "connect() has returned after %.1f s", time.Since(began).Seconds())
 
 		b.act(server, "another listen(), and no accept(): the queue has room for one more")

@@ -13,6 +13,7 @@ import (
 
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/metrics"
 )
 
@@ -214,7 +215,7 @@ func (b *bench) happens(most time.Duration, is func() bool) bool {
 // sysctl writes a setting of a host.
 func (b *bench) sysctl(of side, key, value string) {
 	b.act(of, "%s = %s", key, value)
-	b.check(b.host(of).Write(key, value), "set "+key)
+	b.check(machine.Write(b.host(of), key, value), "set "+key)
 }
 
 // setting reads a setting of a host.

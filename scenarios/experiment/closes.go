@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 // closing are the facts of every way to end a connection.
 var closing = []Fact{
@@ -10,7 +10,7 @@ var closing = []Fact{
 }
 
 var (
-	fin = flags(lab.FIN | lab.ACK)
+	fin = flags(segment.FIN | segment.ACK)
 	ack = pureACK
 )
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/metrics"
 )
 
@@ -23,7 +24,7 @@ type Experiment struct {
 	// Facts are what it finds out.
 	Facts []Fact
 	// Settings are those that it writes meanwhile, besides its scenario's.
-	Settings []lab.Setting
+	Settings []machine.Setting
 	do       func(*bench)
 	ipv6     bool       // on connections of IPv6, not of IPv4
 	options  [2]Options // of every socket of a side, in a lab

@@ -13,6 +13,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
 
@@ -135,13 +136,13 @@ func TestDescribe(t *testing.T) {
 	b := &bench{trails: map[flow]*trail{{client, 1000, 2000}: {first: 1<<32 - 1, next: 9}, {server, 2000, 1000}: {first: 500, next: 501}}}
 	for _, tt := range []struct {
 		from side
-		s    lab.Segment
+		s    segment.Segment
 		want string
 	}{
-		{client, lab.Segment{Seq: 9, Ack: 501, Flags: lab.PSH | lab.ACK, Window: 7, Length: 3}, "PSH+ACK seq 10 ack 1 3 bytes"}, // numbers have wrapped
-		{server, lab.Segment{Seq: 501, Ack: 3, Flags: lab.ACK}, "ACK ack 4 window 0"},
-		{server, lab.Segment{Seq: 500, Ack: 3, Flags: lab.ACK, Window: 7}, "ACK seq 0 ack 4"}, // a probe
-		{client, lab.Segment{Seq: 77, Flags: lab.SYN, Window: 7}, "SYN seq 0"},                // of another connection
+		{client, segment.Segment{Seq: 9, Ack: 501, Flags: segment.PSH | segment.ACK, Window: 7, Length: 3}, "PSH+ACK seq 10 ack 1 3 bytes"}, // numbers have wrapped
+		{server, segment.Segment{Seq: 501, Ack: 3, Flags: segment.ACK}, "ACK ack 4 window 0"},
+		{server, segment.Segment{Seq: 500, Ack: 3, Flags: segment.ACK, Window: 7}, "ACK seq 0 ack 4"}, // a probe
+		{client, segment.Segment{Seq: 77, Flags: segment.SYN, Window: 7}, "SYN seq 0"},                // of another connection
 	} {
 		tt.s.Source, tt.s.Dest = addr(1000), addr(2000)
 		if tt.from == server {
@@ -155,48 +156,48 @@ func TestDescribe(t *testing.T) {
 
 // A connection's segments, one after the other, with the label that each has.
 func TestLabels(t *testing.T) {
-	const fin, syn, ack, rst = lab.FIN, lab.SYN, lab.ACK, lab.RST
+	const fin, syn, ack, rst = segment.FIN, segment.SYN, segment.ACK, segment.RST
 	for name, segments := range map[string][]struct {
 		from side
-		s    lab.Segment
+		s    segment.Segment
 		want string
 	}{
 		"handshake": {
-			{client, lab.Segment{Flags: syn, Seq: 100}, ""},
-			{client, lab.Segment{Flags: syn, Seq: 100}, retransmission},
-			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
-			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, retransmission},
-			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
-			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, duplicateACK},
-			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, ""},
-			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, retransmission},
-			{client, lab.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, ""},
-			{client, lab.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, retransmission},
-			{server, lab.Segment{Flags: rst | ack, Seq: 501, Ack: 112}, ""},
-			{client, lab.Segment{Flags: syn, Seq: 7000}, ""}, // the same ports, another connection
+			{client, segment.Segment{Flags: syn, Seq: 100}, ""},
+			{client, segment.Segment{Flags: syn, Seq: 100}, retransmission},
+			{server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
+			{server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, retransmission},
+			{client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
+			{client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, duplicateACK},
+			{client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, ""},
+			{client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, retransmission},
+			{client, segment.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, ""},
+			{client, segment.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, retransmission},
+			{server, segment.Segment{Flags: rst | ack, Seq: 501, Ack: 112}, ""},
+			{client, segment.Segment{Flags: syn, Seq: 7000}, ""}, // the same ports, another connection
 		},
 		"simultaneous open": {
-			{client, lab.Segment{Flags: syn, Seq: 100}, ""},
-			{server, lab.Segment{Flags: syn, Seq: 500}, ""},
-			{client, lab.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, ""},
-			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
-			{client, lab.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
-			{client, lab.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, retransmission},
+			{client, segment.Segment{Flags: syn, Seq: 100}, ""},
+			{server, segment.Segment{Flags: syn, Seq: 500}, ""},
+			{client, segment.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, ""},
+			{server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
+			{client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
+			{client, segment.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, retransmission},
 		},
 		"probes": {
-			{client, lab.Segment{Flags: syn, Seq: 1<<32 - 1}, ""},
-			{server, lab.Segment{Flags: syn | ack, Seq: 500, Ack: 0}, ""},
-			{client, lab.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9}, ""},
-			{client, lab.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
-			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer}, // its first one after the SYN
-			{client, lab.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
-			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer},
-			{client, lab.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9, Length: 1}, keepaliveProbe}, // as BSD had it
-			{client, lab.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9, Length: 5}, ""},
-			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 5}, ""}, // and the window is closed
-			{client, lab.Segment{Flags: ack, Seq: 4, Ack: 501, Window: 9}, windowProbe},
-			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 5}, probeAnswer},
-			{server, lab.Segment{Flags: ack, Seq: 501, Ack: 5, Window: 9}, windowUpdate},
+			{client, segment.Segment{Flags: syn, Seq: 1<<32 - 1}, ""},
+			{server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 0}, ""},
+			{client, segment.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9}, ""},
+			{client, segment.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
+			{server, segment.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer}, // its first one after the SYN
+			{client, segment.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
+			{server, segment.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer},
+			{client, segment.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9, Length: 1}, keepaliveProbe}, // as BSD had it
+			{client, segment.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9, Length: 5}, ""},
+			{server, segment.Segment{Flags: ack, Seq: 501, Ack: 5}, ""}, // and the window is closed
+			{client, segment.Segment{Flags: ack, Seq: 4, Ack: 501, Window: 9}, windowProbe},
+			{server, segment.Segment{Flags: ack, Seq: 501, Ack: 5}, probeAnswer},
+			{server, segment.Segment{Flags: ack, Seq: 501, Ack: 5, Window: 9}, windowUpdate},
 		},
 	} {
 		trails := [2]*trail{}
@@ -254,8 +255,8 @@ func TestLaddersSayWhatWasSeen(t *testing.T) {
 // The segments of an end are those of its connection from its first FIN on: neither the last of the
 // handshake, which may be told late, nor those of a connection before.
 func TestDistinct(t *testing.T) {
-	came := func(from side, client uint16, flags lab.Flags, seq uint32, label string) arrival {
-		a := arrival{Segment: lab.Segment{Flags: flags, Seq: seq}, from: from, label: label}
+	came := func(from side, client uint16, flags segment.Flags, seq uint32, label string) arrival {
+		a := arrival{Segment: segment.Segment{Flags: flags, Seq: seq}, from: from, label: label}
 		a.Source, a.Dest = addr(client), addr(port)
 		if from == server {
 			a.Source, a.Dest = a.Dest, a.Source
@@ -263,13 +264,13 @@ func TestDistinct(t *testing.T) {
 		return a
 	}
 	b := &bench{log: []arrival{
-		came(client, 1000, lab.ACK, 101, ""), // of the handshake
-		came(client, 1000, lab.FIN|lab.ACK, 101, ""),
-		came(client, 999, lab.ACK, 7, ""), // of the connection before
-		came(client, 1000, lab.FIN|lab.ACK, 101, retransmission),
-		came(server, 1000, lab.FIN|lab.ACK, 501, ""),
-		came(server, 1000, lab.ACK, 502, duplicateACK),
-		came(client, 1000, lab.ACK, 102, ""),
+		came(client, 1000, segment.ACK, 101, ""), // of the handshake
+		came(client, 1000, segment.FIN|segment.ACK, 101, ""),
+		came(client, 999, segment.ACK, 7, ""), // of the connection before
+		came(client, 1000, segment.FIN|segment.ACK, 101, retransmission),
+		came(server, 1000, segment.FIN|segment.ACK, 501, ""),
+		came(server, 1000, segment.ACK, 502, duplicateACK),
+		came(client, 1000, segment.ACK, 102, ""),
 	}}
 	if n := b.distinct(1000, fin); n != 3 {
 		t.Errorf("%d segments, want 3", n)

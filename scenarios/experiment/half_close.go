@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 // After its FIN the client still reads what the server has to say.
 var halfClose = &Experiment{
@@ -30,7 +30,7 @@ var halfClose = &Experiment{
 		s.close()
 		b.is(at.peerOf(), "LAST_ACK")
 		b.is(at, "TIME_WAIT")
-		b.step(client, "ACK", func(s *lab.Segment) bool { return ack(s) && s.Ack == b.finOf(server)+1 })
+		b.step(client, "ACK", func(s *segment.Segment) bool { return ack(s) && s.Ack == b.finOf(server)+1 })
 		b.is(at.peerOf(), closed)
 	},
 }
@@ -38,7 +38,7 @@ var halfClose = &Experiment{
 // finOf is the sequence number of a side's last FIN.
 func (b *bench) finOf(from side) (seq uint32) {
 	for _, a := range b.log {
-		if a.from == from && a.Flags&lab.FIN != 0 {
+		if a.from == from && a.Flags&segment.FIN != 0 {
 			seq = a.Seq + uint32(a.Length)
 		}
 	}

@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 // Each of the three segments is held until both ends have been looked at.
 var handshake = &Experiment{
@@ -21,16 +21,16 @@ var handshake = &Experiment{
 		c := b.socket(client)
 		b.act(client, "connect()")
 		b.check(c.connect(port), "connect")
-		b.comes(client, "SYN", flags(lab.SYN))
+		b.comes(client, "SYN", flags(segment.SYN))
 		b.is(c.at(), "SYN_SENT")
 
-		b.step(client, "SYN", flags(lab.SYN))
-		b.comes(server, "SYN+ACK", flags(lab.SYN|lab.ACK)) // the server is in SYN_RECV before it sends that
+		b.step(client, "SYN", flags(segment.SYN))
+		b.comes(server, "SYN+ACK", flags(segment.SYN|segment.ACK)) // the server is in SYN_RECV before it sends that
 		b.look()
 		connected, _ := c.connected()
 		b.truth("connected_before_second", connected)
 
-		b.step(server, "SYN+ACK", flags(lab.SYN|lab.ACK))
+		b.step(server, "SYN+ACK", flags(segment.SYN|segment.ACK))
 		b.is(c.at(), "ESTABLISHED")
 		b.comes(client, "ACK", pureACK)
 		connected, _ = c.connected()

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
 
@@ -219,7 +219,7 @@ func (b *bench) strike(all []*pulsing, lost [2]netip.Addr) {
 	if b.lab != nil {
 		b.remark("processes are killed or stopped, addresses and links are lost")
 		for _, of := range []side{client, server} {
-			b.lose(of, func(s *lab.Segment) bool { return ports[s.Source.Port()] || ports[s.Dest.Port()] })
+			b.lose(of, func(s *segment.Segment) bool { return ports[s.Source.Port()] || ports[s.Dest.Port()] })
 			b.check(b.host(of).Lose(lost[of]), "take an address from the "+of.String())
 		}
 	} else {

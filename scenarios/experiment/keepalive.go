@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
 )
 
 // Three connections without traffic: one peer lives, one has crashed and come back, and of one
@@ -42,7 +42,7 @@ var keepalive = &Experiment{
 		peers["restarted"].vanish()
 		b.act(server, "cannot be reached any more on the connection unreachable")
 		gone := ends["unreachable"].local().Port()
-		b.lose(client, func(s *lab.Segment) bool { return s.Source.Port() == gone })
+		b.lose(client, func(s *segment.Segment) bool { return s.Source.Port() == gone })
 
 		limit := bound*3/2 + 2*time.Second
 		err := ends["restarted"].ended(limit)
@@ -58,7 +58,7 @@ var keepalive = &Experiment{
 		b.said("alive_state", b.state(ends["alive"].at()))
 		alive := ends["alive"].local().Port()
 		// The handshake's last ACK is the one that is no probe.
-		b.fact("alive_probes", float64(b.count(client, func(s *lab.Segment) bool { return s.Source.Port() == alive && s.Pure() })-1))
+		b.fact("alive_probes", float64(b.count(client, func(s *segment.Segment) bool { return s.Source.Port() == alive && s.Pure() })-1))
 	},
 }
 

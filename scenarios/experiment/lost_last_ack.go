@@ -3,7 +3,7 @@ package experiment
 import (
 	"time"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
 )
 
 // The client's last ACKs are lost for a while, and the timer of its TIME_WAIT is read.
@@ -20,7 +20,7 @@ var lostLastACK = &Experiment{
 		c, s := b.pair(b.listen(port, 8))
 		at, restarts := c.at(), 0
 		b.conclude = func() {
-			b.fact("fins", float64(b.count(server, func(s *lab.Segment) bool { return s.Flags&lab.FIN != 0 })))
+			b.fact("fins", float64(b.count(server, func(s *segment.Segment) bool { return s.Flags&segment.FIN != 0 })))
 			b.fact("restarts", float64(restarts))
 			b.said("client_states", b.pathSince(at, "ESTABLISHED"))
 			b.said("server_states", b.pathSince(at.peerOf(), "ESTABLISHED"))

@@ -3,7 +3,7 @@ package experiment
 import (
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
 )
 
 // The server announces a small segment size, and both send more than fits into one.
@@ -27,9 +27,9 @@ var mss = &Experiment{
 		c, s := b.pair(l)
 		for _, a := range b.log {
 			switch {
-			case a.Is(lab.SYN):
+			case a.Is(segment.SYN):
 				b.fact("client_mss", float64(a.MSS))
-			case a.Is(lab.SYN | lab.ACK):
+			case a.Is(segment.SYN | segment.ACK):
 				b.fact("server_mss", float64(a.MSS))
 			}
 		}

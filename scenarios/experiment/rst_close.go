@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 var aborted = []Fact{
 	{"client_states", Text, "the states that the client's socket went through, in order"},
@@ -47,7 +47,7 @@ func abortWithData(b *bench) {
 	b.said("client_states", b.path(at))
 	b.said("server_states", b.path(at.peerOf()))
 	if b.lab != nil {
-		b.fact("resets", float64(b.count(client, func(s *lab.Segment) bool { return s.Flags&lab.RST != 0 })))
+		b.fact("resets", float64(b.count(client, func(s *segment.Segment) bool { return s.Flags&segment.RST != 0 })))
 	}
 	b.said("server_error", name(err))
 	b.fact("sent", float64(sent))

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
 
 // arrival is a segment that came to a gate.
 type arrival struct {
-	lab.Segment
+	segment.Segment
 	from  side
 	fate  lab.Fate
 	at    float64
@@ -25,8 +26,8 @@ type flow struct {
 }
 
 // notice is told of the segments of a side.
-func (b *bench) notice(from side) func(*lab.Segment, lab.Fate) {
-	return func(s *lab.Segment, fate lab.Fate) {
+func (b *bench) notice(from side) func(*segment.Segment, lab.Fate) {
+	return func(s *segment.Segment, fate lab.Fate) {
 		b.mu.Lock()
 		b.arrival = append(b.arrival, arrival{Segment: *s, from: from, fate: fate, at: time.Since(b.began).Seconds()})
 		b.mu.Unlock()
@@ -88,12 +89,12 @@ func (b *bench) count(from side, m match) (n int) {
 // matches: what was sent again counts once, and what answered that a second time does not count.
 func (b *bench) distinct(connection uint16, first match) int {
 	b.note()
-	type segment struct {
+	type different struct {
 		from  side
 		seq   uint32
-		flags lab.Flags
+		flags segment.Flags
 	}
-	seen := map[segment]bool{}
+	seen := map[different]bool{}
 	begun := false
 	for i := range b.log {
 		a := &b.log[i]
@@ -101,7 +102,7 @@ func (b *bench) distinct(connection uint16, first match) int {
 			continue
 		}
 		if begun = begun || first(&a.Segment); begun {
-			seen[segment{a.from, a.Seq, a.Flags}] = true
+			seen[different{a.from, a.Seq, a.Flags}] = true
 		}
 	}
 	return len(seen)
@@ -109,17 +110,17 @@ func (b *bench) distinct(connection uint16, first match) int {
 
 // describe writes a segment with numbers that count from the first of its connection. The sequence
 // number of one that takes none is left out, unless it is not the next.
-func (b *bench) describe(s *lab.Segment, from side) string {
+func (b *bench) describe(s *segment.Segment, from side) string {
 	f := flow{from, s.Source.Port(), s.Dest.Port()}
 	text := strings.ToUpper(s.Flags.String())
 	own := b.trails[f]
 	switch {
 	case own.begins(s):
 		text += " seq 0"
-	case length(s) > 0 || s.Flags&lab.RST != 0 || s.Seq != own.next:
+	case length(s) > 0 || s.Flags&segment.RST != 0 || s.Seq != own.next:
 		text += fmt.Sprintf(" seq %d", int32(s.Seq-own.first))
 	}
-	if peer := b.trails[f.reverse()]; peer != nil && s.Flags&lab.ACK != 0 {
+	if peer := b.trails[f.reverse()]; peer != nil && s.Flags&segment.ACK != 0 {
 		text += fmt.Sprintf(" ack %d", int32(s.Ack-peer.first))
 	}
 	if s.Length > 0 {
@@ -128,20 +129,20 @@ func (b *bench) describe(s *lab.Segment, from side) string {
 	if s.MSS > 0 {
 		text += fmt.Sprintf(" mss %d", s.MSS)
 	}
-	if s.Window == 0 && s.Flags&lab.RST == 0 {
+	if s.Window == 0 && s.Flags&segment.RST == 0 {
 		text += " window 0"
 	}
 	return text
 }
 
 // match picks segments.
-type match func(*lab.Segment) bool
+type match func(*segment.Segment) bool
 
-func flags(f lab.Flags) match { return func(s *lab.Segment) bool { return s.Is(f) } }
+func flags(f segment.Flags) match { return func(s *segment.Segment) bool { return s.Is(f) } }
 
-func anything(*lab.Segment) bool { return true }
+func anything(*segment.Segment) bool { return true }
 
-func pureACK(s *lab.Segment) bool { return s.Pure() }
+func pureACK(s *segment.Segment) bool { return s.Pure() }
 
 // hold keeps all segments of a side back that match, until they are let through.
 func (b *bench) hold(from side, m match) { b.rule(from, m, lab.Hold) }
@@ -150,7 +151,7 @@ func (b *bench) hold(from side, m match) { b.rule(from, m, lab.Hold) }
 func (b *bench) lose(from side, m match) { b.rule(from, m, lab.Lose) }
 
 func (b *bench) rule(from side, m match, fate lab.Fate) {
-	b.gate(from).Rule(func(s *lab.Segment) lab.Fate {
+	b.gate(from).Rule(func(s *segment.Segment) lab.Fate {
 		if m(s) {
 			return fate
 		}

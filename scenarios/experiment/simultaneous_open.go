@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 // Two hosts that know each other's port connect at once. Both SYNs are held until both are on
 // their way.
@@ -33,14 +33,14 @@ var simultaneousOpen = &Experiment{
 			b.said("server_states", b.path(s.at()))
 		}
 
-		b.comes(client, "SYN", flags(lab.SYN))
-		b.comes(server, "SYN", flags(lab.SYN))
-		b.step(client, "SYN", flags(lab.SYN))
+		b.comes(client, "SYN", flags(segment.SYN))
+		b.comes(server, "SYN", flags(segment.SYN))
+		b.step(client, "SYN", flags(segment.SYN))
 		b.now(s.at(), "SYN_RECV")
-		b.step(server, "SYN", flags(lab.SYN))
+		b.step(server, "SYN", flags(segment.SYN))
 		b.now(c.at(), "SYN_RECV")
-		b.comes(client, "SYN+ACK", flags(lab.SYN|lab.ACK))
-		b.comes(server, "SYN+ACK", flags(lab.SYN|lab.ACK))
+		b.comes(client, "SYN+ACK", flags(segment.SYN|segment.ACK))
+		b.comes(server, "SYN+ACK", flags(segment.SYN|segment.ACK))
 		b.release()
 		b.is(c.at(), "ESTABLISHED")
 		b.is(s.at(), "ESTABLISHED")

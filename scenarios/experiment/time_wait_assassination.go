@@ -1,6 +1,9 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import (
+	"tcpbench/internal/lab"
+	"tcpbench/internal/segment"
+)
 
 // A segment that was thought lost, and sent again, comes when the connection is over.
 var timeWaitAssassination = &Experiment{
@@ -14,9 +17,9 @@ var timeWaitAssassination = &Experiment{
 		const answer = 1000
 		c, s := b.pair(b.listen(port, 8))
 		at := c.at()
-		data := func(s *lab.Segment) bool { return s.Length > 0 }
+		data := func(s *segment.Segment) bool { return s.Length > 0 }
 		held := false
-		b.gate(server).Rule(func(s *lab.Segment) lab.Fate {
+		b.gate(server).Rule(func(s *segment.Segment) lab.Fate {
 			if data(s) && !held { // the first one: what is sent again passes
 				held = true
 				return lab.Hold
@@ -43,8 +46,8 @@ var timeWaitAssassination = &Experiment{
 		b.is(at, "TIME_WAIT")
 		b.took("left", b.socketAt(at).Expires)
 		b.remark("the first copy of the segment comes, which was thought lost")
-		reset := func(s *lab.Segment) bool { return s.Flags&lab.RST != 0 }
-		b.gate(server).Rule(func(s *lab.Segment) lab.Fate {
+		reset := func(s *segment.Segment) bool { return s.Flags&segment.RST != 0 }
+		b.gate(server).Rule(func(s *segment.Segment) lab.Fate {
 			if reset(s) {
 				return lab.Hold
 			}

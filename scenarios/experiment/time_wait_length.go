@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 )
 
 // timeWait is an endpoint that goes through TIME_WAIT, and the fact that tells for how long.
@@ -59,7 +59,7 @@ var timeWaitLength = &Experiment{
 		{"life_at_5", Time, "how long a socket was in TIME_WAIT that entered it with net.ipv4.tcp_fin_timeout = 5"},
 		stalled,
 	},
-	Settings: []lab.Setting{{Key: "net.ipv4.tcp_fin_timeout", Value: "60"}, {Key: "net.ipv4.tcp_fin_timeout", Value: "5"}},
+	Settings: []machine.Setting{{Key: "net.ipv4.tcp_fin_timeout", Value: "60"}, {Key: "net.ipv4.tcp_fin_timeout", Value: "5"}},
 	do: func(b *bench) {
 		l := b.listen(port, 8)
 		var all []timeWait

@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 // trail is what one direction of a connection has sent so far, by which its next segment is told.
 type trail struct {
@@ -25,9 +25,9 @@ const (
 )
 
 // length is how many sequence numbers a segment takes (RFC 9293, section 3.4).
-func length(s *lab.Segment) uint32 {
+func length(s *segment.Segment) uint32 {
 	n := uint32(s.Length)
-	for _, f := range []lab.Flags{lab.SYN, lab.FIN} {
+	for _, f := range []segment.Flags{segment.SYN, segment.FIN} {
 		if s.Flags&f != 0 {
 			n++
 		}
@@ -36,22 +36,22 @@ func length(s *lab.Segment) uint32 {
 }
 
 // begins tells whether a segment is the first of a connection in its direction.
-func (t *trail) begins(s *lab.Segment) bool {
-	return t == nil || s.Flags&lab.SYN != 0 && s.Seq != t.first
+func (t *trail) begins(s *segment.Segment) bool {
+	return t == nil || s.Flags&segment.SYN != 0 && s.Seq != t.first
 }
 
 // label says what a segment is if it is not new data, a new end or a new acknowledgement; peer is
 // the trail of the other direction, and may be nil.
-func (t *trail) label(s *lab.Segment, peer *trail) string {
+func (t *trail) label(s *segment.Segment, peer *trail) string {
 	switch {
-	case t.begins(s) || s.Flags&lab.RST != 0 || s.Flags&lab.SYN != 0 && s.Flags&lab.ACK != 0 && !t.answered:
+	case t.begins(s) || s.Flags&segment.RST != 0 || s.Flags&segment.SYN != 0 && s.Flags&segment.ACK != 0 && !t.answered:
 		return "" // a SYN+ACK may follow the own SYN: a simultaneous open
-	case s.Is(lab.ACK) && t.probe(s, peer):
+	case s.Is(segment.ACK) && t.probe(s, peer):
 		if peer != nil && peer.windows && peer.window == 0 {
 			return windowProbe
 		}
 		return keepaliveProbe
-	case length(s) > 0 && lab.Before(s.Seq, t.next):
+	case length(s) > 0 && segment.Before(s.Seq, t.next):
 		return retransmission
 	case !s.Pure() || !t.acks || s.Ack != t.ack:
 		return ""
@@ -68,23 +68,23 @@ func (t *trail) label(s *lab.Segment, peer *trail) string {
 // probe tells whether an ACK asks the peer for an answer by an old sequence number: without data
 // (tcp_xmit_probe_skb), or as other systems do with the last byte, which is acknowledged already
 // (RFC 9293, section 3.8.4).
-func (t *trail) probe(s *lab.Segment, peer *trail) bool {
+func (t *trail) probe(s *segment.Segment, peer *trail) bool {
 	return s.Seq == t.next-1 && (s.Length == 0 || s.Length == 1 && peer != nil && peer.acks && peer.ack == t.next)
 }
 
 // goOn is the trail with one more segment.
-func (t *trail) goOn(s *lab.Segment, label string) *trail {
+func (t *trail) goOn(s *segment.Segment, label string) *trail {
 	if t.begins(s) {
 		t = &trail{first: s.Seq, next: s.Seq}
 	}
-	if end := s.Seq + length(s); lab.Before(t.next, end) {
+	if end := s.Seq + length(s); segment.Before(t.next, end) {
 		t.next = end
 	}
-	t.answered = t.answered || s.Is(lab.SYN|lab.ACK)
+	t.answered = t.answered || s.Is(segment.SYN|segment.ACK)
 	t.probes = label == windowProbe || label == keepaliveProbe
-	if s.Flags&lab.ACK != 0 {
+	if s.Flags&segment.ACK != 0 {
 		t.acks, t.ack = true, s.Ack
-		t.windows, t.window = s.Flags&lab.SYN == 0, s.Window
+		t.windows, t.window = s.Flags&segment.SYN == 0, s.Window
 	}
 	return t
 }

@@ -1,6 +1,6 @@
 package experiment
 
-import "tcpbench/internal/lab"
+import "tcpbench/internal/segment"
 
 var closedWindow = []Fact{
 	{"send_window", Number, "bytes for which the client knows of room at the server, when the second probe had found none (tcpi_snd_wnd)"},
@@ -79,6 +79,6 @@ func stopReading(b *bench, total int) {
 // windowsClosed tells how often the server has announced a window of zero; only a lab has seen that.
 func (b *bench) windowsClosed() {
 	if b.lab != nil {
-		b.fact("windows_closed", float64(b.count(server, func(s *lab.Segment) bool { return s.Window == 0 && s.Flags&lab.RST == 0 })))
+		b.fact("windows_closed", float64(b.count(server, func(s *segment.Segment) bool { return s.Window == 0 && s.Flags&segment.RST == 0 })))
 	}
 }

@@ -1,4 +1,4 @@
-package lab
+package segment
 
 import (
 	"encoding/binary"
@@ -12,7 +12,7 @@ func TestSequences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const most = 400
 		base := rapid.SampledFrom([]uint32{0, 7, 1<<32 - 100}).Draw(t, "base")
-		q := &sequences{streams: map[way]*stream{}}
+		q := NewStreams()
 		var want Sequences
 		came, passed := [most]bool{}, [most]bool{}
 		next := 0
@@ -26,7 +26,7 @@ func TestSequences(t *testing.T) {
 			packet := packetOf(4, nil, length)
 			packet[20+13] = byte(ACK)
 			binary.BigEndian.PutUint32(packet[24:], base+uint32(from))
-			q.note(packet, lost)
+			q.Note(packet, lost)
 			want.Segments++
 			if from < next {
 				want.Again++
@@ -47,15 +47,15 @@ func TestSequences(t *testing.T) {
 				want.Missing++
 			}
 		}
-		if got := q.read(); got != want {
+		if got := q.Read(); got != want {
 			t.Fatalf("%+v, want %+v", got, want)
 		}
-		q.note(packetOf(4, nil, 0), false) // a SYN+ACK: the same ports, another connection
+		q.Note(packetOf(4, nil, 0), false) // a SYN+ACK: the same ports, another connection
 		packet := packetOf(4, nil, 10)
 		packet[20+13] = byte(ACK)
-		q.note(packet, false)
+		q.Note(packet, false)
 		want.Segments, want.Bytes = want.Segments+1, want.Bytes+10
-		if got := q.read(); got != want {
+		if got := q.Read(); got != want {
 			t.Fatalf("with another connection: %+v, want %+v", got, want)
 		}
 	})

@@ -1,4 +1,5 @@
-package lab
+// Package pcap captures packets into files that Wireshark and tcpdump read.
+package pcap
 
 import (
 	"bufio"
@@ -81,17 +82,14 @@ func (c *Capture) Flush() error {
 	return nil
 }
 
-// Record has all packets of the lab's link written from now on. The function that it returns
-// ends that, when those that have passed are written.
-func (l *Lab) Record(c *Capture) (end func() error, err error) {
+// Record has all packets of a device written from now on; the calling thread is in its
+// namespace. The function that it returns ends that, when those that have passed are written.
+func (c *Capture) Record(device string) (end func() error, err error) {
 	if err := c.header(); err != nil {
 		return nil, fmt.Errorf("write packets: %w", err)
 	}
-	fd := -1
-	if err := l.Client.Do(func() (err error) {
-		fd, err = openPacket(clientDevice)
-		return err
-	}); err != nil {
+	fd, err := openPacket(device)
+	if err != nil {
 		return nil, fmt.Errorf("capture packets: %w", err)
 	}
 	done := make(chan struct{})
@@ -122,7 +120,7 @@ func openPacket(device string) (fd int, err error) {
 	}
 	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	if err == nil {
-		err = bindPacket(fd, device)
+		err = Bind(fd, device)
 	}
 	if err != nil {
 		return -1, errors.Join(fmt.Errorf("%s: %w", device, err), unix.Close(fd))
@@ -164,4 +162,28 @@ func timeOf(control []byte) unix.Timespec {
 		}
 	}
 	return unix.NsecToTimespec(time.Now().UnixNano())
+}
+
+// Bind has a packet socket see all frames of a device from now on.
+func Bind(fd int, device string) error {
+	index, err := indexOf(fd, device)
+	if err != nil {
+		return fmt.Errorf("%s: %w", device, err)
+	}
+	protocol := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index}); err != nil {
+		return fmt.Errorf("%s: %w", device, os.NewSyscallError("bind", err))
+	}
+	return nil
+}
+
+func indexOf(fd int, device string) (int, error) {
+	request, err := unix.NewIfreq(device)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
+		return 0, os.NewSyscallError("ioctl(SIOCGIFINDEX)", err)
+	}
+	return int(request.Uint32()), nil
 }

@@ -1,4 +1,4 @@
-package lab
+package machine
 
 import (
 	"bytes"
@@ -38,8 +38,8 @@ type Machine struct {
 	put func(file, value string) error
 }
 
-// ThisMachine is the one that this process runs on.
-func ThisMachine() *Machine {
+// This is the one that this process runs on.
+func This() *Machine {
 	return &Machine{Journal: JournalFile, root: "/proc/sys", boot: func() string {
 		text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		if err != nil {
@@ -88,7 +88,7 @@ const journalVersion = 1
 var ErrJournal = errors.New("settings of this machine are changed already")
 
 func (m *Machine) file(key string) string {
-	return filepath.Join(m.root, strings.TrimPrefix(file(key), "/proc/sys"))
+	return filepath.Join(m.root, strings.TrimPrefix(File(key), "/proc/sys"))
 }
 
 func (m *Machine) read(key string) (string, error) {

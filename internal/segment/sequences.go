@@ -1,4 +1,4 @@
-package lab
+package segment
 
 import (
 	"net/netip"
@@ -16,12 +16,15 @@ type Sequences struct {
 	Bytes, Missing uint64
 }
 
-// sequences follows the streams of all connections. One goroutine notes, others read.
-type sequences struct {
+// Streams follows the streams of all connections. One goroutine notes, others read.
+type Streams struct {
 	mu      sync.Mutex
 	streams map[way]*stream
 	sum     Sequences // Missing is of streams that are forgotten
 }
+
+// NewStreams follows no connection yet.
+func NewStreams() *Streams { return &Streams{streams: map[way]*stream{}} }
 
 // way is one direction of a connection.
 type way struct{ source, dest netip.AddrPort }
@@ -38,9 +41,9 @@ type span struct{ from, to uint32 }
 // Before compares sequence numbers, which wrap around (RFC 9293, section 3.4).
 func Before(a, b uint32) bool { return int32(a-b) < 0 }
 
-// note takes a packet, and whether the link has lost it.
-func (q *sequences) note(packet []byte, lost bool) {
-	s, ok := ParseSegment(packet)
+// Note takes a packet, and whether the link has lost it.
+func (q *Streams) Note(packet []byte, lost bool) {
+	s, ok := Parse(packet)
 	if !ok || s.Length == 0 && s.Flags&SYN == 0 {
 		return
 	}
@@ -108,7 +111,7 @@ func (st *stream) missing() (n uint64) {
 	return n
 }
 
-func (q *sequences) read() Sequences {
+func (q *Streams) Read() Sequences {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	sum := q.sum

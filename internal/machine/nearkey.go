@@ -1,4 +1,4 @@
-package lab
+package machine
 
 import (
 	"os"
@@ -15,7 +15,7 @@ func NearKey(key string) string {
 	if !strings.HasPrefix(key, "net.") {
 		return ""
 	}
-	if _, err := os.Stat(file(key)); err == nil {
+	if _, err := os.Stat(File(key)); err == nil {
 		return ""
 	}
 	at := "/proc/sys"

@@ -1,4 +1,5 @@
-package lab
+// Package segment reads TCP segments: their headers, and which bytes of a stream have come.
+package segment
 
 import (
 	"encoding/binary"
@@ -31,8 +32,8 @@ const (
 	optionMSS     = 2
 )
 
-// ParseSegment reads an IP packet. It is not ok where that is no whole TCP segment.
-func ParseSegment(b []byte) (s Segment, ok bool) {
+// Parse reads an IP packet. It is not ok where that is no whole TCP segment.
+func Parse(b []byte) (s Segment, ok bool) {
 	if len(b) == 0 {
 		return s, false
 	}

@@ -1,4 +1,6 @@
-package lab
+// Package machine changes the kernel settings of a network namespace, or of this machine, and
+// puts the latter back.
+package machine
 
 import (
 	"bufio"
@@ -100,8 +102,8 @@ func dotted(key string) string {
 	return key
 }
 
-// file is where a key stands below proc/sys.
-func file(key string) string {
+// File is where a key stands below /proc/sys.
+func File(key string) string {
 	return path.Join("/proc/sys", path.Clean("/"+strings.NewReplacer(".", "/", "/", ".").Replace(key)))
 }
 
@@ -153,10 +155,13 @@ type Report struct {
 // Fine tells that the setting is as the profile says.
 func (r *Report) Fine() bool { return r.Outcome == Applied }
 
-// Apply writes the profile into the host's namespace, and tells what became of each
-// setting. An error means that the namespace cannot be entered.
-func (h *Host) Apply(p *Profile) (reports []Report, err error) {
-	err = h.Do(func() error {
+// Namespace is a network namespace: Do calls f on a thread in it.
+type Namespace interface{ Do(f func() error) error }
+
+// Apply writes a profile into a namespace, and tells what became of each setting. An error
+// means that the namespace cannot be entered.
+func Apply(in Namespace, p *Profile) (reports []Report, err error) {
+	err = in.Do(func() error {
 		for _, s := range p.Settings {
 			reports = append(reports, apply(s))
 		}
@@ -167,7 +172,7 @@ func (h *Host) Apply(p *Profile) (reports []Report, err error) {
 		if r.Outcome != Unknown {
 			continue
 		}
-		if text, err := os.ReadFile(file(r.Key)); err == nil {
+		if text, err := os.ReadFile(File(r.Key)); err == nil {
 			r.Outcome, r.Now = Global, normal(string(text))
 			if r.Now == r.Value {
 				r.Why = "the machine has that value"
@@ -177,9 +182,9 @@ func (h *Host) Apply(p *Profile) (reports []Report, err error) {
 	return reports, err
 }
 
-// Read returns the values that the host has of the keys: its own, or the machine's if no
+// Read returns the values that a namespace has of the keys: its own, or the machine's if no
 // namespace has its own. Empty means that this kernel has no such setting.
-func (h *Host) Read(keys []string) (map[string]string, error) {
+func Read(in Namespace, keys []string) (map[string]string, error) {
 	values := make(map[string]string, len(keys))
 	read := func() {
 		for _, key := range keys {
@@ -187,12 +192,12 @@ func (h *Host) Read(keys []string) (map[string]string, error) {
 				continue
 			}
 			values[key] = ""
-			if text, err := os.ReadFile(file(key)); err == nil {
+			if text, err := os.ReadFile(File(key)); err == nil {
 				values[key] = normal(string(text))
 			}
 		}
 	}
-	err := h.Do(func() error { read(); return nil })
+	err := in.Do(func() error { read(); return nil })
 	read() // outside of the namespace: what the machine has
 	return values, err
 }
@@ -205,7 +210,7 @@ func apply(s Setting) Report {
 		r.Outcome = Unknown
 		return r
 	}
-	name := file(s.Key)
+	name := File(s.Key)
 	if _, err := os.Stat(name); err != nil {
 		r.Outcome = Unknown // a write may fail with ENOENT for other reasons
 		return r
@@ -239,9 +244,9 @@ const mountedReadOnly = "/proc/sys is mounted read-only, as in a container"
 // has mounted /proc/sys keeps it from being changed.
 func (r *Report) Unwritable() bool { return r.Outcome == ReadOnly && r.Why == mountedReadOnly }
 
-// Write changes a setting of the host.
-func (h *Host) Write(key, value string) error {
-	return h.Do(func() error { return write(file(key), value) })
+// Write changes a setting of a namespace.
+func Write(in Namespace, key, value string) error {
+	return in.Do(func() error { return write(File(key), value) })
 }
 
 // write writes a setting of the thread's namespace, which it may leave with mounts of its own.
