@@ -20,6 +20,7 @@ import (
 
 	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/stage"
 )
 
 // awkward are values that some flag takes, and many do not.
@@ -147,7 +148,7 @@ func TestCommandLines(t *testing.T) { rapid.Check(t, anyCommandLine(t)) }
 func FuzzCommandLine(f *testing.F) { f.Fuzz(rapid.MakeFuzz(anyCommandLine(f))) }
 
 // repeats tells whether a scenario plans what a result tells of.
-func repeats(t *rapid.T, s *Scenario, over []Override, want *Plan) {
+func repeats(t *rapid.T, s *Scenario, over []Override, want *stage.Plan) {
 	stages, err := s.Stages(t.Context(), over)
 	if err != nil {
 		t.Fatalf("%v, of the settings %v", err, want.Settings)

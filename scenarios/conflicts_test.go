@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"tcpbench/scenarios/stage"
 )
 
 // sensible is a value of each flag that a user may well write, alone. $FILE is a file.
@@ -192,7 +193,7 @@ func TestPresetsGiveWay(t *testing.T) {
 		for _, set := range strings.Fields(c.settings) {
 			name, value, _ := strings.Cut(set, "=")
 			if value == "CAPPED" {
-				value = strconv.Itoa(min(mostSlots, MostConnections()))
+				value = strconv.Itoa(min(mostSlots, stage.MostConnections()))
 			}
 			if got := stages[0].Plan.Settings[name]; got != value {
 				t.Errorf("%s %s: %s is %q, want %q", c.scenario, c.args, name, got, value)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tcpbench/scenarios/expect"
+	"tcpbench/scenarios/stage"
 )
 
 // Scenario is a scenario file that was read: workloads in the words of their flags, one
@@ -35,9 +36,9 @@ type phase struct {
 	name   string
 	why    string
 	costs  string
-	run    []setting // what differs from the scenario's
-	setup  *Setup    // of a lab of its own, with what the scenario's has
-	freeze *Freeze   // of the processes of a side, on loopback or this host
+	run    []setting     // what differs from the scenario's
+	setup  *Setup        // of a lab of its own, with what the scenario's has
+	freeze *stage.Freeze // of the processes of a side, on loopback or this host
 	expect []*expect.Expression
 }
 
@@ -55,7 +56,7 @@ type Stage struct {
 	Name   string // of the phase; empty where the scenario is one run
 	Why    string // what the phase is to show
 	Costs  string // the price of what it does
-	Plan   Plan
+	Plan   stage.Plan
 	Expect []*expect.Expression
 	// Gone is what the file sets that has given way to the command line, in the words of flags.
 	Gone []string
@@ -65,7 +66,7 @@ type Stage struct {
 	Load []string
 	Own  *Setup
 	// Open makes that lab when its turn comes.
-	Open func() (*Venue, error)
+	Open func() (*stage.Venue, error)
 }
 
 // Expectations are those of the whole scenario.

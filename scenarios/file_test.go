@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tcpbench/loadgen"
+	"tcpbench/scenarios/stage"
 )
 
 func read(text string) (*Scenario, error) { return ReadScenario("f.yaml", strings.NewReader(text)) }
@@ -102,10 +103,10 @@ func TestCommandLineCountsMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := func(args string) (Plan, error) {
+	plan := func(args string) (stage.Plan, error) {
 		stages, err := s.Stages(t.Context(), overrides(t, s, args))
 		if err != nil {
-			return Plan{}, err
+			return stage.Plan{}, err
 		}
 		return stages[0].Plan, nil
 	}

@@ -16,6 +16,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
 
@@ -101,7 +102,7 @@ func holdAgainst(t *testing.T, target netip.AddrPort, args string, happens func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(t.Context(), plan, Observer{Phase: func(p loadgen.Phase) {
+	r, err := stage.Run(t.Context(), plan, stage.Observer{Phase: func(p loadgen.Phase) {
 		if p == loadgen.Holding {
 			happens()
 		}

@@ -1,13 +1,13 @@
 package scenarios
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/stage"
 )
 
 // Loopback is how a scenario that is made for a lab is shown on this host's loopback, where
@@ -170,20 +170,8 @@ func socketOptions(m mapping, key string) (experiment.Options, error) {
 	return all, nil
 }
 
-// Freeze stops a side's processes for a time: a peer that is there and does nothing. It stands
-// in for a link that is cut, but the kernel of a stopped process acknowledges still.
-type Freeze struct {
-	Side side
-	At   time.Duration // since the measured time began, or the population was there
-	For  time.Duration
-}
-
-func (f *Freeze) String() string {
-	return fmt.Sprintf("the %s is stopped after %v, for %v", f.Side, f.At, f.For)
-}
-
 // readFreeze reads the key freeze of a phase; nil is one without.
-func (s *Scenario) readFreeze(m mapping) (*Freeze, error) {
+func (s *Scenario) readFreeze(m mapping) (*stage.Freeze, error) {
 	n, ok := m.find("freeze")
 	if !ok {
 		return nil, nil
@@ -195,12 +183,12 @@ func (s *Scenario) readFreeze(m mapping) (*Freeze, error) {
 	if err := inner.only("side", "at", "for"); err != nil {
 		return nil, err
 	}
-	f := &Freeze{}
+	f := &stage.Freeze{}
 	text, err := inner.text("side")
 	if err != nil {
 		return nil, err
 	}
-	if f.Side = side(text); f.Side != clientSide && f.Side != serverSide {
+	if f.Side = stage.Side(text); f.Side != stage.Client && f.Side != stage.Server {
 		return nil, inner.errorf("%q: want side: client or side: server", text)
 	}
 	for key, to := range map[string]*time.Duration{"at": &f.At, "for": &f.For} {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"tcpbench/internal/kernel"
 	"testing"
 
 	"tcpbench/metrics"
@@ -93,13 +94,8 @@ func phenomenaOnLoopback(t *testing.T) {
 // lowestPorts are the first of this host's range, of which experiments take the upper half.
 func lowestPorts(t *testing.T) experiment.Options {
 	t.Helper()
-	p := Plan{}
-	host, err := p.describeHost()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var low int
-	if _, err := fmt.Sscan(host.Sysctls["net.ipv4.ip_local_port_range"], &low); err != nil {
+	if _, err := fmt.Sscan(kernel.Sysctls()["net.ipv4.ip_local_port_range"], &low); err != nil {
 		t.Fatal(err)
 	}
 	n, err := experiment.ParseOption("IP_LOCAL_PORT_RANGE", fmt.Sprintf("%d-%d", low, low+9))

@@ -8,6 +8,7 @@ import (
 
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
+	"tcpbench/scenarios/stage"
 )
 
 // RunStages runs the stages of a scenario, one after the other, and judges what was
@@ -21,7 +22,7 @@ func RunStages(ctx context.Context, stages []Stage, expected []*expect.Expressio
 		if len(phases) > 0 && ctx.Err() != nil {
 			break
 		}
-		if s.Plan.Server != nil && s.Open == nil && len(held) == s.Plan.crewSize()*len(s.Plan.Server.Addrs) {
+		if s.Plan.Server != nil && s.Open == nil && len(held) == s.Plan.CrewSize()*len(s.Plan.Server.Addrs) {
 			s.Plan.Server.Addrs = held
 		}
 		if obs.Stage != nil {
@@ -57,7 +58,7 @@ func RunStages(ctx context.Context, stages []Stage, expected []*expect.Expressio
 // run runs the stage, in a lab of its own if it wants one.
 func (s *Stage) run(ctx context.Context, obs Observer) (r *metrics.Result, err error) {
 	if s.Open == nil {
-		return Run(ctx, s.Plan, obs)
+		return stage.Run(ctx, s.Plan, obs.Observer)
 	}
 	v, err := s.Open()
 	if err != nil {
@@ -65,7 +66,7 @@ func (s *Stage) run(ctx context.Context, obs Observer) (r *metrics.Result, err e
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
 	s.Plan.Lab = v
-	return Run(ctx, s.Plan, obs)
+	return stage.Run(ctx, s.Plan, obs.Observer)
 }
 
 func judgeAll(all []*expect.Expression, r *metrics.Result) []metrics.Expectation {

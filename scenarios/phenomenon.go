@@ -11,6 +11,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/stage"
 )
 
 // Phenomenon is what a scenario claims of TCP: where it is to be seen, which evidence
@@ -157,13 +158,13 @@ func (p *Phenomenon) Profiles(client, server *machine.Profile) (*machine.Profile
 }
 
 // Venue makes the lab in which it is to be seen, with a link and profiles on top of its own.
-func (p *Phenomenon) Venue(link lab.Link, client, server *machine.Profile) (*Venue, error) {
+func (p *Phenomenon) Venue(link lab.Link, client, server *machine.Profile) (*stage.Venue, error) {
 	client, server = p.Profiles(client, server)
-	v, err := NewVenue(p.LinkUnder(link), client, server)
+	v, err := stage.NewVenue(p.LinkUnder(link), client, server)
 	if err != nil || p == nil {
 		return v, err
 	}
-	for _, r := range v.unwritable {
+	for _, r := range v.Unwritable {
 		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s machine.Setting) bool { return s.Key == r.Key }) {
 			err := &lab.StepError{Step: lab.StepSysctls, Err: fmt.Errorf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
 			return nil, errors.Join(err, v.Close())

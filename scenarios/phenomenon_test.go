@@ -13,6 +13,7 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/stage"
 )
 
 // shown runs a scenario of the catalogue in its lab, or here if it is of the host, as the flags
@@ -32,7 +33,7 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := func(p *Phenomenon) (*Venue, error) {
+	open := func(p *Phenomenon) (*stage.Venue, error) {
 		v, err := p.Venue(how.link, profile(t, "test", how.settings...), profile(t, "test", how.settings...))
 		if err != nil {
 			return nil, err
@@ -45,7 +46,7 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 		r, err = RunStages(t.Context(), stages, nil, Observer{})
 	case s.OwnLabs():
 		for i := range stages {
-			stages[i].Open = func() (*Venue, error) { return open(stages[i].Phenomenon) }
+			stages[i].Open = func() (*stage.Venue, error) { return open(stages[i].Phenomenon) }
 		}
 		r, err = RunStages(t.Context(), stages, nil, Observer{})
 	default:

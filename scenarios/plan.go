@@ -11,6 +11,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
 
@@ -19,11 +20,11 @@ const mostSlots = 10000
 
 // Plan makes a plan of the workload, or says which of its flags contradict each other
 // (Misuse).
-func (w *Workload) Plan(ctx context.Context) (Plan, error) {
+func (w *Workload) Plan(ctx context.Context) (stage.Plan, error) {
 	if err := w.check(); err != nil {
-		return Plan{}, err
+		return stage.Plan{}, err
 	}
-	plan := Plan{
+	plan := stage.Plan{
 		Name: w.name, Observe: w.observe, Trace: w.bpf,
 		Client: loadgen.Config{
 			Process: loadgen.Closed, Connections: w.connections, Seed: w.seed,
@@ -73,7 +74,7 @@ func (w *Workload) arrive(c *loadgen.Config) {
 	switch {
 	case w.rate != nil:
 		c.Process, c.Profile = w.arrival, w.rate
-		slots(min(mostSlots, MostConnections()))
+		slots(min(mostSlots, stage.MostConnections()))
 	case w.burst > 0:
 		c.Process, c.Burst, c.Every = loadgen.Bursts, w.burst, w.every
 		slots(w.burst)
@@ -87,9 +88,9 @@ func (w *Workload) arrive(c *loadgen.Config) {
 const burstLead = 50 * time.Millisecond
 
 // aim fills in what to load.
-func (w *Workload) aim(ctx context.Context, plan *Plan) error {
+func (w *Workload) aim(ctx context.Context, plan *stage.Plan) error {
 	if w.target != "" {
-		targets, err := Resolve(ctx, w.target, w.family())
+		targets, err := stage.Resolve(ctx, w.target, w.family())
 		if err != nil {
 			return misuse("target", ": %w", err)
 		}
@@ -120,8 +121,8 @@ func (w *Workload) aim(ctx context.Context, plan *Plan) error {
 }
 
 // checkPorts finds out whether each server process has a port, if they are named.
-func (w *Workload) checkPorts(plan *Plan) error {
-	n := plan.crewSize()
+func (w *Workload) checkPorts(plan *stage.Plan) error {
+	n := plan.CrewSize()
 	if len(w.ports) == 0 || n == 1 || len(w.ports) >= n {
 		return nil
 	}
@@ -145,7 +146,7 @@ func (w *Workload) family() string {
 }
 
 // reach tells whether every target can be reached from a source of its family.
-func (w *Workload) reach(plan *Plan) error {
+func (w *Workload) reach(plan *stage.Plan) error {
 	targets := plan.Client.Targets
 	if plan.Server != nil {
 		targets = plan.Server.Addrs

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -145,37 +144,4 @@ func readPayload(name string) ([]byte, error) {
 		err = fmt.Errorf("%s is no regular file of at most %d bytes", name, values.MaxMessage)
 	}
 	return content, err
-}
-
-// asked is what a connection says, for the sentence of a lifecycle.
-func asked(l *loadgen.Lifecycle) string {
-	var b strings.Builder
-	if h := l.Hello; h != nil {
-		if len(h.Request) > 0 {
-			fmt.Fprintf(&b, ", send a hello of %d B", len(h.Request))
-		}
-		fmt.Fprintf(&b, ", wait for %s", quoted(h.Response))
-	}
-	least, most := len(l.Request), len(l.Request)
-	for _, t := range l.Rotation {
-		least, most = min(least, len(t.Text)), max(most, len(t.Text))
-	}
-	switch {
-	case most == 0:
-	case least < most:
-		fmt.Fprintf(&b, ", send %d to %d B", least, most)
-	default:
-		fmt.Fprintf(&b, ", send %d B", most)
-	}
-	if n := len(l.Rotation); n > 1 {
-		fmt.Fprintf(&b, " (%d requests in rotation)", n)
-	}
-	return b.String()
-}
-
-func quoted(u loadgen.Until) string {
-	if u.Kind == loadgen.Match {
-		return fmt.Sprintf("%q", u.Pattern)
-	}
-	return u.String()
 }

@@ -13,6 +13,7 @@ import (
 	"tcpbench/internal/machine"
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
+	"tcpbench/scenarios/stage"
 )
 
 // Arm is one of the sides of a comparison: the settings of both hosts of its labs.
@@ -38,7 +39,7 @@ type Comparison struct {
 	// Machine is where settings are changed that no lab has of its own; nil leaves them.
 	Machine *machine.Machine
 	// Prepare is called with each plan before it is run.
-	Prepare func(*Plan)
+	Prepare func(*stage.Plan)
 	// Progress is called before each run.
 	Progress func(round int, arm *Arm)
 	// Save is called with each result; nil does nothing.
@@ -133,7 +134,7 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, keys []strin
 }
 
 // in runs the scenario in the venue.
-func (c *Comparison) in(ctx context.Context, v *Venue, round int, arm *Arm, keys []string, obs Observer) (*metrics.Result, error) {
+func (c *Comparison) in(ctx context.Context, v *stage.Venue, round int, arm *Arm, keys []string, obs Observer) (*metrics.Result, error) {
 	stages, err := c.Scenario.Stages(ctx, c.Overrides)
 	if err != nil {
 		return nil, err

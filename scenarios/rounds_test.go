@@ -11,6 +11,7 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
 	"tcpbench/metrics/compare"
+	"tcpbench/scenarios/stage"
 )
 
 func profile(t *testing.T, name string, settings ...string) *machine.Profile {
@@ -43,7 +44,7 @@ func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side
 	var order []string
 	c := Comparison{
 		Scenario: s, Overrides: overrides(t, s, args), Arms: arms, Rounds: rounds, Seed: 7,
-		Prepare: func(*Plan) {}, Progress: func(round int, a *Arm) { order = append(order, fmt.Sprint(round, a.Name)) },
+		Prepare: func(*stage.Plan) {}, Progress: func(round int, a *Arm) { order = append(order, fmt.Sprint(round, a.Name)) },
 	}
 	sides, err := c.Run(t.Context(), Observer{})
 	if err != nil {
@@ -119,7 +120,7 @@ func TestLeftovers(t *testing.T) {
 			c := Comparison{
 				Scenario: s, Overrides: overrides(t, s, "--count 50"), Rounds: 1, Progress: func(int, *Arm) {},
 				Arms: []Arm{{Name: "A", Client: a, Server: a}, {Name: "B", Client: a, Server: a}},
-				Prepare: func(p *Plan) {
+				Prepare: func(p *stage.Plan) {
 					if !hold {
 						return
 					}
@@ -175,7 +176,7 @@ func TestProfilesThatAreNotTaken(t *testing.T) {
 	} {
 		odd := profile(t, "odd", tt.settings...)
 		c := Comparison{
-			Scenario: s, Overrides: overrides(t, s, "--count 20"), Rounds: 1, Strict: tt.strict, Prepare: func(*Plan) {},
+			Scenario: s, Overrides: overrides(t, s, "--count 20"), Rounds: 1, Strict: tt.strict, Prepare: func(*stage.Plan) {},
 			Arms: []Arm{{Name: "A", Client: plain, Server: plain}, {Name: "B", Client: odd, Server: odd, Ablated: tt.ablated}},
 		}
 		sides, err := c.Run(t.Context(), Observer{})

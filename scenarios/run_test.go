@@ -18,6 +18,7 @@ import (
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
+	"tcpbench/scenarios/stage"
 )
 
 // The children of a run are this binary again.
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // planned reads a workload from the words of a command line.
-func planned(t *testing.T, name, args string) (Plan, error) {
+func planned(t *testing.T, name, args string) (stage.Plan, error) {
 	t.Helper()
 	s, ok := Find(name)
 	if !ok {
@@ -51,7 +52,7 @@ func planned(t *testing.T, name, args string) (Plan, error) {
 	}
 	stages, err := s.Stages(t.Context(), overrides(t, s, args))
 	if err != nil {
-		return Plan{}, err
+		return stage.Plan{}, err
 	}
 	return stages[0].Plan, nil
 }
@@ -74,7 +75,7 @@ func staged(t *testing.T, name, args string) *metrics.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(t.Context(), plan, Observer{})
+	r, err := stage.Run(t.Context(), plan, stage.Observer{})
 	if err != nil {
 		t.Fatalf("%s %s: %v", name, args, err)
 	}
@@ -191,7 +192,7 @@ func TestInterruptedInTheWarmUp(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, err := Run(ctx, plan, Observer{Phase: func(loadgen.Phase) { time.AfterFunc(50*time.Millisecond, cancel) }})
+	r, err := stage.Run(ctx, plan, stage.Observer{Phase: func(loadgen.Phase) { time.AfterFunc(50*time.Millisecond, cancel) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +261,7 @@ func TestUnknownCongestionControlIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Run(t.Context(), plan, Observer{}); err == nil || !strings.Contains(err.Error(), `"nosuch"`) {
+	if _, err := stage.Run(t.Context(), plan, stage.Observer{}); err == nil || !strings.Contains(err.Error(), `"nosuch"`) {
 		t.Errorf("error %v", err)
 	}
 }

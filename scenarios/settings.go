@@ -4,11 +4,12 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+	"tcpbench/scenarios/stage"
 )
 
 // settings are the flags that make this plan of a scenario that sets nothing: those that were
 // given, and the defaults that were chosen, as far as no rule forbids to write them.
-func (w *Workload) settings(plan *Plan) map[string]string {
+func (w *Workload) settings(plan *stage.Plan) map[string]string {
 	settings := map[string]string{}
 	w.flags.VisitAll(func(f *pflag.Flag) {
 		text := f.Value.String()

@@ -5,6 +5,7 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
+	"tcpbench/scenarios/stage"
 )
 
 // Setup is a lab as a scenario wants it.
@@ -12,13 +13,7 @@ type Setup struct {
 	Link           lab.Link
 	Client, Server []machine.Setting
 	// Timeline is what becomes of the link while the load runs, in order.
-	Timeline []Moment
-}
-
-// Moment is a change of the link. An impairment that is nil stays as it was.
-type Moment struct {
-	At                 time.Duration // since the measured time began, or the population was there
-	ToServer, ToClient *lab.Impairment
+	Timeline []stage.Moment
 }
 
 // on is the setup with what another says on top.
@@ -106,7 +101,7 @@ func impairments(m mapping) (toServer, toClient *lab.Impairment, err error) {
 }
 
 // readTimeline reads what becomes of the link when.
-func readTimeline(m mapping) (all []Moment, err error) {
+func readTimeline(m mapping) (all []stage.Moment, err error) {
 	items, err := m.list("timeline")
 	if err != nil {
 		return nil, err
@@ -119,7 +114,7 @@ func readTimeline(m mapping) (all []Moment, err error) {
 		if err := step.only("at", "to-server", "to-client"); err != nil {
 			return nil, err
 		}
-		var moment Moment
+		var moment stage.Moment
 		text, err := step.text("at")
 		if err != nil {
 			return nil, err

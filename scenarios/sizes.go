@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"tcpbench/internal/values"
+	"tcpbench/scenarios/stage"
 )
 
 // Each flag has a range of its own (package values). Some are sizes that multiply, and what
@@ -20,19 +21,19 @@ const (
 )
 
 // checkSizes finds sizes that are too large together.
-func (w *Workload) checkSizes(plan *Plan) error {
+func (w *Workload) checkSizes(plan *stage.Plan) error {
 	c := &plan.Client
 	if each := len(c.Lifecycle.Again); w.pipeline && w.exchanges*each > mostPipelined {
 		return misuse("pipeline", " sends %d requests of %d bytes at once, and %d bytes in all are the most: make --exchanges or --request-size smaller",
 			w.exchanges, each, mostPipelined)
 	}
-	if n := plan.crewSize(); n > mostProcesses {
+	if n := plan.CrewSize(); n > mostProcesses {
 		flag := "connections"
 		if w.burst > 0 && !w.set(flag) {
 			flag = "burst"
 		}
 		return misuse(flag, " %d: this takes %d processes of %d descriptors each, and %d are the most: make it smaller, or raise the hard limit of descriptors (ulimit -Hn)",
-			c.Connections, n, MostConnections()+spareDescriptors, mostProcesses)
+			c.Connections, n, stage.MostConnections()+stage.SpareDescriptors, mostProcesses)
 	}
 	if targets := len(c.Targets) + len(w.ports); len(w.sources)*targets > mostPairs {
 		return misuse("sources", " are %d addresses towards %d targets, which makes more than %d pairs: name fewer, each pair has thousands of ports",

@@ -3,12 +3,13 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"tcpbench/scenarios/stage"
 	"testing"
 )
 
 // Sizes that are in range each, and too large together, are refused before anything is made.
 func TestSizesThatMultiply(t *testing.T) {
-	crowd := fmt.Sprint(MostConnections() * (mostProcesses + 1))
+	crowd := fmt.Sprint(stage.MostConnections() * (mostProcesses + 1))
 	for _, c := range []struct {
 		over []Override
 		flag string
@@ -26,22 +27,5 @@ func TestSizesThatMultiply(t *testing.T) {
 		if errors.As(err, &m); err != nil && m.Flag == "" || m.Flag != c.flag {
 			t.Errorf("%v: %v, want --%s to be blamed", c.over, err, c.flag)
 		}
-	}
-}
-
-// A forecast takes no time that grows with the square of the load.
-func TestForecastOfAnyNumber(t *testing.T) {
-	stages, err := Blank().Stages(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &stages[0].Plan
-	p.Client.Connections = 99_999_999_999
-	h, err := p.describeHost()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if l := p.load(&h); l.Spaces < p.crewSize() {
-		t.Errorf("%d pairs of a source and a target for %d processes", l.Spaces, p.crewSize())
 	}
 }

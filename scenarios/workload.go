@@ -12,6 +12,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
 
@@ -115,7 +116,7 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.Var(values.Whole(&w.threads, 1, 1024), "threads", "client threads, each with its own event loop")
-	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback "+defaultLoopbackSources+")")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback "+stage.DefaultLoopbackSources+")")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
 	w.registerLifecycle(f)

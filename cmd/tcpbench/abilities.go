@@ -9,6 +9,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 )
 
 // abilities tries what tcpbench can make use of, one after the other.
@@ -75,7 +76,7 @@ func descriptors(host *metrics.Host) metrics.Ability {
 	const few = 4096
 	if n < few {
 		one.Can, one.Why, one.Lift = false, "the hard limit of descriptors is "+report.Count(n), "ulimit -Hn 1048576 as root; in Docker: --ulimit nofile=1048576"
-		one.For = "more than " + report.Count(int64(scenarios.MostConnections())) + " connections in a process"
+		one.For = "more than " + report.Count(int64(stage.MostConnections())) + " connections in a process"
 	}
 	return one
 }

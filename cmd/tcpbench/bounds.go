@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tcpbench/internal/values"
-	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
 
@@ -25,7 +25,7 @@ const refusalRoom = 256
 // source leaves an eighth of the descriptors to the others.
 func defaultBounds() server.Bounds {
 	return server.Bounds{
-		Connections: max(1, scenarios.MostConnections()/8*7),
+		Connections: max(1, stage.MostConnections()/8*7),
 		Rate:        128 << 20,
 		Bytes:       1 << 30,
 		Life:        time.Hour,

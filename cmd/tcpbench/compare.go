@@ -19,6 +19,7 @@ import (
 	"tcpbench/metrics/compare"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 )
 
 // compareOptions are the flags of compare.
@@ -165,7 +166,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	view.warnings = nil // what each profile lets expect is what is to be found out
 	comparison := scenarios.Comparison{
 		Scenario: s, Overrides: over, Arms: arms, Rounds: o.rounds, Seed: o.order, Strict: o.strict,
-		Prepare: func(p *scenarios.Plan) { p.Tool, p.Command = tool(), os.Args },
+		Prepare: func(p *stage.Plan) { p.Tool, p.Command = tool(), os.Args },
 		Progress: func(round int, a *scenarios.Arm) {
 			view.round(fmt.Sprintf("round %d of %d, %s", round+1, o.rounds, a.Name))
 		},
@@ -227,7 +228,7 @@ func (o *machineOptions) ask(c *cobra.Command, arms []scenarios.Arm) error {
 	}
 	var keys []string
 	for _, a := range arms {
-		v, err := scenarios.NewVenue(a.Link, a.Client, a.Server)
+		v, err := stage.NewVenue(a.Link, a.Client, a.Server)
 		if err != nil {
 			return failure("make the labs of this comparison", err)
 		}

@@ -18,6 +18,7 @@ import (
 	"tcpbench/internal/pcap"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 )
 
 // labOptions are the flags that make a lab.
@@ -174,7 +175,7 @@ func setOn(p *machine.Profile, set []string) error {
 }
 
 // venue makes the lab, as a scenario wants it that claims something.
-func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*scenarios.Venue, error) {
+func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*stage.Venue, error) {
 	if err := o.machine.rooted(); err != nil {
 		return nil, err
 	}
@@ -264,7 +265,7 @@ func newLabScenario(s *scenarios.Scenario) *cobra.Command {
 
 // settle makes the lab of a run and gives it to all its stages. There is none where each stage
 // makes its own, when its turn comes.
-func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) (*scenarios.Venue, error) {
+func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) (*stage.Venue, error) {
 	for _, stage := range stages {
 		if stage.Plan.Server == nil {
 			return nil, usage("--target: in a lab there is nobody but the run's own server: leave it out")
@@ -272,7 +273,7 @@ func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []sc
 	}
 	if s.OwnLabs() {
 		for i := range stages {
-			stages[i].Open = func() (*scenarios.Venue, error) { return o.venue(c, stages[i].Phenomenon) }
+			stages[i].Open = func() (*stage.Venue, error) { return o.venue(c, stages[i].Phenomenon) }
 		}
 		return nil, nil
 	}

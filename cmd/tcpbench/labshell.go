@@ -17,7 +17,7 @@ import (
 	"tcpbench/internal/agent"
 	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
-	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
 
@@ -68,7 +68,7 @@ is gone when the shell ends, whose exit code is this command's.`,
 }
 
 // openShell runs a command, or the shell, on a host of the lab.
-func openShell(c *cobra.Command, v *scenarios.Venue, host *lab.Host, command []string, signals <-chan os.Signal) error {
+func openShell(c *cobra.Command, v *stage.Venue, host *lab.Host, command []string, signals <-chan os.Signal) error {
 	p, err := agent.Spawn("server", v.Server.Enter)
 	if err != nil {
 		return exit{exitFailed, err}

@@ -15,6 +15,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/expect"
+	"tcpbench/scenarios/stage"
 )
 
 // prepared is a scenario that can be run: its flags are read, and nothing has been done yet.
@@ -110,7 +111,7 @@ func chooseFamily(c *cobra.Command, s *scenarios.Scenario, unlabbed string) erro
 // be put back.
 func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (result *metrics.Result, failed error) {
 	s := r.scenario
-	var venue *scenarios.Venue
+	var venue *stage.Venue
 	if r.in != nil {
 		v, err := r.in.settle(c, s, r.stages)
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/values"
-	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
 
@@ -165,7 +165,7 @@ func (o *serveOptions) addresses(ctx context.Context, several bool) ([]netip.Add
 	}
 	ip := netip.IPv6Unspecified() // of both families, as far as the kernel has them
 	if host != "" {
-		resolved, err := scenarios.Resolve(ctx, net.JoinHostPort(host, "1"), "ip")
+		resolved, err := stage.Resolve(ctx, net.JoinHostPort(host, "1"), "ip")
 		if err != nil {
 			return nil, usage("--listen: %w", err)
 		}

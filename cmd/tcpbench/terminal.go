@@ -14,6 +14,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 )
 
 // terminal returns the descriptor of a writer that is a terminal.
@@ -90,18 +91,20 @@ func (p *progress) observer() scenarios.Observer {
 			p.succeeded, p.failed, p.holds = 0, 0, c.HoldFor > 0
 			p.mu.Unlock()
 		},
-		Forecast: p.warn,
-		Phase: func(phase loadgen.Phase) {
-			p.mu.Lock()
-			p.phase, p.started = phase, time.Now()
-			p.mu.Unlock()
-		},
-		Row: func(row metrics.Row) {
-			p.mu.Lock()
-			p.last = row
-			p.succeeded += row.Succeeded
-			p.failed += row.Failed
-			p.mu.Unlock()
+		Observer: stage.Observer{
+			Forecast: p.warn,
+			Phase: func(phase loadgen.Phase) {
+				p.mu.Lock()
+				p.phase, p.started = phase, time.Now()
+				p.mu.Unlock()
+			},
+			Row: func(row metrics.Row) {
+				p.mu.Lock()
+				p.last = row
+				p.succeeded += row.Succeeded
+				p.failed += row.Failed
+				p.mu.Unlock()
+			},
 		},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/stage"
 )
 
 // tty is a pseudo-terminal: what a program writes to it, and the keys of its user.
@@ -240,7 +241,7 @@ func TestProgressOfAHeldPopulation(t *testing.T) {
 		var screen bytes.Buffer
 		p := &progress{w: &screen}
 		o := p.observer()
-		o.Stage(&scenarios.Stage{Plan: scenarios.Plan{Client: loadgen.Config{HoldFor: hold}}})
+		o.Stage(&scenarios.Stage{Plan: stage.Plan{Client: loadgen.Config{HoldFor: hold}}})
 		o.Phase(loadgen.Measuring)
 		o.Row(metrics.Row{T: 1, Attempted: 5000, InFlight: 5000})
 		p.draw()

@@ -22,7 +22,7 @@ type room struct {
 var house = [][]room{
 	{{path: "cmd/tcpbench", prints: true}, {path: "scripts/roofline/table", prints: true}, {path: "scripts/bar", prints: true}, {path: "scripts/document", prints: true}, {path: "scripts/container", prints: true, unix: true}},
 	{{path: "scenarios"}},
-	{{path: "scenarios/expect"}},
+	{{path: "scenarios/stage"}, {path: "scenarios/expect"}},
 	{{path: "internal/agent", unix: true}, {path: "scenarios/experiment", unix: true}},
 	{{path: "internal/cluster"}},
 	{{path: "metrics/report", pure: true}},

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"context"
@@ -83,7 +83,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err := s.startServers(); err != nil {
 		return nil, err
 	}
-	if err := plan.do(clientSide, func() error {
+	if err := plan.do(Client, func() error {
 		host.Listening = kernel.ListeningPorts() // those of the run's own servers among them
 		return nil
 	}); err != nil {

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"context"
@@ -6,8 +6,15 @@ import (
 	"sync"
 	"time"
 
+	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 )
+
+// Moment is a change of the link. An impairment that is nil stays as it was.
+type Moment struct {
+	At                 time.Duration // since the measured time began, or the population was there
+	ToServer, ToClient *lab.Impairment
+}
 
 // report is the moment as a result tells of it.
 func (m *Moment) report() metrics.LabMoment {

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"errors"
@@ -12,28 +12,28 @@ import (
 	"tcpbench/metrics"
 )
 
-// side is an end of the run.
-type side string
+// Side is an end of the run.
+type Side string
 
 const (
-	clientSide side = "client"
-	serverSide side = "server"
-	bothSides  side = "both" // where they share a namespace
+	Client Side = "client"
+	Server Side = "server"
+	Both   Side = "both" // where they share a namespace
 )
 
 // host is where a side lives in a lab; nil is here.
-func (p *Plan) host(of side) *lab.Host {
+func (p *Plan) host(of Side) *lab.Host {
 	switch {
 	case p.Lab == nil:
 		return nil
-	case of == serverSide:
+	case of == Server:
 		return p.Lab.Server
 	}
 	return p.Lab.Client
 }
 
 // at takes a thread to where a side lives; nil where it is there already.
-func (p *Plan) at(of side) func() error {
+func (p *Plan) at(of Side) func() error {
 	if h := p.host(of); h != nil {
 		return h.Enter
 	}
@@ -41,7 +41,7 @@ func (p *Plan) at(of side) func() error {
 }
 
 // do calls f on a thread where a side lives.
-func (p *Plan) do(of side, f func() error) error {
+func (p *Plan) do(of Side, f func() error) error {
 	if h := p.host(of); h != nil {
 		return h.Do(f)
 	}
@@ -95,7 +95,7 @@ func (p *Plan) local() bool { return p.Lab != nil || local(p.Client.Targets) }
 
 // describeHost is the machine, with the settings of the client's namespace.
 func (p *Plan) describeHost() (h metrics.Host, err error) {
-	err = p.do(clientSide, func() error {
+	err = p.do(Client, func() error {
 		h = kernel.Host()
 		return nil
 	})
@@ -123,11 +123,11 @@ func (p *Plan) trace(ports []kernel.Ports) (*trace.Tracer, error) {
 type counters []kernel.Counters
 
 // namespaces are the sides of which each has one of its own.
-func (p *Plan) namespaces() []side {
+func (p *Plan) namespaces() []Side {
 	if p.Lab == nil {
-		return []side{clientSide}
+		return []Side{Client}
 	}
-	return []side{clientSide, serverSide}
+	return []Side{Client, Server}
 }
 
 // readCounters reads those of the client's namespace, and of the server's if it is another.

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"fmt"
@@ -236,4 +236,37 @@ func cpuOf(from, to *agent.Usage) int64 {
 		return 0
 	}
 	return to.UserNS + to.SystemNS - from.UserNS - from.SystemNS
+}
+
+// asked is what a connection says, for the sentence of a lifecycle.
+func asked(l *loadgen.Lifecycle) string {
+	var b strings.Builder
+	if h := l.Hello; h != nil {
+		if len(h.Request) > 0 {
+			fmt.Fprintf(&b, ", send a hello of %d B", len(h.Request))
+		}
+		fmt.Fprintf(&b, ", wait for %s", quoted(h.Response))
+	}
+	least, most := len(l.Request), len(l.Request)
+	for _, t := range l.Rotation {
+		least, most = min(least, len(t.Text)), max(most, len(t.Text))
+	}
+	switch {
+	case most == 0:
+	case least < most:
+		fmt.Fprintf(&b, ", send %d to %d B", least, most)
+	default:
+		fmt.Fprintf(&b, ", send %d B", most)
+	}
+	if n := len(l.Rotation); n > 1 {
+		fmt.Fprintf(&b, " (%d requests in rotation)", n)
+	}
+	return b.String()
+}
+
+func quoted(u loadgen.Until) string {
+	if u.Kind == loadgen.Match {
+		return fmt.Sprintf("%q", u.Pattern)
+	}
+	return u.String()
 }

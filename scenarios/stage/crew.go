@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"errors"
@@ -13,9 +13,9 @@ import (
 	"tcpbench/server"
 )
 
-// crewSize is the number of client processes that a run needs, and as many servers of its
+// CrewSize is the number of client processes that a run needs, and as many servers of its
 // own: one process may have only so many descriptors, and a server keeps some for itself.
-func (p *Plan) crewSize() int {
+func (p *Plan) CrewSize() int {
 	connections, most := p.Client.Connections, MostConnections()
 	if p.Server != nil && connections > p.mostServed(p.Server.Loops) {
 		// Of several each has one loop. Where even that has no room the server says why.
@@ -29,7 +29,7 @@ func (p *Plan) crewSize() int {
 // mostServed is how many connections a server of the run's own has descriptors for; there may
 // be too few for its own sockets.
 func (p *Plan) mostServed(loops int) int {
-	return min(MostConnections(), server.Most(MostConnections()+spareDescriptors, loops, len(p.Server.Addrs)))
+	return min(MostConnections(), server.Most(MostConnections()+SpareDescriptors, loops, len(p.Server.Addrs)))
 }
 
 func (s *stage) close() {
@@ -46,13 +46,13 @@ func (s *stage) startServers() error {
 	if s.plan.Server == nil {
 		return nil
 	}
-	n := s.plan.crewSize()
+	n := s.plan.CrewSize()
 	for i := range n {
 		cfg := *s.plan.Server
 		if n > 1 {
 			cfg.Loops, cfg.Addrs = 1, part(cfg.Addrs, i, n)
 		}
-		p, err := agent.Spawn("server", s.plan.at(serverSide))
+		p, err := agent.Spawn("server", s.plan.at(Server))
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (s *stage) startClients() error {
 	if s.plan.Client.Sources == nil {
 		s.plan.Client.Sources = s.plan.sources(s.plan.Client.Targets)
 	}
-	n := s.plan.crewSize()
+	n := s.plan.CrewSize()
 	for i := range n {
 		cfg := s.plan.Client
 		if n > 1 {
@@ -95,7 +95,7 @@ func (s *stage) startClients() error {
 				cfg.Targets = s.owned[i]
 			}
 		}
-		p, err := agent.Spawn("client", s.plan.at(clientSide))
+		p, err := agent.Spawn("client", s.plan.at(Client))
 		if err != nil {
 			return err
 		}

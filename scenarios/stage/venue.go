@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"errors"
@@ -17,8 +17,8 @@ type Venue struct {
 	*lab.Lab
 	// Report says what became of each setting.
 	Report metrics.Lab
-	// unwritable are settings that cannot be changed only because of how /proc/sys is mounted.
-	unwritable []machine.Report
+	// Unwritable are settings that cannot be changed only because of how /proc/sys is mounted.
+	Unwritable []machine.Report
 
 	// Timeline is what becomes of the link while a load runs.
 	Timeline []Moment
@@ -137,7 +137,7 @@ func NewVenue(link lab.Link, client, server *machine.Profile) (*Venue, error) {
 		h.report.Settings = []metrics.LabSetting{}
 		for _, r := range reports {
 			if r.Unwritable() {
-				v.unwritable = append(v.unwritable, r)
+				v.Unwritable = append(v.Unwritable, r)
 			}
 			h.report.Settings = append(h.report.Settings, metrics.LabSetting{
 				Key: r.Key, Value: r.Value, Outcome: string(r.Outcome), Now: r.Now, Why: r.Why,

@@ -1,12 +1,25 @@
-package scenarios
+package stage
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"tcpbench/internal/agent"
 )
+
+// Freeze stops a side's processes for a time: a peer that is there and does nothing. It stands
+// in for a link that is cut, but the kernel of a stopped process acknowledges still.
+type Freeze struct {
+	Side Side
+	At   time.Duration // since the measured time began, or the population was there
+	For  time.Duration
+}
+
+func (f *Freeze) String() string {
+	return fmt.Sprintf("the %s is stopped after %v, for %v", f.Side, f.At, f.For)
+}
 
 // follow begins what happens while the load runs, from now on: the link of a lab changes, or
 // processes are stopped for a time. A change of the link that fails is sent to failed at once. end
@@ -17,7 +30,7 @@ func (s *stage) follow() (failed <-chan error, end func() error) {
 		return s.plan.Lab.follow()
 	}
 	all := s.servers
-	if f.Side == clientSide {
+	if f.Side == Client {
 		all = s.clients
 	}
 	over := make(chan struct{})

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"os"
@@ -30,7 +30,7 @@ type observation struct {
 // observe begins to watch, and returns when the first sample is taken, so that nothing of
 // what comes is missed. halfFull is called once, when half of the local ports of a space
 // are taken; it must not wait for the end of the observation.
-func observe(of side, enter func() error, watch kernel.Watch, halfFull func()) *observation {
+func observe(of Side, enter func() error, watch kernel.Watch, halfFull func()) *observation {
 	o := &observation{began: time.Now(), stop: make(chan struct{}), done: make(chan struct{})}
 	sampled := make(chan struct{})
 	lab.Go(func() { o.run(of, enter, watch, halfFull, sampled) })
@@ -41,7 +41,7 @@ func observe(of side, enter func() error, watch kernel.Watch, halfFull func()) *
 	return o
 }
 
-func (o *observation) run(of side, enter func() error, watch kernel.Watch, halfFull func(), sampled chan<- struct{}) {
+func (o *observation) run(of Side, enter func() error, watch kernel.Watch, halfFull func(), sampled chan<- struct{}) {
 	defer close(o.done)
 	if enter != nil {
 		if o.err = enter(); o.err != nil {
@@ -78,7 +78,7 @@ func (o *observation) run(of side, enter func() error, watch kernel.Watch, halfF
 	}
 }
 
-func (o *observation) finish(k *kernel.Observer, of side) error {
+func (o *observation) finish(k *kernel.Observer, of Side) error {
 	if err := k.Finish(time.Since(o.began)); err != nil {
 		return err
 	}
@@ -120,11 +120,11 @@ func (s *stage) startObserving(host *metrics.Host) {
 	}
 	switch {
 	case s.plan.Lab != nil:
-		s.seen = append(s.seen, observe(clientSide, s.plan.at(clientSide), watch, halfFull), observe(serverSide, s.plan.at(serverSide), watch, func() {}))
+		s.seen = append(s.seen, observe(Client, s.plan.at(Client), watch, halfFull), observe(Server, s.plan.at(Server), watch, func() {}))
 	case s.plan.local():
-		s.seen = append(s.seen, observe(bothSides, nil, watch, halfFull))
+		s.seen = append(s.seen, observe(Both, nil, watch, halfFull))
 	default:
-		s.seen = append(s.seen, observe(clientSide, nil, watch, halfFull))
+		s.seen = append(s.seen, observe(Client, nil, watch, halfFull))
 	}
 }
 

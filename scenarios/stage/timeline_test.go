@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"errors"
@@ -10,13 +10,14 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/loadgen"
 )
 
 // fixed is a venue whose link cannot change, and a timeline that wants it to.
 func fixed(t *testing.T, at time.Duration) *Venue {
 	t.Helper()
-	v, err := NewVenue(lab.Link{}, profile(t, "test"), profile(t, "test"))
+	v, err := NewVenue(lab.Link{}, &machine.Profile{Name: "test"}, &machine.Profile{Name: "test"})
 	if err != nil {
 		alone.Needed(t, err.Error())
 	}
@@ -28,14 +29,8 @@ func fixed(t *testing.T, at time.Duration) *Venue {
 // A change of the link that fails ends the run when it fails, with its error: of a load, and of
 // a population that is held.
 func TestALinkThatCannotChangeEndsTheRun(t *testing.T) {
-	for name, args := range map[string]string{
-		Short: "--duration 10m --warmup 0s --connections 2",
-		Long:  "--connections 4 --hold 10m --heartbeat 1s",
-	} {
-		plan, err := planned(t, name, args)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, plan := range []Plan{endless(), held()} {
+		name := plan.Client.Process
 		plan.Lab = fixed(t, 50*time.Millisecond)
 		ended := make(chan error, 1)
 		go func() {
@@ -56,11 +51,8 @@ func TestALinkThatCannotChangeEndsTheRun(t *testing.T) {
 // A link that carries nothing any more ends the run by its name, and is not taken for a server that
 // does not answer.
 func TestABrokenLinkEndsTheRun(t *testing.T) {
-	plan, err := planned(t, Short, "--duration 10m --warmup 0s --connections 2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := NewVenue(lab.Link{Changes: true}, profile(t, "test"), profile(t, "test"))
+	plan := endless()
+	v, err := NewVenue(lab.Link{Changes: true}, &machine.Profile{Name: "test"}, &machine.Profile{Name: "test"})
 	if err != nil {
 		alone.Needed(t, err.Error())
 	}

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"context"
@@ -43,8 +43,8 @@ func Resolve(ctx context.Context, text, network string) ([]netip.AddrPort, error
 	return targets, nil
 }
 
-// spareDescriptors is what a child needs beside its connections.
-const spareDescriptors = 64
+// SpareDescriptors is what a child needs beside its connections.
+const SpareDescriptors = 64
 
 // MostConnections is the number of connections that a child can have open at a time: the
 // hard limit of descriptors, to which it raises its own, less what it needs itself.
@@ -53,5 +53,5 @@ func MostConnections() int {
 	if !ok {
 		hard = 1 << 20 // unlimited, or not known: the attempts will tell
 	}
-	return max(1, hard-spareDescriptors)
+	return max(1, hard-SpareDescriptors)
 }

@@ -1,4 +1,4 @@
-package scenarios
+package stage
 
 import (
 	"net/netip"
@@ -29,7 +29,7 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 	targets := c.Targets
 	if p.Server != nil {
 		targets = p.Server.Addrs
-		crew := p.crewSize()
+		crew := p.CrewSize()
 		l.Backlog = p.Server.Backlog
 		l.Queues = p.Server.Loops * len(targets)
 		if crew > 1 {

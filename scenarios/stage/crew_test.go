@@ -1,15 +1,14 @@
-package scenarios
+package stage
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"tcpbench/internal/agent"
 	"tcpbench/loadgen"
 	"tcpbench/server"
 )
@@ -17,7 +16,7 @@ import (
 // As many processes are started as the descriptors of one server take, which needs some itself.
 func TestCrewSize(t *testing.T) {
 	most := MostConnections()
-	served := min(most, server.Most(most+spareDescriptors, 1, 1))
+	served := min(most, server.Most(most+SpareDescriptors, 1, 1))
 	ports := func(n int) []netip.AddrPort { return make([]netip.AddrPort, n) }
 	for _, c := range []struct {
 		name        string
@@ -34,7 +33,7 @@ func TestCrewSize(t *testing.T) {
 		{"own, no room at all", 20, &server.Config{Loops: 256, Addrs: ports(most)}, 1},
 	} {
 		p := &Plan{Server: c.own, Client: loadgen.Config{Connections: c.connections}}
-		if got := p.crewSize(); got != c.want {
+		if got := p.CrewSize(); got != c.want {
 			t.Errorf("%s: %d processes, want %d", c.name, got, c.want)
 		}
 	}
@@ -43,15 +42,22 @@ func TestCrewSize(t *testing.T) {
 // Servers that say nothing are waited for together, and the result names them.
 func TestSilentServersAreNamed(t *testing.T) {
 	t.Parallel()
-	a, b := startServer(t, "127.0.0.1:0"), startServer(t, "127.0.0.1:0")
-	s := &stage{plan: &Plan{}, servers: []*agent.Process{a.Process, b.Process}, patience: patience}
+	s := &stage{plan: &Plan{Server: own()}, patience: patience}
+	defer s.close()
+	for range 2 {
+		if err := s.startServers(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if u := s.sample(); u == nil || s.serverLost != nil {
 		t.Fatalf("%+v, %v", u, s.serverLost)
 	}
-	for _, c := range []serverChild{a, b} {
-		c.signal(t, syscall.SIGSTOP)
-		defer c.signal(t, syscall.SIGCONT) // to end at once
-		for {                              // its threads stop one by one
+	for _, c := range s.servers {
+		if err := c.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Thaw() // to end at once
+		for {          // its threads stop one by one
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.PID()))
 			if err != nil {
 				t.Fatal(err)
@@ -80,17 +86,16 @@ func TestSilentServersAreNamed(t *testing.T) {
 // for a minute beside the time for which the plan explains it. The seconds are the test's.
 func TestASilentClientIsNamed(t *testing.T) {
 	t.Parallel()
-	server := startServer(t, "127.0.0.1:0")
-	plan := &Plan{Client: loadgen.Config{
-		Targets: []netip.AddrPort{server.addr}, Process: loadgen.Closed, Connections: 1, Loops: 1, Warmup: time.Hour, Duration: time.Second,
+	plan := &Plan{Server: own(), Client: loadgen.Config{
+		Process: loadgen.Closed, Connections: 1, Loops: 1, Warmup: time.Hour, Duration: time.Second,
 		Timeout: patience, OnExhausted: loadgen.CountExhausted, Lifecycle: loadgen.Lifecycle{ConnectOnly: true},
 	}}
 	ticks := make(chan time.Time)
 	s := &stage{plan: plan, phases: map[loadgen.Phase]int{}, ticks: ticks}
-	if err := s.startClients(); err != nil {
+	defer s.close()
+	if err := errors.Join(s.startServers(), s.startClients()); err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
 	ended := make(chan error)
 	go func() {
 		_, err := s.drive(t.Context())
