@@ -27,24 +27,35 @@ type arrivals struct {
 	missed   uint64
 }
 
-func newArrivals(c *Config, loop int) arrivals {
+// Plan is what the arrivals of one loop follow from.
+type Plan struct {
+	Process Process
+	Profile Profile       // of an open process
+	Burst   int           // connections at one instant
+	Every   time.Duration // between two bursts
+	Warmup  time.Duration // has the rate with which the profile begins
+	Seed    uint64
+	// Place is the place of the loop among Places loops, which share the arrivals.
+	Place, Places int
+}
+
+func newArrivals(p Plan) arrivals {
 	a := arrivals{started: -never}
-	// A warm-up has the rate with which the profile begins.
-	profile := c.Profile
-	if c.Warmup > 0 && len(profile) > 0 {
-		profile = append(Profile{{From: profile[0].From, To: profile[0].From, For: c.Warmup}}, profile...)
+	profile := p.Profile
+	if p.Warmup > 0 && len(profile) > 0 {
+		profile = append(Profile{{From: profile[0].From, To: profile[0].From, For: p.Warmup}}, profile...)
 	}
-	switch c.Process {
+	switch p.Process {
 	case Closed, Hold:
 		return a
 	case Constant:
-		a.schedule = newConstant(profile, c.place(loop), c.places())
+		a.schedule = newConstant(profile, p.Place, p.Places)
 	case Poisson:
-		a.schedule = newPoisson(profile, c.place(loop), c.places(), c.Seed)
+		a.schedule = newPoisson(profile, p.Place, p.Places, p.Seed)
 	case Bursts:
-		a.schedule = newBursts(c.Burst, c.Every, c.Warmup, c.place(loop), c.places())
+		a.schedule = newBursts(p.Burst, p.Every, p.Warmup, p.Place, p.Places)
 	}
-	a.profile, a.places = profile, float64(c.places())
+	a.profile, a.places = profile, float64(p.Places)
 	a.advance()
 	return a
 }
@@ -73,100 +84,4 @@ func (a *arrivals) skip(before int64) (n uint64) {
 		a.advance()
 	}
 	return n
-}
-
-// miss gives up the arrivals that are due before a time. Those of the warm-up are not counted.
-func (l *loop) miss(before int64) (n uint64) {
-	l.arrivals.skip(min(before, l.measureFrom))
-	return l.arrivals.skip(before)
-}
-
-// done tells whether no arrival will come any more.
-func (l *loop) done() bool {
-	stop := l.stopAt.Load()
-	return l.quota == 0 || l.now >= stop && (!l.open || l.arrivals.due >= stop)
-}
-
-// nextArrival returns the time at which the next connection can start, and the time at
-// which it was due. Arrivals that cannot start at all are counted and passed over.
-func (l *loop) nextArrival() (start, due int64) {
-	if l.quota == 0 {
-		return never, never
-	}
-	if !l.open {
-		switch {
-		case l.now >= l.stopAt.Load() || len(l.freeSlots) == 0:
-			return never, never
-		case l.gate.holds(l.now):
-			return l.gate.until, never
-		case l.now < l.openLimit.next:
-			return l.openLimit.next, never
-		case l.openLimit.gap > 0:
-			return l.now, max(l.openLimit.next, l.conns[l.freeSlots[len(l.freeSlots)-1]].due)
-		}
-		return l.now, l.conns[l.freeSlots[len(l.freeSlots)-1]].due
-	}
-	a, stop := &l.arrivals, l.stopAt.Load()
-	if a.profile != nil { // else all of a burst is due at once
-		if l.now > l.measureFrom+lateAfter {
-			a.skip(l.measureFrom) // the measured time does not bear the arrears of the warm-up
-		}
-		if l.now-stop > l.overtime(stop) {
-			a.missed += l.miss(stop)
-		}
-	}
-	for {
-		switch late := l.now - a.due; {
-		case a.due >= stop:
-			return never, never
-		case late < 0:
-			return a.due, a.due
-		case late <= missAfter && len(l.freeSlots) > 0:
-			if late > lateAfter {
-				return max(l.now, a.catchUp()), a.due
-			}
-			return l.now, a.due
-		}
-		missed := l.now + 1
-		if len(l.freeSlots) > 0 {
-			missed -= missAfter + 1
-		}
-		a.missed += l.miss(min(missed, stop))
-	}
-}
-
-// overtime is how long late arrivals may still start after the end of the measured time: a
-// quarter of it, so that a client that cannot keep up ends near its time.
-func (l *loop) overtime(stop int64) int64 {
-	return min(missAfter, max(lateAfter, (stop-l.measureFrom)/4))
-}
-
-// leftOver counts the arrivals of the measured time that were due when the run ended,
-// late already, and that it has no time left for.
-func (l *loop) leftOver() uint64 {
-	if !l.open {
-		return 0
-	}
-	return min(l.miss(min(l.stopAt.Load(), l.now)), l.quota)
-}
-
-// take counts the arrival that nextArrival returned as started.
-func (l *loop) take(measured bool) {
-	if measured && l.quota != never {
-		l.quota--
-	}
-	if !l.open {
-		l.openLimit.at(l.now)
-		return
-	}
-	l.arrivals.started = l.now
-	l.arrivals.advance()
-}
-
-// measures tells whether an arrival due at that time is part of the measured time.
-func (l *loop) measures(due int64) bool {
-	if l.open {
-		return due >= l.measureFrom
-	}
-	return l.measuring
 }

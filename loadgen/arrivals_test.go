@@ -31,13 +31,13 @@ func fakeLoop(cfg Config, id int) *loop {
 	for slot := range int32(slots) {
 		l.freeSlots = append(l.freeSlots, slot)
 	}
-	l.arrivals = newArrivals(&cfg, id)
+	l.arrivals = newArrivals(cfg.plan(id))
 	return l
 }
 
 // scheduled counts the arrivals of a loop that are due in the measured time.
 func scheduled(cfg Config, id int) (n uint64) {
-	a := newArrivals(&cfg, id)
+	a := newArrivals(cfg.plan(id))
 	for ; a.due < int64(cfg.Warmup+cfg.Duration); a.advance() {
 		if a.due >= int64(cfg.Warmup) {
 			n++
@@ -193,50 +193,6 @@ func TestArrivalsLeftOverAreMissed(t *testing.T) {
 	}
 }
 
-// Skip passes over as many arrivals as Next would have yielded, of every schedule, and Next goes
-// on where it would have.
-func TestSkipIsManyNext(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		rate := func(name string) Rate { return Rate(rapid.IntRange(1, 50_000).Draw(t, name)) * rateUnit }
-		second := time.Duration(rapid.IntRange(1, 500).Draw(t, "second step")) * time.Millisecond
-		cfg := Config{
-			Process:  rapid.SampledFrom([]Process{Constant, Poisson, Bursts}).Draw(t, "process"),
-			Profile:  Profile{{From: rate("from"), To: rate("to"), For: 300 * time.Millisecond}, {From: rate("next"), To: rate("last"), For: second}, Steady(rate("rest"))[0]},
-			Burst:    rapid.IntRange(1, 100).Draw(t, "burst"),
-			Every:    time.Duration(rapid.IntRange(0, 100).Draw(t, "every")) * time.Millisecond,
-			Seed:     7,
-			Loops:    rapid.IntRange(1, 3).Draw(t, "loops"),
-			Duration: time.Second,
-		}
-		skipped, walked := newArrivals(&cfg, 0), newArrivals(&cfg, 0)
-		for range 3 {
-			before := rapid.Int64Range(0, int64(time.Second)).Draw(t, "before")
-			n := uint64(0)
-			for ; walked.due < before; walked.advance() {
-				n++
-			}
-			if got := skipped.skip(before); got != n || skipped.due != walked.due {
-				t.Fatalf("skipped %d up to %d, want %d up to %d", got, skipped.due, n, walked.due)
-			}
-		}
-	})
-}
-
-// Of a Poisson process too many arrivals to draw each are as many as chance allows, and the
-// rest of the schedule begins where the skipped part ends.
-func TestSkipOfManyPoissonArrivals(t *testing.T) {
-	cfg := Config{Process: Poisson, Profile: Profile{{From: MaxRate, To: MaxRate, For: time.Second}, Steady(MaxRate / 2)[0]}, Seed: 3, Loops: 2}
-	a := newArrivals(&cfg, 1)
-	const before, mean = int64(3 * time.Second), 1e9
-	n := a.skip(before)
-	if math.Abs(float64(n)-mean) > 6*math.Sqrt(mean) {
-		t.Errorf("%d arrivals, want about %.0f", n, mean)
-	}
-	if wait := a.due - before; wait < 0 || wait > 1000 { // the mean distance is 4 ns
-		t.Errorf("the next is due %d ns after those skipped", wait)
-	}
-}
-
 // An open loop that is asked for more than any machine can start counts what it missed and ends
 // near its time: of each turn the work is bounded, whatever the rate. The clock is the test's.
 func TestARateOutOfReach(t *testing.T) {
@@ -366,72 +322,4 @@ func TestOpenArrivalsStopAtTheBound(t *testing.T) {
 	if n != 3 || l.arrivals.missed != 0 {
 		t.Errorf("%d attempts and %d missed, want 3 of 5 on the first of two loops", n, l.arrivals.missed)
 	}
-}
-
-func TestGate(t *testing.T) {
-	var g gate
-	if g.holds(0) || g.shutFor(0) != 0 {
-		t.Error("shut at first")
-	}
-	now, total := int64(1000), int64(0)
-	for _, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 100, 100} {
-		g.shut(now)
-		end := now + int64(pause*time.Millisecond)
-		if g.until != end || !g.holds(end-1) || g.holds(end) {
-			t.Errorf("shut at %d until %d, want %v", now, g.until, pause*time.Millisecond)
-		}
-		total += end - now
-		now = end
-	}
-	if got := g.shutFor(now); got != total {
-		t.Errorf("shut for %d while shut, want %d", got, total)
-	}
-	g.open(now)
-	g.open(now + 5) // a success while it is open changes nothing
-	if g.holds(now) || g.shutFor(now+1000) != total {
-		t.Errorf("shut for %d, want %d", g.shutFor(now+1000), total)
-	}
-	g.shut(now + 50)
-	g.open(now + 80)
-	if got := g.shutFor(now + 100); got != total+30 {
-		t.Errorf("shut for %d in all, want %d", got, total+30)
-	}
-	if g.shut(now + 100); g.until != now+100+firstPause {
-		t.Error("the pause has not begun anew")
-	}
-}
-
-// Over any history the time for which a gate was shut is between the first failure of
-// each row and the success that ended it, and it never holds for more than the longest pause.
-func TestGateCountsTheTimeItWasShut(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var g gate
-		var now, total, since int64
-		shut := false
-		for range rapid.IntRange(1, 50).Draw(t, "steps") {
-			now += rapid.Int64Range(0, int64(200*time.Millisecond)).Draw(t, "by")
-			if rapid.Bool().Draw(t, "fails") {
-				if !shut {
-					since, shut = now, true
-				}
-				g.shut(now)
-				if !g.holds(now) || g.holds(now+lastPause) {
-					t.Fatalf("at %d shut until %d", now, g.until)
-				}
-				continue
-			}
-			if shut {
-				total += now - since
-			}
-			shut = false
-			g.open(now)
-		}
-		want := total
-		if shut {
-			want += now - since
-		}
-		if got := g.shutFor(now); got != want {
-			t.Fatalf("shut for %d, want %d", got, want)
-		}
-	})
 }

@@ -109,23 +109,3 @@ func (l *loop) settle(c *conn) {
 		l.events <- loopEvent{kind: loopHolds, loop: l.id}
 	}
 }
-
-// limiter spaces events by at least gap nanoseconds; a gap of zero does not.
-type limiter struct{ gap, next int64 }
-
-func newLimiter(r Rate, loops int) limiter {
-	if r == 0 {
-		return limiter{}
-	}
-	return limiter{gap: int64(float64(loops) * 1e9 / r.PerSecond())}
-}
-
-// at books the first time not before t at which an event may happen.
-func (l *limiter) at(t int64) int64 {
-	if l.gap == 0 {
-		return t
-	}
-	t = max(t, l.next)
-	l.next = t + l.gap
-	return t
-}

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -110,4 +111,23 @@ func (l *loop) endSpell(now int64) {
 func (s *sockaddr) String() string {
 	port := s.storage.Port
 	return netip.AddrPortFrom(s.addr, port<<8|port>>8).String()
+}
+
+// sampler picks one of each infoSample events in a row, at random. A fixed step would pick the
+// same source address again and again, because sources rotate.
+type sampler struct {
+	random       *rand.PCG
+	index, picks uint64 // within the present group
+}
+
+func newSampler(random *rand.PCG) sampler { return sampler{random: random, index: infoSample} }
+
+// take tells whether the next event is picked.
+func (s *sampler) take() bool {
+	if s.index == infoSample {
+		s.index, s.picks = 0, s.random.Uint64()%infoSample
+	}
+	picked := s.index == s.picks
+	s.index++
+	return picked
 }

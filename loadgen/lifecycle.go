@@ -72,6 +72,32 @@ func Scripted(s wire.Script) Lifecycle {
 	}
 }
 
+// Greeting is what client and server say once, before the first exchange: a password, a
+// greeting that is only read, an upgrade to another protocol.
+type Greeting struct {
+	// Request is sent as soon as the connection is established. Empty means that the server
+	// speaks first.
+	Request []byte `json:"request,omitempty"`
+	// Response tells when the answer is whole: AtLeast or Match.
+	Response Until `json:"response"`
+}
+
+func (g *Greeting) validate() error {
+	switch g.Response.Kind {
+	case AtLeast:
+		if g.Response.Bytes < 1 {
+			return errors.New("a hello: want an answer of a byte or more")
+		}
+	case Match:
+		if _, err := regexp.Compile(g.Response.Pattern); err != nil {
+			return fmt.Errorf("end of the answer to the hello: %w", err)
+		}
+	default:
+		return fmt.Errorf("a hello: its answer cannot end by %q, for the connection goes on", g.Response.Kind)
+	}
+	return nil
+}
+
 // Heartbeat is a small message again and again, by which a dead peer is noticed.
 type Heartbeat struct {
 	Every time.Duration `json:"every"`
@@ -253,6 +279,25 @@ func (l Lifecycle) validateRest() error {
 		return errors.New("a heartbeat: want a response of a byte or more, and none from a server that only listens")
 	case b.Design != ClientPings && b.Design != ServerListens && b.Design != ServerPings:
 		return fmt.Errorf("a heartbeat: %q is none of ping, listen, server", b.Design)
+	}
+	return nil
+}
+
+// validateRaw looks at what is for foreign servers alone.
+func (l Lifecycle) validateRaw() error {
+	if l.Hello == nil && len(l.Rotation) == 0 {
+		return nil
+	}
+	if l.ConnectOnly || l.Response.Kind == Exactly {
+		return errors.New("a hello, and requests in rotation, are for a foreign server that is asked something")
+	}
+	for i := range l.Rotation {
+		if err := l.Rotation[i].validate(); err != nil {
+			return fmt.Errorf("request %d: %w", i+1, err)
+		}
+	}
+	if l.Hello != nil {
+		return l.Hello.validate()
 	}
 	return nil
 }

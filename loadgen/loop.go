@@ -2,7 +2,6 @@ package loadgen
 
 import (
 	"bytes"
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -15,7 +14,6 @@ import (
 )
 
 const (
-	never = math.MaxInt64
 	// startsPerTurn and eventsPerTurn bound a turn, so that neither arrivals nor events
 	// wait long for the other.
 	startsPerTurn   = 16
@@ -130,10 +128,10 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 		random: rand.New(generator(r.Seed, r.place(id), gapStream)),
 		phases: generator(r.Seed, r.place(id), phaseStream).Uint64(),
 
-		settings4:     r.Options.settings(unix.AF_INET),
-		settings6:     r.Options.settings(unix.AF_INET6),
+		settings4:     settings(&r.Options, unix.AF_INET),
+		settings6:     settings(&r.Options, unix.AF_INET6),
 		congestion:    []byte(r.Options.Congestion),
-		protocol:      r.Options.protocol(),
+		protocol:      protocol(&r.Options),
 		openLimit:     newLimiter(r.OpenRate, r.places()),
 		exchangeLimit: newLimiter(r.ExchangeRate, r.places()),
 		closeLimit:    newLimiter(r.CloseRate, r.places()),
@@ -163,7 +161,7 @@ func newLoop(r *run, id int, own []space) (*loop, error) {
 	if r.Process == Hold && !r.Replace {
 		l.quota = slots
 	}
-	l.arrivals = newArrivals(&r.Config, id)
+	l.arrivals = newArrivals(r.plan(id))
 	l.interval = interval{end: l.measureFrom + perInterval, connect: metrics.NewRecorder()}
 	l.spares <- metrics.NewRecorder()
 	return l, nil
@@ -179,15 +177,6 @@ func (l *loop) prepare() {
 		// One instant is one turn, whatever waits for the loop.
 		l.startsPerTurn = int(share(uint64(l.Burst), l.place(l.id), l.places()))
 	}
-}
-
-// share is part i of n parts of total that differ by one at most.
-func share(total uint64, i, n int) uint64 {
-	part := total / uint64(n)
-	if uint64(i) < total%uint64(n) {
-		part++
-	}
-	return part
 }
 
 // clock reads the time and moves the loop's own.

@@ -22,22 +22,3 @@ const (
 func generator(seed uint64, place int, s stream) *rand.PCG {
 	return random.New(seed, uint64(place)<<8|uint64(s))
 }
-
-// sampler picks one of each infoSample events in a row, at random. A fixed step would pick the
-// same source address again and again, because sources rotate.
-type sampler struct {
-	random       *rand.PCG
-	index, picks uint64 // within the present group
-}
-
-func newSampler(random *rand.PCG) sampler { return sampler{random: random, index: infoSample} }
-
-// take tells whether the next event is picked.
-func (s *sampler) take() bool {
-	if s.index == infoSample {
-		s.index, s.picks = 0, s.random.Uint64()%infoSample
-	}
-	picked := s.index == s.picks
-	s.index++
-	return picked
-}

@@ -1,0 +1,17 @@
+package loadgen
+
+// Process is an arrival process: who connects when.
+type Process string
+
+const (
+	// Closed keeps a number of connections in flight: one ends, the next begins.
+	Closed Process = "closed"
+	// Constant starts connections at equal distances, whatever became of the earlier ones.
+	Constant Process = "constant"
+	// Poisson starts connections at exponentially distributed distances.
+	Poisson Process = "poisson"
+	// Bursts starts many connections at one instant, and again.
+	Bursts Process = "burst"
+	// Hold opens a population once and keeps it.
+	Hold Process = "hold"
+)
