@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"tcpbench/internal/wire"
+	"tcpbench/loadgen/pace"
 	"testing"
 	"time"
 )
@@ -31,8 +32,8 @@ func TestScripted(t *testing.T) {
 // A Config goes to another process as JSON, and loses nothing on the way.
 func TestConfigTravels(t *testing.T) {
 	cfg := Config{
-		Targets: to(netip.MustParseAddrPort("[::1]:80"), netip.MustParseAddrPort("127.0.0.1:80")),
-		Sources: sources(t, "127.0.0.1-127.0.0.3"), Process: Poisson, Connections: 3, Profile: Steady(2500), Seed: math.MaxUint64,
+		Targets: []netip.AddrPort{netip.MustParseAddrPort("[::1]:80"), netip.MustParseAddrPort("127.0.0.1:80")},
+		Sources: pace.Sources{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}, Process: pace.Poisson, Connections: 3, Profile: pace.Steady(2500), Seed: math.MaxUint64,
 		Lifecycle: Lifecycle{Request: []byte("\x00\xff"), Response: Until{Kind: Match, Pattern: `\r\n`}, CloseBy: wire.Server, CloseHow: wire.RST},
 		Loops:     2, Warmup: time.Second, Duration: time.Minute, Count: math.MaxUint64, Timeout: 1, OnExhausted: WaitExhausted,
 	}

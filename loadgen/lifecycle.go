@@ -123,7 +123,7 @@ const (
 )
 
 // beats tells whether connections have a heartbeat of that design.
-func (l *Lifecycle) beats(d Design) bool { return l.Beat != nil && l.Beat.Design == d }
+func (l *Lifecycle) Beats(d Design) bool { return l.Beat != nil && l.Beat.Design == d }
 
 // UntilKind is a way to know that a response is whole.
 type UntilKind string

@@ -1,24 +1,17 @@
-// Package loadgen is the client: it opens TCP connections by a schedule, plays one
-// lifecycle on each, and records how every one of them ended and how long its parts
-// took.
-//
-// One loop is one locked thread, one epoll instance, one slab of connections and one
-// set of histograms; loops share nothing. Between the arrival of a connection and its
-// end nothing is allocated and nothing is locked. An attempt that fails is data, with
-// a name, a stage and an errno behind it: it is never dropped and never tried again
-// in silence. An error is for a run that cannot go on.
-//
-// The package knows nothing of servers, children or results: it takes a Config and
-// gives a metrics.ClientReport.
+// Package loadgen describes the load of a client: who connects when, what a connection does, and
+// the Engine that plays it. Engines stand beside each other in packages below: sockets is the
+// kernel's TCP. Package pace says when something is due.
 package loadgen
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
 
@@ -39,13 +32,13 @@ const (
 type Config struct {
 	Targets []netip.AddrPort `json:"targets"`
 	// Sources are bound in turn; empty leaves the choice to the kernel.
-	Sources Sources `json:"sources,omitempty"`
-	Process Process `json:"process"`
+	Sources pace.Sources `json:"sources,omitempty"`
+	Process pace.Process `json:"process"`
 	// Connections is the number in flight of a closed process, and the number of
 	// slots of an open one: an arrival that finds no slot is missed.
 	Connections int `json:"connections"`
 	// Profile is the rate of an open process over the measured time.
-	Profile Profile `json:"profile,omitempty"`
+	Profile pace.Profile `json:"profile,omitempty"`
 	// Burst connections are due at one instant, again every Every.
 	Burst int           `json:"burst,omitempty"`
 	Every time.Duration `json:"every,omitempty"`
@@ -55,10 +48,10 @@ type Config struct {
 	HoldFor time.Duration `json:"hold_for,omitempty"`
 	// OpenRate, ExchangeRate and CloseRate bound how many connections per second open
 	// in a closed or held process, exchange, and close; zero does not.
-	OpenRate     Rate   `json:"open_rate,omitempty"`
-	ExchangeRate Rate   `json:"exchange_rate,omitempty"`
-	CloseRate    Rate   `json:"close_rate,omitempty"`
-	Seed         uint64 `json:"seed,omitempty"`
+	OpenRate     pace.Rate `json:"open_rate,omitempty"`
+	ExchangeRate pace.Rate `json:"exchange_rate,omitempty"`
+	CloseRate    pace.Rate `json:"close_rate,omitempty"`
+	Seed         uint64    `json:"seed,omitempty"`
 
 	Lifecycle Lifecycle `json:"lifecycle"`
 	Options   Options   `json:"options"`
@@ -103,7 +96,19 @@ type Observer struct {
 	UpperHalf *atomic.Bool
 }
 
-func (c *Config) validate() error {
+// Engine plays lifecycles against targets. An attempt that fails is counted in the report; an
+// error is for a run that cannot begin or go on.
+type Engine interface {
+	Name() string
+	// Check returns an error if the engine cannot run the configuration on this machine.
+	Check(*Config) error
+	// Run loads the targets until the run's bound is reached or ctx ends, and then waits for
+	// the connections in flight. An interrupted run returns what it measured and no error.
+	Run(context.Context, Config, Observer) (metrics.ClientReport, error)
+}
+
+// Validate returns an error that names what is wrong with the configuration.
+func (c *Config) Validate() error {
 	switch {
 	case len(c.Targets) == 0:
 		return errors.New("no target")
@@ -119,20 +124,20 @@ func (c *Config) validate() error {
 		return errors.New("neither a duration nor a count bounds the run")
 	}
 	switch c.Process {
-	case Closed:
-	case Hold:
+	case pace.Closed:
+	case pace.Hold:
 		if c.HoldFor <= 0 {
 			return errors.New("a held population needs to be held for a time")
 		}
-	case Bursts:
+	case pace.Bursts:
 		if c.Burst < 1 || c.Every < 0 {
 			return errors.New("a burst needs one connection or more, again after a time that is not negative")
 		}
 		if c.Every == 0 && c.Duration == 0 && c.Count > uint64(c.Burst) {
 			return errors.New("one burst has fewer connections than the count that bounds the run")
 		}
-	case Constant, Poisson:
-		if err := c.Profile.validate(); err != nil {
+	case pace.Constant, pace.Poisson:
+		if err := c.Profile.Validate(); err != nil {
 			return err
 		}
 	default:
@@ -147,13 +152,13 @@ func (c *Config) validate() error {
 }
 
 // place is the place of a loop among the loops of all clients, of which there are places.
-func (c *Config) place(loop int) int { return c.Part*c.Loops + loop }
-func (c *Config) places() int        { return max(c.Parts, 1) * c.Loops }
+func (c *Config) Place(loop int) int { return c.Part*c.Loops + loop }
+func (c *Config) Places() int        { return max(c.Parts, 1) * c.Loops }
 
 // plan is what the arrivals of a loop follow from.
-func (c *Config) plan(loop int) Plan {
-	return Plan{
+func (c *Config) Plan(loop int) pace.Plan {
+	return pace.Plan{
 		Process: c.Process, Profile: c.Profile, Burst: c.Burst, Every: c.Every, Warmup: c.Warmup,
-		Seed: c.Seed, Place: c.place(loop), Places: c.places(),
+		Seed: c.Seed, Place: c.Place(loop), Places: c.Places(),
 	}
 }

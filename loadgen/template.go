@@ -112,7 +112,7 @@ func ParseLines(content string) ([]Template, error) {
 }
 
 // fill writes the fields of request n into b, which has the template's text.
-func (t *Template) fill(b []byte, seed, n uint64) {
+func (t *Template) Fill(b []byte, seed, n uint64) {
 	for i := range t.Fields {
 		f := &t.Fields[i]
 		field := b[f.At : f.At+f.Width]

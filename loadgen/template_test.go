@@ -20,7 +20,7 @@ func template(t testing.TB, text string) Template {
 
 func filled(t Template, seed, n uint64) string {
 	b := slices.Clone(t.Text)
-	t.fill(b, seed, n)
+	t.Fill(b, seed, n)
 	return string(b)
 }
 

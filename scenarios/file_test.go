@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/scenarios/stage"
 )
 
@@ -92,7 +92,7 @@ run:
 		t.Fatal(err)
 	}
 	c := stages[0].Plan.Client
-	if c.Process != loadgen.Poisson || len(c.Profile) != 2 || c.Duration != 2*time.Second || c.Seed != 7 ||
+	if c.Process != pace.Poisson || len(c.Profile) != 2 || c.Duration != 2*time.Second || c.Seed != 7 ||
 		len(c.Sources) != 1 || !c.Options.NoDelay || len(c.Lifecycle.Request) != 16+4096 || len(stages[0].Plan.Server.Addrs) != 2 {
 		t.Errorf("%+v", c)
 	}
@@ -114,10 +114,10 @@ func TestCommandLineCountsMore(t *testing.T) {
 		t.Errorf("%+v, %v", p.Client, err)
 	}
 	// A rate takes the place of a population, and of the heartbeats, which need one.
-	if p, err := plan("--rate 1k"); err != nil || p.Client.Process != loadgen.Constant || p.Client.Lifecycle.Beat != nil {
+	if p, err := plan("--rate 1k"); err != nil || p.Client.Process != pace.Constant || p.Client.Lifecycle.Beat != nil {
 		t.Errorf("%+v, %v", p.Client, err)
 	}
-	if p, err := plan("--rate 1k --heartbeat 0s"); err != nil || p.Client.Process != loadgen.Constant || p.Client.OpenRate != 0 {
+	if p, err := plan("--rate 1k --heartbeat 0s"); err != nil || p.Client.Process != pace.Constant || p.Client.OpenRate != 0 {
 		t.Errorf("%+v, %v", p.Client, err)
 	}
 	// A population is held for the time that the command line says.

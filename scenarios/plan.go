@@ -11,6 +11,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
@@ -27,7 +28,7 @@ func (w *Workload) Plan(ctx context.Context) (stage.Plan, error) {
 	plan := stage.Plan{
 		Name: w.name, Observe: w.observe, Trace: w.bpf,
 		Client: loadgen.Config{
-			Process: loadgen.Closed, Connections: w.connections, Seed: w.seed,
+			Process: pace.Closed, Connections: w.connections, Seed: w.seed,
 			Loops: w.threads, Sources: w.sources, OnExhausted: w.onExhausted,
 			Warmup: w.warmup, Duration: w.duration, Count: w.count, Timeout: w.timeout,
 			OpenRate: w.openRate, ExchangeRate: w.exchangeRate, CloseRate: w.closeRate,
@@ -76,12 +77,12 @@ func (w *Workload) arrive(c *loadgen.Config) {
 		c.Process, c.Profile = w.arrival, w.rate
 		slots(min(mostSlots, stage.MostConnections()))
 	case w.burst > 0:
-		c.Process, c.Burst, c.Every = loadgen.Bursts, w.burst, w.every
+		c.Process, c.Burst, c.Every = pace.Bursts, w.burst, w.every
 		slots(w.burst)
 		// A moment in which all loops come to wait for the first instant.
 		c.Warmup = max(c.Warmup, burstLead)
 	case w.hold > 0:
-		c.Process, c.HoldFor, c.Replace, c.Duration, c.Warmup = loadgen.Hold, w.hold, w.replace, 0, 0
+		c.Process, c.HoldFor, c.Replace, c.Duration, c.Warmup = pace.Hold, w.hold, w.replace, 0, 0
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/scenarios/stage"
 	"tcpbench/server"
 )
@@ -31,20 +32,20 @@ type Workload struct {
 	duration    time.Duration
 	count       uint64
 	connections int
-	rate        loadgen.Profile
-	arrival     loadgen.Process
+	rate        pace.Profile
+	arrival     pace.Process
 	burst       int
 	every       time.Duration
 	hold        time.Duration
 	replace     bool
 	seed        uint64
 	threads     int
-	sources     loadgen.Sources
+	sources     pace.Sources
 	onExhausted loadgen.Policy
 	timeout     time.Duration
 	warmup      time.Duration
 
-	openRate, exchangeRate, closeRate loadgen.Rate
+	openRate, exchangeRate, closeRate pace.Rate
 
 	exchanges    int
 	gap          time.Duration
@@ -84,7 +85,7 @@ func newWorkload(name string) *Workload {
 	return &Workload{
 		name:     name,
 		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
-		connections: 64, arrival: loadgen.Constant, onExhausted: loadgen.CountExhausted,
+		connections: 64, arrival: pace.Constant, onExhausted: loadgen.CountExhausted,
 		exchanges: 1, missed: 3, design: loadgen.ClientPings, phase: randomPhase,
 		requestSize: 1, responseSize: 1, until: loadgen.Until{Kind: loadgen.PeerFIN},
 		threads: runtime.NumCPU(), serverLoops: runtime.NumCPU(), observe: true,
@@ -103,20 +104,20 @@ func (w *Workload) Register(f *pflag.FlagSet) {
 	f.Var(values.Time(&w.timeout, time.Millisecond, values.Year, 1), "timeout", "bound of each stage: connect, exchange, close")
 
 	f.Var(values.Whole(&w.connections, 1, mostConnections), "connections", fmt.Sprintf("connections in flight or held; with --rate the most that may be in flight (then %d, if so many descriptors are allowed)", mostSlots))
-	f.Var(values.New(&w.rate, "", "RATE", loadgen.ParseProfile), "rate", "open loop: start this many connections per second: 500, 2.5, 10k, a ramp 1k..50k/30s, steps 1k,5k,20k@10s")
-	f.Var(values.Word(&w.arrival, loadgen.Constant, loadgen.Poisson), "arrival", "with --rate: equal or exponential distances")
+	f.Var(values.New(&w.rate, "", "RATE", pace.ParseProfile), "rate", "open loop: start this many connections per second: 500, 2.5, 10k, a ramp 1k..50k/30s, steps 1k,5k,20k@10s")
+	f.Var(values.Word(&w.arrival, pace.Constant, pace.Poisson), "arrival", "with --rate: equal or exponential distances")
 	f.Var(values.Whole(&w.burst, 1, mostConnections), "burst", "start this many connections at one instant")
 	f.Var(values.Time(&w.every, 10*time.Millisecond, values.Year, 1), "every", "with --burst: again after this time, 0s for once")
 	f.Var(values.Time(&w.hold, time.Millisecond, values.Year, 1), "hold", "open --connections once and keep them for this time, counted from when all are there")
 	f.BoolVar(&w.replace, "replace", false, "with --hold: open a new connection for one that is lost")
-	f.Var(values.New(&w.openRate, "", "RATE", loadgen.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
-	f.Var(values.New(&w.exchangeRate, "", "RATE", loadgen.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
-	f.Var(values.New(&w.closeRate, "", "RATE", loadgen.ParseRate), "close-rate", "close no more connections per second")
+	f.Var(values.New(&w.openRate, "", "RATE", pace.ParseRate), "open-rate", "open no more connections per second, in a closed loop or with --hold")
+	f.Var(values.New(&w.exchangeRate, "", "RATE", pace.ParseRate), "exchange-rate", "make no more exchanges per second, first ones aside")
+	f.Var(values.New(&w.closeRate, "", "RATE", pace.ParseRate), "close-rate", "close no more connections per second")
 	f.Var(values.Seed(&w.seed), "seed", "of random distances, gaps and phases (default a new one, kept in the result)")
 	f.BoolVar(&w.observe, "observe", w.observe, "watch the kernel meanwhile: its counters, sockets by state, ports, queues")
 	f.BoolVar(&w.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON")
 	f.Var(values.Whole(&w.threads, 1, 1024), "threads", "client threads, each with its own event loop")
-	f.Var(values.New(&w.sources, "", "ADDRESSES", loadgen.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback "+stage.DefaultLoopbackSources+")")
+	f.Var(values.New(&w.sources, "", "ADDRESSES", pace.ParseSources), "sources", "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback "+stage.DefaultLoopbackSources+")")
 	f.Var(values.Word(&w.onExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), "on-exhausted", "when no port is free: count a failure, wait for one, or stop the run")
 
 	w.registerLifecycle(f)

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/sockets"
 	"tcpbench/metrics"
 	"tcpbench/server"
 )
@@ -101,7 +102,7 @@ func serveClient(conn *Conn, cfg loadgen.Config) error {
 			}
 		}
 	}()
-	report, err := loadgen.Run(ctx, cfg, loadgen.Observer{
+	report, err := sockets.Engine{}.Run(ctx, cfg, loadgen.Observer{
 		UpperHalf: &upper,
 		Phase: func(p loadgen.Phase) {
 			m := Message{Type: Phase, Phase: p}

@@ -19,6 +19,7 @@ import (
 
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 	"tcpbench/server"
 )
@@ -100,7 +101,7 @@ var serverConfig = server.Config{
 
 func clientConfig(target netip.AddrPort) loadgen.Config {
 	return loadgen.Config{
-		Targets: []netip.AddrPort{target}, Process: loadgen.Closed, Connections: 4, Count: 40, Loops: 1,
+		Targets: []netip.AddrPort{target}, Process: pace.Closed, Connections: 4, Count: 40, Loops: 1,
 		Timeout: 10 * time.Second, OnExhausted: loadgen.CountExhausted,
 		Lifecycle: loadgen.Scripted(wire.Script{Exchanges: 1, RequestSize: 1, ResponseSize: 1}),
 	}

@@ -14,6 +14,7 @@ import (
 
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 	"tcpbench/server"
 )
@@ -41,8 +42,8 @@ func full() []Message {
 	served.Histograms = map[string]metrics.Histogram{metrics.ServerDetect: h}
 	return []Message{
 		{Type: Prepare, Client: &loadgen.Config{
-			Targets: addrs, Sources: loadgen.Sources{netip.MustParseAddr("::1")}, Process: loadgen.Poisson,
-			Connections: 1, Profile: loadgen.Profile{{From: 2500, To: 5000, For: 1}, {From: 1, To: 1}}, Seed: math.MaxUint64,
+			Targets: addrs, Sources: pace.Sources{netip.MustParseAddr("::1")}, Process: pace.Poisson,
+			Connections: 1, Profile: pace.Profile{{From: 2500, To: 5000, For: 1}, {From: 1, To: 1}}, Seed: math.MaxUint64,
 			Burst: 1, Every: 2, Replace: true, HoldFor: 3, OpenRate: 4, ExchangeRate: 5, CloseRate: 6, Part: 7, Parts: 8,
 			Loops: 2, Warmup: 1, Duration: math.MaxInt64, Count: math.MaxUint64,
 			Options: loadgen.Options{

@@ -27,12 +27,12 @@ var house = [][]room{
 	{{path: "internal/cluster"}},
 	{{path: "metrics/report", pure: true}},
 	{{path: "metrics/diagnose", pure: true}, {path: "metrics/compare", pure: true}},
-	{{path: "loadgen", unix: true}, {path: "server", unix: true}},
-	{{path: "loadgen/packet", unix: true}},
+	{{path: "loadgen/sockets", unix: true}, {path: "loadgen/packet", unix: true}, {path: "server", unix: true}},
 	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}},
 	{{path: "internal/machine", unix: true}, {path: "internal/pcap", unix: true}, {path: "internal/segment", pure: true}, {path: "internal/kernel/trace"}},
 	{{path: "internal/kernel", unix: true}},
-	{{path: "metrics", pure: true}},
+	{{path: "loadgen", pure: true}},
+	{{path: "metrics", pure: true}, {path: "loadgen/pace", pure: true}},
 	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/random", pure: true}, {path: "internal/borders"}, {path: "internal/cleanenv"}, {path: "internal/draft", unix: true}, {path: "internal/alone", unix: true}, {path: "internal/witness"}, {path: "internal/probe"}},
 }
 
@@ -70,7 +70,8 @@ func TestBordersAreHeld(t *testing.T) {
 		"internal/lab: no doc comment says what the package is for",
 		"internal/lab/lab.go:3: imports tcpbench/internal/epoll: next door, " + down,
 		"internal/wire/wire.go:4: imports tcpbench/metrics: above, " + down,
-		"loadgen/loadgen.go:8: imports tcpbench/server: next door, " + down,
+		"loadgen/loadgen.go:6: imports os: " + noIO,
+		"loadgen/loadgen.go:8: imports tcpbench/server: above, " + down,
 		"loadgen/loadgen.go:8: imports tcpbench/server: " + never,
 		"loadgen/loadgen.go:12: log.Print: " + command,
 		"loadgen/loadgen.go:13: println: " + command,
@@ -85,6 +86,7 @@ func TestBordersAreHeld(t *testing.T) {
 		"metrics/metrics.go:15: when.Now: " + told,
 		"metrics/metrics.go:16: os.Stdout: " + command,
 		"metrics/metrics_windows.go:3: imports os/exec: " + noIO,
+		"server/server.go:6: imports tcpbench/loadgen/packet: next door, " + down,
 		"server/server.go:6: imports tcpbench/loadgen/packet: " + never,
 		"server/server_test.go:3: imports tcpbench/loadgen/packet: " + never,
 	}

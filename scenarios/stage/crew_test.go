@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/server"
 )
 
@@ -87,7 +88,7 @@ func TestSilentServersAreNamed(t *testing.T) {
 func TestASilentClientIsNamed(t *testing.T) {
 	t.Parallel()
 	plan := &Plan{Server: own(), Client: loadgen.Config{
-		Process: loadgen.Closed, Connections: 1, Loops: 1, Warmup: time.Hour, Duration: time.Second,
+		Process: pace.Closed, Connections: 1, Loops: 1, Warmup: time.Hour, Duration: time.Second,
 		Timeout: patience, OnExhausted: loadgen.CountExhausted, Lifecycle: loadgen.Lifecycle{ConnectOnly: true},
 	}}
 	ticks := make(chan time.Time)

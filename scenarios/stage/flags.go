@@ -8,6 +8,7 @@ import (
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
 
@@ -110,7 +111,7 @@ func hadWork(j *judgement) bool {
 
 // scheduled tells whether arrivals had due times.
 func scheduled(j *judgement) bool {
-	return atARate(j) || j.plan.Client.Process == loadgen.Bursts
+	return atARate(j) || j.plan.Client.Process == pace.Bursts
 }
 
 func atARate(j *judgement) bool { return j.result.RateIntended != nil }

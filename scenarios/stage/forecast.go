@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"tcpbench/internal/wire"
-	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
 )
@@ -46,15 +46,15 @@ func (p *Plan) load(h *metrics.Host) diagnose.Load {
 	l.ClientWaits = fin && (c.Lifecycle.CloseBy == wire.Client || c.Lifecycle.CloseBy == wire.Both)
 	l.ServerWaits = fin && c.Lifecycle.CloseBy == wire.Server && (p.Server != nil || local(targets))
 	switch c.Process {
-	case loadgen.Constant, loadgen.Poisson:
+	case pace.Constant, pace.Poisson:
 		l.Rate, l.Open = c.Profile.Mean(l.Duration), 0
-	case loadgen.Bursts:
+	case pace.Bursts:
 		l.Burst, l.Open = c.Burst, min(c.Burst, c.Connections)
 		l.Count = uint64(c.Burst)
 		if c.Every > 0 {
 			l.Rate, l.Count = float64(c.Burst)/c.Every.Seconds(), c.Count
 		}
-	case loadgen.Hold:
+	case pace.Hold:
 		l.Count, l.Duration = uint64(c.Connections), 0
 	default:
 		l.Rate = c.OpenRate.PerSecond()

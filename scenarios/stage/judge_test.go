@@ -11,6 +11,7 @@ import (
 	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 	"tcpbench/server"
 )
@@ -28,7 +29,7 @@ func sound() *verdict {
 	remote := netip.MustParseAddrPort("192.0.2.1:9000")
 	v := &verdict{
 		stage: stage{plan: &Plan{
-			Client: loadgen.Config{Process: loadgen.Closed, Connections: 64, Targets: []netip.AddrPort{remote}},
+			Client: loadgen.Config{Process: pace.Closed, Connections: 64, Targets: []netip.AddrPort{remote}},
 			Server: &server.Config{Loops: 2},
 		}},
 		report: metrics.ClientReport{
@@ -304,7 +305,7 @@ func TestLoopbackSources(t *testing.T) {
 
 func TestRangesReadBackAsTheSources(t *testing.T) {
 	const text = "127.0.0.9,127.0.1.1-127.0.1.254,127.0.3.1,127.0.3.3"
-	s, err := loadgen.ParseSources(text)
+	s, err := pace.ParseSources(text)
 	if err != nil {
 		t.Fatal(err)
 	}

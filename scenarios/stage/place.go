@@ -8,7 +8,7 @@ import (
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
-	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
 
@@ -75,7 +75,7 @@ func (p *Plan) foreign() bool { return p.Server == nil && !p.Scripted }
 
 // sources are those that a run has by default: many where they cost nothing. A foreign
 // server may refuse whoever does not come from 127.0.0.1, as Redis does.
-func (p *Plan) sources(targets []netip.AddrPort) loadgen.Sources {
+func (p *Plan) sources(targets []netip.AddrPort) pace.Sources {
 	if p.foreign() {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (p *Plan) sources(targets []netip.AddrPort) loadgen.Sources {
 			return nil
 		}
 	}
-	return loadgen.Sources(p.Lab.Client.Sources)
+	return pace.Sources(p.Lab.Client.Sources)
 }
 
 // local tells whether client and server share this machine.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 	"tcpbench/server"
 )
@@ -64,13 +65,13 @@ const DefaultLoopbackSources = "127.0.1.1-127.0.1.254"
 
 // LoopbackSources returns the source addresses to use by default: many for targets that
 // are all in 127.0.0.0/8, otherwise none, which leaves the choice to the kernel.
-func LoopbackSources(targets []netip.AddrPort) loadgen.Sources {
+func LoopbackSources(targets []netip.AddrPort) pace.Sources {
 	for _, t := range targets {
 		if a := t.Addr().Unmap(); !a.Is4() || !a.IsLoopback() {
 			return nil
 		}
 	}
-	sources, err := loadgen.ParseSources(DefaultLoopbackSources)
+	sources, err := pace.ParseSources(DefaultLoopbackSources)
 	if err != nil {
 		panic(err) // a constant of this file
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
+	"tcpbench/loadgen/sockets"
 	"tcpbench/metrics"
 )
 
@@ -18,7 +20,7 @@ func (s *stage) preflight(ctx context.Context) error {
 		return nil
 	}
 	for _, target := range s.plan.Client.Targets {
-		report, err := loadgen.Run(ctx, s.plan.single(target), loadgen.Observer{})
+		report, err := sockets.Engine{}.Run(ctx, s.plan.single(target), loadgen.Observer{})
 		switch {
 		case ctx.Err() != nil:
 			return nil // the run ends as one that was interrupted
@@ -42,7 +44,7 @@ func (p *Plan) single(target netip.AddrPort) loadgen.Config {
 	}
 	return loadgen.Config{
 		Targets: []netip.AddrPort{target}, Sources: sources,
-		Process: loadgen.Closed, Connections: 1, Count: 1, Loops: 1, Seed: c.Seed,
+		Process: pace.Closed, Connections: 1, Count: 1, Loops: 1, Seed: c.Seed,
 		Lifecycle: life, Options: c.Options, Timeout: c.Timeout, OnExhausted: loadgen.CountExhausted,
 	}
 }

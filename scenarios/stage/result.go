@@ -11,6 +11,7 @@ import (
 	"tcpbench/internal/agent"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
 
@@ -44,7 +45,7 @@ func (s *stage) fill(r *metrics.Result, report *metrics.ClientReport) {
 // fillRest writes what only some workloads have.
 func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 	c := &s.plan.Client
-	if c.Process == loadgen.Hold {
+	if c.Process == pace.Hold {
 		s.fillHold(r, report)
 	}
 	if c.Lifecycle.Beat != nil {
@@ -182,7 +183,7 @@ func sentence(l *loadgen.Lifecycle) string {
 }
 
 // ranges writes a list of addresses as its runs of neighbours.
-func ranges(sources loadgen.Sources) []string {
+func ranges(sources pace.Sources) []string {
 	out := []string{}
 	for i := 0; i < len(sources); {
 		first := i

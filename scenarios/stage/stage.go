@@ -14,6 +14,8 @@ import (
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
+	"tcpbench/loadgen/sockets"
 	"tcpbench/metrics"
 )
 
@@ -152,12 +154,12 @@ func (s *stage) greet(ctx context.Context) error {
 	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
 	response := s.plan.Client.Lifecycle.Response.Bytes
 	for _, target := range s.plan.Client.Targets {
-		limits, err := loadgen.Hello(ctx, target, s.plan.Client.Timeout)
+		limits, err := sockets.Hello(ctx, target, s.plan.Client.Timeout)
 		switch {
-		case errors.Is(err, loadgen.ErrForeign):
+		case errors.Is(err, sockets.ErrForeign):
 			return fmt.Errorf("%s: %w (%w): say what to send with --payload and when the answer is whole with --until, or use --connect-only",
 				target, ErrNotTCPBench, err)
-		case errors.Is(err, loadgen.ErrRefused): // in words already; the run counts who gets in
+		case errors.Is(err, sockets.ErrRefused): // in words already; the run counts who gets in
 			continue
 		case err != nil:
 			tell = false
@@ -272,7 +274,7 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 	first, last := s.phases[p] == 1, s.phases[p] == len(s.clients)
 	switch {
 	case p == loadgen.WarmingUp && first:
-		if s.plan.Client.Process != loadgen.Bursts { // of which none comes before
+		if s.plan.Client.Process != pace.Bursts { // of which none comes before
 			s.endWarmUp(over)
 		}
 	case p == loadgen.Measuring && first:
@@ -280,7 +282,7 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 		for _, o := range s.seen {
 			o.begin()
 		}
-		if s.plan.Client.Process != loadgen.Hold {
+		if s.plan.Client.Process != pace.Hold {
 			s.linkFailed, s.unfollow = s.follow()
 		}
 	case p == loadgen.Draining && last:

@@ -12,6 +12,7 @@ import (
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 	"tcpbench/server"
 )
 
@@ -45,7 +46,7 @@ func own() *server.Config {
 // endless is a closed loop of two connections that does not end within a test.
 func endless() Plan {
 	return Plan{Name: "endless", Server: own(), Scripted: true, Client: loadgen.Config{
-		Process: loadgen.Closed, Connections: 2, Loops: 1, Duration: time.Hour,
+		Process: pace.Closed, Connections: 2, Loops: 1, Duration: time.Hour,
 		Timeout: patience, OnExhausted: loadgen.CountExhausted,
 		Lifecycle: loadgen.Scripted(wire.Script{Exchanges: 1, RequestSize: 1, ResponseSize: 1}),
 	}}
@@ -54,7 +55,7 @@ func endless() Plan {
 // held is a population that is held for longer than a test.
 func held() Plan {
 	p := endless()
-	p.Client.Process, p.Client.HoldFor, p.Client.Duration = loadgen.Hold, time.Hour, 0
+	p.Client.Process, p.Client.HoldFor, p.Client.Duration = pace.Hold, time.Hour, 0
 	p.Client.Lifecycle = loadgen.Scripted(wire.Script{RequestSize: 1, ResponseSize: 1})
 	p.Client.Lifecycle.Keep, p.Client.Lifecycle.Exchanges = true, 1
 	p.Client.Lifecycle.Beat = &loadgen.Heartbeat{Every: time.Second, Missed: 3, Design: loadgen.ClientPings}
