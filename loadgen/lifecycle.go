@@ -122,7 +122,7 @@ const (
 	ServerPings Design = "server"
 )
 
-// beats tells whether connections have a heartbeat of that design.
+// Beats tells whether connections have a heartbeat of that design.
 func (l *Lifecycle) Beats(d Design) bool { return l.Beat != nil && l.Beat.Design == d }
 
 // UntilKind is a way to know that a response is whole.

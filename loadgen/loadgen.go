@@ -151,11 +151,11 @@ func (c *Config) Validate() error {
 	return c.Lifecycle.validate()
 }
 
-// place is the place of a loop among the loops of all clients, of which there are places.
+// Place is the place of a loop among the loops of all clients, of which there are places.
 func (c *Config) Place(loop int) int { return c.Part*c.Loops + loop }
 func (c *Config) Places() int        { return max(c.Parts, 1) * c.Loops }
 
-// plan is what the arrivals of a loop follow from.
+// Plan is what the arrivals of a loop follow from.
 func (c *Config) Plan(loop int) pace.Plan {
 	return pace.Plan{
 		Process: c.Process, Profile: c.Profile, Burst: c.Burst, Every: c.Every, Warmup: c.Warmup,

@@ -111,7 +111,7 @@ func ParseLines(content string) ([]Template, error) {
 	return all, nil
 }
 
-// fill writes the fields of request n into b, which has the template's text.
+// Fill writes the fields of request n into b, which has the template's text.
 func (t *Template) Fill(b []byte, seed, n uint64) {
 	for i := range t.Fields {
 		f := &t.Fields[i]

@@ -10,7 +10,7 @@ const (
 	MissAfter = int64(time.Second)
 )
 
-// arrivals says when a loop's next connection is due. A closed process has no schedule:
+// Arrivals says when a loop's next connection is due. A closed process has no schedule:
 // a connection is due when a slot is free.
 //
 // An open process that was held up, by the machine or by a full slab, does not make up
@@ -60,7 +60,7 @@ func NewArrivals(p Plan) Arrivals {
 	return a
 }
 
-// catchUp is the time before which a late arrival does not start: half the mean gap, at
+// CatchUp is the time before which a late arrival does not start: half the mean gap, at
 // the rate of its due time, behind the one before. The connections of a burst have no gap.
 func (a *Arrivals) CatchUp() int64 {
 	if a.Profile == nil {
@@ -77,7 +77,7 @@ func (a *Arrivals) Advance() {
 	}
 }
 
-// skip passes over the arrivals that are due before a time, and returns their number.
+// Skip passes over the arrivals that are due before a time, and returns their number.
 func (a *Arrivals) Skip(before int64) (n uint64) {
 	for a.Due < before {
 		n += 1 + a.schedule.Skip(time.Duration(before))

@@ -7,7 +7,7 @@ const (
 	LastPause  = int64(100 * time.Millisecond)
 )
 
-// gate holds arrivals back while this host is out of ports, descriptors or buffers. A
+// Gate holds arrivals back while this host is out of ports, descriptors or buffers. A
 // connect() that finds no port has searched the whole range, milliseconds of it
 // (__inet_hash_connect): trying at once with every slot would measure nothing else.
 type Gate struct {
@@ -19,7 +19,7 @@ type Gate struct {
 
 func (g *Gate) Holds(now int64) bool { return now < g.Until }
 
-// shut closes the gate for a pause that doubles until something succeeds.
+// Shut closes the gate for a pause that doubles until something succeeds.
 func (g *Gate) Shut(now int64) {
 	if g.pause == 0 {
 		g.since = now
@@ -28,7 +28,7 @@ func (g *Gate) Shut(now int64) {
 	g.Until = now + g.pause
 }
 
-// open is called with every success.
+// Open is called with every success.
 func (g *Gate) Open(now int64) {
 	if g.pause != 0 {
 		g.total += now - g.since
@@ -36,7 +36,7 @@ func (g *Gate) Open(now int64) {
 	}
 }
 
-// shutFor is the time for which the gate has been shut up to now.
+// ShutFor is the time for which the gate has been shut up to now.
 func (g *Gate) ShutFor(now int64) int64 {
 	if g.pause != 0 {
 		return g.total + now - g.since

@@ -2,10 +2,10 @@ package pace
 
 import "math"
 
-// never is a time that does not come.
+// Never is a time that does not come.
 const Never = math.MaxInt64
 
-// limiter spaces events by at least gap nanoseconds; a gap of zero does not.
+// Limiter spaces events by at least gap nanoseconds; a gap of zero does not.
 type Limiter struct{ Gap, Next int64 }
 
 func NewLimiter(r Rate, loops int) Limiter {
@@ -15,7 +15,7 @@ func NewLimiter(r Rate, loops int) Limiter {
 	return Limiter{Gap: int64(float64(loops) * 1e9 / r.PerSecond())}
 }
 
-// at books the first time not before t at which an event may happen.
+// At books the first time not before t at which an event may happen.
 func (l *Limiter) At(t int64) int64 {
 	if l.Gap == 0 {
 		return t

@@ -18,7 +18,7 @@ const (
 	PhaseStream
 )
 
-// generator returns the generator of a stream for the loop at a place among all loops of the run.
+// Generator returns the generator of a stream for the loop at a place among all loops of the run.
 func Generator(seed uint64, place int, s stream) *rand.PCG {
 	return random.New(seed, uint64(place)<<8|uint64(s))
 }

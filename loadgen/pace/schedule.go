@@ -200,7 +200,7 @@ func (b *bursts) Skip(before time.Duration) uint64 {
 	return n
 }
 
-// share is part i of n parts of total that differ by one at most.
+// Share is part i of n parts of total that differ by one at most.
 func Share(total uint64, i, n int) uint64 {
 	part := total / uint64(n)
 	if uint64(i) < total%uint64(n) {
