@@ -4,9 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"tcpbench/internal/pcap"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/pcap"
 )
 
 // headerEthernet is the length of a frame's header.
@@ -22,24 +23,25 @@ type port struct {
 
 // openPort opens the port of a device that is up. The calling thread is in its namespace.
 func openPort(device string) (*port, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	var r *ring
+	f, err := pcap.Open(device, func(fd int) (err error) {
+		// Without this the port would read what it has written.
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
+			return os.NewSyscallError("setsockopt(PACKET_IGNORE_OUTGOING)", err)
+		}
+		r, err = newRing(fd)
+		return refused(StepRing, err)
+	})
+	if err == nil {
+		r.conn, err = f.SyscallConn()
+	}
+	if err != nil && r != nil {
+		err = errors.Join(err, r.unmap())
+	}
 	if err != nil {
-		return nil, refused(StepPacket, os.NewSyscallError("socket(AF_PACKET)", err))
+		return nil, refused(StepPacket, err)
 	}
-	file := os.NewFile(uintptr(fd), device) // nonblocking: the runtime waits for frames
-	// Without this the port would read what it has written.
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
-		return nil, errors.Join(refused(StepPacket, os.NewSyscallError("setsockopt(PACKET_IGNORE_OUTGOING)", err)), file.Close())
-	}
-	r, err := newRing(file)
-	if err != nil {
-		return nil, errors.Join(refused(StepRing, err), file.Close())
-	}
-	p := &port{file: file, ring: r}
-	if err := pcap.Bind(fd, device); err != nil { // frames come from here on
-		return nil, errors.Join(refused(StepPacket, err), p.file.Close(), r.unmap())
-	}
-	return p, nil
+	return &port{file: f, ring: r}, nil
 }
 
 // send writes a frame. When it returns the host's kernel has taken it, and has processed it

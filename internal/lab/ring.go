@@ -39,33 +39,23 @@ const (
 // errCut means that a frame was longer than a slot.
 var errCut = errors.New("frame is longer than a slot of the packet ring")
 
-func newRing(f *os.File) (*ring, error) {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	r := &ring{conn: conn}
-	var inner error
-	err = conn.Control(func(fd uintptr) { r.memory, inner = mapRing(int(fd)) })
-	if err := errors.Join(err, inner); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-func mapRing(fd int) ([]byte, error) {
+// newRing maps the ring of a packet socket that is not bound yet. It has no conn yet.
+func newRing(fd int) (*ring, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
 		return nil, os.NewSyscallError("setsockopt(PACKET_VERSION)", err)
 	}
-	size := slotSize * slotCount
+	const size = slotSize * slotCount
 	err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq{
-		Block_size: blockSize, Block_nr: uint32(size / blockSize), Frame_size: slotSize, Frame_nr: slotCount,
+		Block_size: blockSize, Block_nr: size / blockSize, Frame_size: slotSize, Frame_nr: slotCount,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%d MiB: %w", size>>20, os.NewSyscallError("setsockopt(PACKET_RX_RING)", err))
 	}
 	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	return memory, os.NewSyscallError("mmap", err)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return &ring{memory: memory}, nil
 }
 
 // next waits for a frame. It is valid until done, which the same goroutine must call before

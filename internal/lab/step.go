@@ -1,6 +1,9 @@
 package lab
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Step is one of the things that the kernel must allow before a lab exists.
 type Step string
@@ -27,10 +30,10 @@ type StepError struct {
 func (e *StepError) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Err) }
 func (e *StepError) Unwrap() error { return e.Err }
 
-// refused wraps the error of a step; nil stays nil.
+// refused wraps the error of a step, unless it is that of a step within; nil stays nil.
 func refused(s Step, err error) error {
-	if err == nil {
-		return nil
+	if inner := new(StepError); err == nil || errors.As(err, &inner) {
+		return err
 	}
 	return &StepError{s, err}
 }
