@@ -49,7 +49,7 @@ type LabLink struct {
 // LabData follows the data of connections by sequence numbers: a number is a byte of a stream.
 type LabData struct {
 	// Segments is how many with data came, Lost how many of these the link has lost, and Again
-	// how many began with a number that had come before: they were sent again.
+	// how many had a number that had come before: they were sent again.
 	Segments uint64 `json:"segments"`
 	Lost     uint64 `json:"lost"`
 	Again    uint64 `json:"again"`

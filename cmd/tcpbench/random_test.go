@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"tcpbench/internal/alone"
 	"tcpbench/scenarios"
 )
@@ -36,11 +38,12 @@ var tiny = map[string]string{
 // nonsense are values that most flags refuse.
 var nonsense = []string{"", "x", "-1", "NaN", "99999999999999999999", "9999999h", "1e9", "{{", "\xff", strings.Repeat("9", 1000)}
 
-// randomCommand draws a command line of run that does little.
-func randomCommand(r *rand.Rand, fill *strings.Replacer) []string {
+// randomCommand draws a command line of run that does little. root is made once, because cobra keeps
+// the completions of every flag for ever.
+func randomCommand(r *rand.Rand, root *cobra.Command, fill *strings.Replacer) []string {
 	pick := func(from []string) string { return from[r.IntN(len(from))] }
 	name := pick([]string{scenarios.Short, scenarios.Short, scenarios.Long, scenarios.SYNBurst})
-	c, _, err := newRoot().Find([]string{"run", name})
+	c, _, err := root.Find([]string{"run", name})
 	if err != nil {
 		panic(err) // they come with the program
 	}
@@ -140,9 +143,9 @@ func TestRandomCommands(t *testing.T) {
 	if alone.UnderRace() { // its shadow memory is larger
 		limit = `exec "$@"`
 	}
-	r, codes, mark := rand.New(rand.NewPCG(seed, 0)), map[int]int{}, "TCPBENCH_TEST=random"
+	r, root, codes, mark := rand.New(rand.NewPCG(seed, 0)), newRoot(), map[int]int{}, "TCPBENCH_TEST=random"
 	for range times {
-		args := randomCommand(r, fill)
+		args := randomCommand(r, root, fill)
 		ctx, cancel := context.WithTimeout(t.Context(), mostWall)
 		cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", limit, "sh", "tcpbench"}, args...)...)
 		cmd.Env = append(os.Environ(), mark)

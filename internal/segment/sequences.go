@@ -9,7 +9,7 @@ import (
 // numbers: a number is a byte of a connection's stream.
 type Sequences struct {
 	// Segments is how many came, Lost how many of these the link has lost, and Again how many
-	// began with a number that had come before: they were sent again.
+	// had a number that had come before: they were sent again.
 	Segments, Lost, Again uint64
 	// Bytes is how many different numbers came, and Missing how many of these came and never
 	// passed, because the link has lost them each time.
@@ -31,8 +31,10 @@ type way struct{ source, dest netip.AddrPort }
 
 // stream is what came of the data of one direction of a connection.
 type stream struct {
-	next  uint32 // behind the highest number that came
-	holes []span // numbers that came and have not passed yet
+	first uint32 // the sequence number of the first byte
+	next  uint32 // one more than the highest number that came
+	gaps  []span // numbers below next that have not come: on its way here a segment was overtaken
+	holes []span // numbers that came, and that the link has lost each time
 }
 
 // span is numbers from one up to another, which is not part of it.
@@ -49,67 +51,79 @@ func (q *Streams) Note(packet []byte, lost bool) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	first := s.Seq
+	if s.Flags&SYN != 0 {
+		first++ // a SYN takes a number of its own
+	}
 	at := way{s.Source, s.Dest}
 	st := q.streams[at]
-	if s.Flags&SYN != 0 && st != nil { // the ports have a new connection
-		q.sum.Missing += st.missing()
-		delete(q.streams, at)
-		st = nil
+	if st == nil || s.Flags&SYN != 0 && st.first != first { // a new connection
+		if st != nil {
+			q.sum.Missing += st.missing()
+		}
+		st = &stream{first: first, next: first}
+		q.streams[at] = st
 	}
 	if s.Length == 0 {
 		return
 	}
-	if st == nil {
-		st = &stream{next: s.Seq}
-		q.streams[at] = st
-	}
+	data := span{first, first + uint32(s.Length)}
+	fresh := st.take(data)
 	q.sum.Segments++
-	if Before(s.Seq, st.next) {
+	q.sum.Bytes += size(fresh)
+	if size(fresh) < uint64(s.Length) {
 		q.sum.Again++
-	}
-	end := s.Seq + uint32(s.Length)
-	fresh := span{st.next, end}
-	if Before(st.next, s.Seq) { // the link has not read what lies between
-		fresh.from = s.Seq
-	}
-	if Before(st.next, end) {
-		q.sum.Bytes += uint64(fresh.to - fresh.from)
-		st.next = end
-		if lost {
-			st.holes = append(st.holes, fresh)
-		}
 	}
 	if lost {
 		q.sum.Lost++
+		st.holes = append(st.holes, fresh...)
 	} else {
-		st.fill(span{s.Seq, end})
+		st.holes, _ = cut(st.holes, data)
 	}
 }
 
-// fill: numbers have passed.
-func (st *stream) fill(passed span) {
-	var left []span
-	for _, h := range st.holes {
-		if !Before(passed.from, h.to) || !Before(h.from, passed.to) {
-			left = append(left, h)
+// take returns those of the numbers that come for the first time.
+func (st *stream) take(data span) (fresh []span) {
+	st.gaps, fresh = cut(st.gaps, data)
+	if Before(st.next, data.from) {
+		st.gaps = append(st.gaps, span{st.next, data.from})
+		st.next = data.from
+	}
+	if Before(st.next, data.to) {
+		fresh = append(fresh, span{st.next, data.to})
+		st.next = data.to
+	}
+	return fresh
+}
+
+// cut takes the numbers of one span out of others. It returns those that are left, and those taken.
+func cut(all []span, out span) (left, taken []span) {
+	for _, s := range all {
+		if !Before(out.from, s.to) || !Before(s.from, out.to) {
+			left = append(left, s)
 			continue
 		}
-		if Before(h.from, passed.from) {
-			left = append(left, span{h.from, passed.from})
+		if Before(s.from, out.from) {
+			left = append(left, span{s.from, out.from})
+			s.from = out.from
 		}
-		if Before(passed.to, h.to) {
-			left = append(left, span{passed.to, h.to})
+		if Before(out.to, s.to) {
+			left = append(left, span{out.to, s.to})
+			s.to = out.to
 		}
+		taken = append(taken, s)
 	}
-	st.holes = left
+	return left, taken
 }
 
-func (st *stream) missing() (n uint64) {
-	for _, h := range st.holes {
-		n += uint64(h.to - h.from)
+func size(all []span) (n uint64) {
+	for _, s := range all {
+		n += uint64(s.to - s.from)
 	}
 	return n
 }
+
+func (st *stream) missing() uint64 { return size(st.holes) }
 
 func (q *Streams) Read() Sequences {
 	q.mu.Lock()
