@@ -12,7 +12,7 @@ func Combine(phases []Phase) (*Result, error) {
 	sum := phases[0].Result
 	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
 	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
-	sum.Population, sum.Beats, sum.Server, sum.CPU = nil, nil, nil, CPU{}
+	sum.Population, sum.Beats, sum.Server, sum.CPU, sum.FreezeLateNS = nil, nil, nil, CPU{}, 0
 	sum.Exhaustion, sum.TCP, sum.MPTCP, sum.Said = nil, nil, nil, nil
 	sum.Kernel, sum.Forecast, sum.Findings = nil, nil, nil // what is seen in a phase stays with it
 	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil

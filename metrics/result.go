@@ -47,6 +47,8 @@ type Result struct {
 	Beats *Beats `json:"heartbeats,omitempty"`
 	// Bursts are the instants of a burst run, in order.
 	Bursts []BurstRow `json:"bursts,omitempty"`
+	// FreezeLateNS is how late the processes that a phase stops were stopped, at most.
+	FreezeLateNS int64 `json:"freeze_late_ns,omitempty"`
 	// Said is what the server answered on connections that failed, if it said anything.
 	Said *Said `json:"server_said,omitempty"`
 	// Kernel is what the kernel showed, a view for each network namespace of the run.

@@ -143,12 +143,12 @@ func TestRandomCommands(t *testing.T) {
 	if alone.UnderRace() { // its shadow memory is larger
 		limit = `exec "$@"`
 	}
-	r, root, codes, mark := rand.New(rand.NewPCG(seed, 0)), newRoot(), map[int]int{}, "TCPBENCH_TEST=random"
+	r, root, codes, mark := rand.New(rand.NewPCG(seed, 0)), newRoot(), map[int]int{}, "TCPBENCH_TEST=random-"+strconv.Itoa(os.Getpid())
 	for range times {
 		args := randomCommand(r, root, fill)
 		ctx, cancel := context.WithTimeout(t.Context(), mostWall)
 		cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", limit, "sh", "tcpbench"}, args...)...)
-		cmd.Env = append(os.Environ(), mark)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), mark) // a name that --out takes is a file
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		err := ended(cmd, cmd.Run(), stderr.String())

@@ -40,6 +40,7 @@ var plain = []variable{
 	{name: "failed", read: count(func(r *metrics.Result) uint64 { return r.TotalFailed() })},
 	{name: "open", read: count(func(r *metrics.Result) uint64 { return r.Open })},
 	{name: "checked_bytes", read: count(func(r *metrics.Result) uint64 { return r.CheckedBytes })},
+	{name: "freeze_late", unit: nanoseconds, read: count(func(r *metrics.Result) uint64 { return uint64(max(0, r.FreezeLateNS)) })},
 	{name: "missed", read: count(func(r *metrics.Result) uint64 { return r.Missed })},
 	{name: "rate", unit: perSecond, read: func(r *metrics.Result) (float64, bool) {
 		return r.Rate, r.ElapsedS > 0 && (r.Rate > 0 || r.Population == nil) // what is held does not end

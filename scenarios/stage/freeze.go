@@ -23,7 +23,8 @@ func (f *Freeze) String() string {
 
 // follow begins what happens while the load runs, from now on: the link of a lab changes, or
 // processes are stopped for a time. A change of the link that fails is sent to failed at once. end
-// ends the changes, and returns the error of one that failed.
+// ends the changes, and returns the error of one that failed. After it freezeLate is how late the
+// processes were stopped, at most.
 func (s *stage) follow() (failed <-chan error, end func() error) {
 	f := s.plan.Freeze
 	if f == nil {
@@ -42,6 +43,7 @@ func (s *stage) follow() (failed <-chan error, end func() error) {
 			return
 		}
 		err := each(all, (*agent.Process).Freeze)
+		s.freezeLate = time.Since(s.earliest.Add(f.At))
 		waits(began.Add(f.At+f.For), over)
 		done <- errors.Join(err, each(all, (*agent.Process).Thaw))
 	}()

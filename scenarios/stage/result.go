@@ -53,6 +53,7 @@ func (s *stage) fillRest(r *metrics.Result, report *metrics.ClientReport) {
 		r.Beats = &beats
 	}
 	r.Said = report.Said.Shortened()
+	r.FreezeLateNS = s.freezeLate.Nanoseconds()
 	r.Exhaustion = report.Exhaustion
 	if c.Options.MPTCP {
 		counts := report.MPTCP

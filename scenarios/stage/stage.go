@@ -61,6 +61,10 @@ type stage struct {
 	// failed.
 	unfollow   func() error
 	linkFailed <-chan error
+	// earliest is a time before which the measured load did not begin, and freezeLate is how late
+	// after it the processes of a plan's Freeze were stopped.
+	earliest   time.Time
+	freezeLate time.Duration
 }
 
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
@@ -203,6 +207,7 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	for i := range s.clients {
 		go s.listen(i, said, left)
 	}
+	s.earliest = time.Now().Add(s.plan.Client.Warmup)
 	if err := s.tell(agent.Start); err != nil {
 		return metrics.ClientReport{}, err
 	}
@@ -278,12 +283,12 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 			s.endWarmUp(over)
 		}
 	case p == loadgen.Measuring && first:
+		if s.plan.Client.Process != pace.Hold { // before the mark, which takes its time
+			s.linkFailed, s.unfollow = s.follow()
+		}
 		s.from = s.mark()
 		for _, o := range s.seen {
 			o.begin()
-		}
-		if s.plan.Client.Process != pace.Hold {
-			s.linkFailed, s.unfollow = s.follow()
 		}
 	case p == loadgen.Draining && last:
 		if s.plan.Freeze != nil {
@@ -294,6 +299,7 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 		s.to = s.mark()
 	case p == loadgen.Holding && last:
 		s.kept = s.mark()
+		s.earliest = time.Now()
 		if err := s.tell(agent.Begin); err != nil {
 			return err
 		}
