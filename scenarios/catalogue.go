@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/spf13/pflag"
+	"tcpbench/scenarios/file"
 )
 
 //go:embed catalogue/*.yaml
@@ -54,7 +54,7 @@ func Find(name string) (*Scenario, bool) {
 }
 
 // Blank is a scenario that sets nothing.
-func Blank() *Scenario { return &Scenario{Name: "run", file: "run"} }
+func Blank() *Scenario { return &Scenario{Name: "run"} }
 
 func fileOf(name string) string { return path.Join("catalogue", name+".yaml") }
 
@@ -75,7 +75,7 @@ var parsed = func() map[string]func() *Scenario {
 			if err != nil {
 				panic(err)
 			}
-			s, err := ReadScenario(name+".yaml", bytes.NewReader(text))
+			s, err := file.Read(name+".yaml", bytes.NewReader(text))
 			if err != nil {
 				panic(err)
 			}
@@ -84,28 +84,3 @@ var parsed = func() map[string]func() *Scenario {
 	}
 	return all
 }()
-
-// noted is the value of a flag that remembers the words it was set by, in order: what the
-// command line says is said again to every phase of a scenario.
-type noted struct {
-	pflag.Value
-	words []string
-}
-
-func (n *noted) Set(word string) error {
-	n.words = append(n.words, word)
-	return n.Value.Set(word)
-}
-
-// Overrides are the flags of a command line that a set made by Preset has read.
-func Overrides(f *pflag.FlagSet) []Override {
-	var all []Override
-	f.Visit(func(flag *pflag.Flag) {
-		if n, ok := flag.Value.(*noted); ok {
-			for _, word := range n.words {
-				all = append(all, Override{flag.Name, word})
-			}
-		}
-	})
-	return all
-}

@@ -20,7 +20,9 @@ import (
 
 	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // awkward are values that some flag takes, and many do not.
@@ -32,7 +34,7 @@ var awkward = []string{
 }
 
 // drawFlags draws flags of a user, most of which mean something each.
-func drawFlags(t *rapid.T, file string) (all []Override) {
+func drawFlags(t *rapid.T, payload string) (all []workload.Setting) {
 	names := slices.Sorted(maps.Keys(sensible))
 	for range rapid.IntRange(0, 6).Draw(t, "flags") {
 		name := rapid.SampledFrom(names).Draw(t, "flag")
@@ -44,19 +46,19 @@ func drawFlags(t *rapid.T, file string) (all []Override) {
 			text = rapid.SampledFrom(awkward).Draw(t, "awkward")
 		}
 		if strings.HasPrefix(name, "payload") && rapid.Bool().Draw(t, "foreign") {
-			all = append(all, Override{"target", "127.0.0.1:9"})
+			all = append(all, workload.Setting{Name: "target", Value: "127.0.0.1:9"})
 		}
 		if name == "payload-file" {
-			text = file // and no other file of this machine
+			text = payload // and no other file of this machine
 		}
-		all = append(all, Override{name, strings.ReplaceAll(text, "$FILE", file)})
+		all = append(all, workload.Setting{Name: name, Value: strings.ReplaceAll(text, "$FILE", payload)})
 	}
 	return all
 }
 
 // namesHost tells whether a target is no address: a test asks no name server.
-func namesHost(all []Override) bool {
-	return slices.ContainsFunc(all, func(o Override) bool {
+func namesHost(all []workload.Setting) bool {
+	return slices.ContainsFunc(all, func(o workload.Setting) bool {
 		for part := range strings.SplitSeq(o.Value, ",") {
 			if host, _, err := net.SplitHostPort(part); err == nil && o.Name == "target" {
 				if _, err := netip.ParseAddr(host); err != nil {
@@ -79,10 +81,10 @@ const (
 // or it is forecast, and the settings of its result make the same run again: as flags of a
 // scenario that sets nothing, and as the key run of a scenario file. All of this takes little
 // time and memory.
-func commandLine(scenarios []*Scenario, file string, host *metrics.Host) func(*rapid.T) {
+func commandLine(scenarios []*Scenario, payload string, host *metrics.Host) func(*rapid.T) {
 	return func(t *rapid.T) {
 		s := rapid.SampledFrom(scenarios).Draw(t, "scenario")
-		drawn := drawFlags(t, file)
+		drawn := drawFlags(t, payload)
 		if namesHost(drawn) {
 			return
 		}
@@ -104,7 +106,7 @@ func commandLine(scenarios []*Scenario, file string, host *metrics.Host) func(*r
 		if f.Parse(args) != nil {
 			return
 		}
-		stages, err := s.Stages(t.Context(), Overrides(f))
+		stages, err := s.Stages(t.Context(), workload.Overrides(f))
 		if err != nil {
 			return
 		}
@@ -116,15 +118,15 @@ func commandLine(scenarios []*Scenario, file string, host *metrics.Host) func(*r
 			if err != nil {
 				t.Fatal(err)
 			}
-			var flags []Override
+			var flags []workload.Setting
 			for name, value := range settings {
-				flags = append(flags, Override{name, value})
+				flags = append(flags, workload.Setting{Name: name, Value: value})
 			}
 			repeats(t, Blank(), flags, &stage.Plan)
 			if !utf8.Valid([]byte(strings.Join(args, ""))) {
 				continue // JSON has no such text
 			}
-			again, err := ReadScenario("result", strings.NewReader(string(text)))
+			again, err := file.Read("result", strings.NewReader(string(text)))
 			if err != nil {
 				t.Fatalf("%s %q: %s: %v", s.Name, args, text, err)
 			}
@@ -135,12 +137,12 @@ func commandLine(scenarios []*Scenario, file string, host *metrics.Host) func(*r
 
 // anyCommandLine is commandLine over all scenarios.
 func anyCommandLine(t testing.TB) func(*rapid.T) {
-	file := filepath.Join(t.TempDir(), "payload")
-	if err := os.WriteFile(file, []byte("x\ny"), 0o600); err != nil {
+	payload := filepath.Join(t.TempDir(), "payload")
+	if err := os.WriteFile(payload, []byte("x\ny"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	host := kernel.Host()
-	return commandLine(append(everyScenario(t), Blank()), file, &host)
+	return commandLine(append(everyScenario(t), Blank()), payload, &host)
 }
 
 func TestCommandLines(t *testing.T) { rapid.Check(t, anyCommandLine(t)) }
@@ -148,7 +150,7 @@ func TestCommandLines(t *testing.T) { rapid.Check(t, anyCommandLine(t)) }
 func FuzzCommandLine(f *testing.F) { f.Fuzz(rapid.MakeFuzz(anyCommandLine(f))) }
 
 // repeats tells whether a scenario plans what a result tells of.
-func repeats(t *rapid.T, s *Scenario, over []Override, want *stage.Plan) {
+func repeats(t *rapid.T, s *Scenario, over []workload.Setting, want *stage.Plan) {
 	stages, err := s.Stages(t.Context(), over)
 	if err != nil {
 		t.Fatalf("%v, of the settings %v", err, want.Settings)

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // sensible is a value of each flag that a user may well write, alone. $FILE is a file.
@@ -47,7 +49,7 @@ var crowded = []string{
 func everyScenario(t testing.TB) []*Scenario {
 	all := slices.DeleteFunc(Builtins(), (*Scenario).Experiment)
 	for _, text := range crowded {
-		s, err := ReadScenario("crowded.yaml", strings.NewReader(text))
+		s, err := file.Read("crowded.yaml", strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +68,7 @@ func TestWhatTheUserWritesWins(t *testing.T) {
 	for _, s := range everyScenario(t) {
 		for name, texts := range sensible {
 			for _, text := range texts {
-				over := []Override{{name, strings.ReplaceAll(text, "$FILE", file)}}
+				over := []workload.Setting{{Name: name, Value: strings.ReplaceAll(text, "$FILE", file)}}
 				_, err := s.Stages(t.Context(), over)
 				blamesOnly(t, s, over, err)
 			}
@@ -83,10 +85,10 @@ func TestTwoFlagsOfTheUser(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var all []Override
+	var all []workload.Setting
 	for name, texts := range sensible {
 		for _, text := range texts {
-			all = append(all, Override{name, strings.ReplaceAll(text, "$FILE", file)})
+			all = append(all, workload.Setting{Name: name, Value: strings.ReplaceAll(text, "$FILE", file)})
 		}
 	}
 	for _, s := range everyScenario(t) {
@@ -98,28 +100,22 @@ func TestTwoFlagsOfTheUser(t *testing.T) {
 				if a.Name == b.Name {
 					continue
 				}
-				over := []Override{a, b}
-				for phase := range s.Phases() {
-					w, err := s.workload(phase, over)
-					if err == nil {
-						err = w.check()
-					}
-					blamesOnly(t, s, over, err)
-				}
+				over := []workload.Setting{a, b}
+				blamesOnly(t, s, over, s.Check(over))
 			}
 		}
 	}
 }
 
-func blamesOnly(t *testing.T, s *Scenario, over []Override, err error) {
+func blamesOnly(t *testing.T, s *Scenario, over []workload.Setting, err error) {
 	t.Helper()
 	if err == nil {
 		return
 	}
 	mine := func(flag string) bool {
-		return slices.ContainsFunc(over, func(o Override) bool { return o.Name == flag })
+		return slices.ContainsFunc(over, func(o workload.Setting) bool { return o.Name == flag })
 	}
-	var m Misuse
+	var m workload.Misuse
 	if !errors.As(err, &m) || !mine(m.Flag) || m.With != "" && !mine(m.With) || strings.Contains(err.Error(), ".yaml:") {
 		t.Errorf("%s %v: the error blames what the user did not write: %v", s.Name, over, err)
 	}
@@ -137,19 +133,12 @@ func TestHeldPopulationHasNoWarmUp(t *testing.T) {
 // A flag that the table of values lacks is one that nobody has thought about.
 func TestEveryFlagHasASensibleValue(t *testing.T) {
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	newWorkload("").Register(f)
+	Blank().Preset(f)
 	f.VisitAll(func(flag *pflag.Flag) {
 		if len(sensible[flag.Name]) == 0 {
 			t.Errorf("--%s", flag.Name)
 		}
 	})
-	for _, x := range exclusions {
-		for _, term := range append([]term{x.first}, x.others...) {
-			if f.Lookup(term.flag) == nil {
-				t.Errorf("a rule is about --%s, which is no flag", term.flag)
-			}
-		}
-	}
 }
 
 // The presets that give way are those that must, and what they had said is gone.
@@ -193,7 +182,7 @@ func TestPresetsGiveWay(t *testing.T) {
 		for _, set := range strings.Fields(c.settings) {
 			name, value, _ := strings.Cut(set, "=")
 			if value == "CAPPED" {
-				value = strconv.Itoa(min(mostSlots, stage.MostConnections()))
+				value = strconv.Itoa(min(10000, stage.MostConnections()))
 			}
 			if got := stages[0].Plan.Settings[name]; got != value {
 				t.Errorf("%s %s: %s is %q, want %q", c.scenario, c.args, name, got, value)

@@ -33,7 +33,7 @@ func TestExperimentsOverIPv6(t *testing.T) {
 				}
 				defer v.Close()
 				own = v.Lab.Client.V6.String()
-				r, err := s.Perform(t.Context(), v, false, nil)
+				r, err := Perform(t.Context(), s, v, false, nil)
 				if errors.Is(err, experiment.ErrNoIPv6) {
 					alone.Needed(t, err.Error())
 				}
@@ -76,7 +76,7 @@ func TestExperimentWithoutIPv6(t *testing.T) {
 		alone.Needed(t, err.Error())
 	}
 	defer v.Close()
-	if _, err := s.Perform(context.Background(), v, false, nil); !errors.Is(err, experiment.ErrNoIPv6) || !strings.Contains(err.Error(), "leave -6 out") {
+	if _, err := Perform(context.Background(), s, v, false, nil); !errors.Is(err, experiment.ErrNoIPv6) || !strings.Contains(err.Error(), "leave -6 out") {
 		t.Errorf("%v", err)
 	}
 }

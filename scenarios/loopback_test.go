@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"tcpbench/internal/kernel"
 	"testing"
 
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/workload"
 )
 
 // ofLoopback are those that can be shown without a lab, and what takes the mechanism of each
@@ -41,7 +41,7 @@ func onLoopback(t *testing.T, name string, how change) *metrics.Result {
 	if how.server != nil {
 		l.Server = how.server
 	}
-	var over []Override
+	var over []workload.Setting
 	if !s.Experiment() {
 		over = overrides(t, s, how.args)
 	}
@@ -51,7 +51,7 @@ func onLoopback(t *testing.T, name string, how change) *metrics.Result {
 	}
 	var r *metrics.Result
 	if s.Experiment() {
-		r, err = s.Perform(t.Context(), nil, false, nil)
+		r, err = Perform(t.Context(), s, nil, false, nil)
 	} else {
 		r, err = RunStages(t.Context(), stages, nil, Observer{})
 	}
@@ -103,62 +103,4 @@ func lowestPorts(t *testing.T) experiment.Options {
 		t.Fatal(err)
 	}
 	return experiment.Options{"IP_LOCAL_PORT_RANGE": n}
-}
-
-func TestLoopbackInFiles(t *testing.T) {
-	const (
-		load = "name: x\nclaim: c\nproduction: p\ntakes: 2s\nverdict: [failed > 0]\nsteps: [s]\nrun: {count: 5, connections: 2}\n"
-		deed = "name: x\nclaim: c\nproduction: p\ntakes: 2s\nverdict: [seen.received > 0]\nsteps: [s]\nexperiment: mss\n"
-	)
-	s, err := ReadScenario("x.yaml", strings.NewReader(load+"lab: {settings: {net.ipv4.tcp_tw_reuse: 0}}\nscaled: [few]\nrealistic: {takes: 3s, run: {count: 9}}\n"+
-		"loopback: {evidence: ' e\n  f', takes: 1s, run: {count: 7}, verdict: [failed == 0], phases: [{name: a, freeze: {side: server, at: 1s, for: 2s}}]}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Phenomenon.OnLoopback() || len(s.Phenomenon.Client) != 1 || s.Phases() != 1 || !s.OnLoopback() {
-		t.Fatalf("%+v", s.Phenomenon)
-	}
-	p := s.Phenomenon
-	if !p.OnLoopback() || len(p.Scaled) > 0 || len(p.Client) != 0 || p.Takes.Seconds() != 1 || p.Verdict()[0] != "failed == 0" || p.Steps[0] != "s" || p.Loopback.Evidence != "e f" {
-		t.Errorf("%+v", p)
-	}
-	stages, err := s.Stages(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if f := stages[0].Plan.Freeze; f == nil || f.String() != "the server is stopped after 1s, for 2s" || stages[0].Plan.Client.Count != 7 || stages[0].Plan.Client.Connections != 2 {
-		t.Errorf("%+v %+v", stages[0].Plan, f)
-	}
-	s, err = ReadScenario("x.yaml", strings.NewReader(deed+"loopback: {evidence: e, client: {SO_SNDBUF: 1}, server: {IP_LOCAL_PORT_RANGE: 40000-50000}}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := s.Phenomenon.Loopback.Report("w"); r.Why != "w" || r.Client["SO_SNDBUF"] != "1" || r.Server["IP_LOCAL_PORT_RANGE"] != "40000-50000" {
-		t.Errorf("%+v", r)
-	}
-	if s, _ := Find("handshake"); s.OnLoopback() {
-		t.Error("a handshake is shown without gates")
-	}
-	for text, want := range map[string]string{
-		load + "loopback: {}\n": "add evidence",
-		load + "loopback: 3\n":  "a single value",
-		load + "loopback: {evidence: e, client: {SO_SNDBUF: 1}}\n":                                        `unknown key "client"`,
-		load + "host: true\nloopback: {evidence: e}\n":                                                    "leave loopback or host out",
-		load + "loopback: {evidence: e, run: {count: -1}}\n":                                              "count",
-		load + "loopback: {evidence: e, phases: [{name: a, lab: {}}]}\n":                                  "leave lab out",
-		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: link, at: 1s, for: 1s}}]}\n":    "want side: client or side: server",
-		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: client, at: 1s}}]}\n":           "want for with a time",
-		load + "loopback: {evidence: e, phases: [{name: a, freeze: {side: client, at: 1s, till: 2s}}]}\n": `unknown key "till"`,
-		load + "phases: [{name: a, freeze: {side: client, at: 1s, for: 1s}}]\n":                           "only a phase of loopback or of this host",
-		deed + "loopback: {evidence: e, run: {count: 7}}\n":                                               `unknown key "run"`,
-		deed + "loopback: {evidence: e, client: {SO_SNDBUFF: 1}}\n":                                       "did you mean SO_SNDBUF?",
-		deed + "loopback: {evidence: e, client: {SO_SNDBUF: big}}\n":                                      "want a whole number",
-		deed + "loopback: {evidence: e, client: {IP_LOCAL_PORT_RANGE: 9}}\n":                              "want LOW-HIGH",
-		strings.Replace(deed, "mss", "handshake", 1) + "loopback: {evidence: e}\n":                        "needs a lab",
-		"name: x\nloopback: {evidence: e}\n":                                                              "add",
-	} {
-		if _, err := ReadScenario("x.yaml", strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
 }

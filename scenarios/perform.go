@@ -12,7 +12,7 @@ import (
 // Perform does the experiment of a scenario in a lab, or on loopback if the venue is nil, and
 // asks the kernel's tracepoints if traced. tell hears of what happens meanwhile, and may be nil. When ctx ends,
 // what was seen so far is the result.
-func (s *Scenario) Perform(ctx context.Context, v *stage.Venue, traced bool, tell func(metrics.Event)) (*metrics.Result, error) {
+func Perform(ctx context.Context, s *Scenario, v *stage.Venue, traced bool, tell func(metrics.Event)) (*metrics.Result, error) {
 	var ports []kernel.Ports
 	if traced {
 		ports = []kernel.Ports{experiment.Ports}

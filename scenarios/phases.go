@@ -28,14 +28,14 @@ func RunStages(ctx context.Context, stages []Stage, expected []*expect.Expressio
 		if obs.Stage != nil {
 			obs.Stage(s)
 		}
-		r, err := s.run(ctx, obs)
+		r, err := runStage(ctx, s, obs)
 		if err != nil {
 			if len(stages) > 1 {
 				err = fmt.Errorf("phase %s: %w", s.Name, err)
 			}
 			return nil, err
 		}
-		r.Expectations = judgeAll(s.Expect, r)
+		r.Expectations = expect.JudgeAll(s.Expect, r)
 		if s.Plan.Server != nil {
 			held = addresses(r.Scenario.Target)
 		}
@@ -51,12 +51,12 @@ func RunStages(ctx context.Context, stages []Stage, expected []*expect.Expressio
 			r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: fmt.Sprintf("The phase %s did not run.", s.Name)})
 		}
 	}
-	r.Expectations = append(r.Expectations, judgeAll(expected, r)...)
+	r.Expectations = append(r.Expectations, expect.JudgeAll(expected, r)...)
 	return r, nil
 }
 
-// run runs the stage, in a lab of its own if it wants one.
-func (s *Stage) run(ctx context.Context, obs Observer) (r *metrics.Result, err error) {
+// runStage runs a stage, in a lab of its own if it wants one.
+func runStage(ctx context.Context, s *Stage, obs Observer) (r *metrics.Result, err error) {
 	if s.Open == nil {
 		return stage.Run(ctx, s.Plan, obs.Observer)
 	}
@@ -67,14 +67,6 @@ func (s *Stage) run(ctx context.Context, obs Observer) (r *metrics.Result, err e
 	defer func() { err = errors.Join(err, v.Close()) }()
 	s.Plan.Lab = v
 	return stage.Run(ctx, s.Plan, obs.Observer)
-}
-
-func judgeAll(all []*expect.Expression, r *metrics.Result) []metrics.Expectation {
-	var verdicts []metrics.Expectation
-	for _, e := range all {
-		verdicts = append(verdicts, e.Judge(r))
-	}
-	return verdicts
 }
 
 // addresses reads the targets of a result.

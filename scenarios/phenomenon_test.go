@@ -13,7 +13,9 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // shown runs a scenario of the catalogue in its lab, or here if it is of the host, as the flags
@@ -25,7 +27,7 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 		t.Fatalf("%s claims nothing", name)
 	}
 	s = how.on(s)
-	var over []Override
+	var over []workload.Setting
 	if !s.Experiment() {
 		over = overrides(t, s, how.args)
 	}
@@ -33,7 +35,7 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := func(p *Phenomenon) (*stage.Venue, error) {
+	open := func(p *file.Phenomenon) (*stage.Venue, error) {
 		v, err := p.Venue(how.link, profile(t, "test", how.settings...), profile(t, "test", how.settings...))
 		if err != nil {
 			return nil, err
@@ -64,7 +66,7 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 			stages[i].Plan.Lab = v
 		}
 		if s.Experiment() {
-			r, err = s.Perform(t.Context(), v, name == "four-way-close", nil)
+			r, err = Perform(t.Context(), s, v, name == "four-way-close", nil)
 		} else {
 			r, err = RunStages(t.Context(), stages, nil, Observer{})
 		}
@@ -79,11 +81,12 @@ func shown(t *testing.T, name string, how change) *metrics.Result {
 		if r, err = metrics.Combine([]metrics.Phase{{Name: how.only[0], Result: *r}}); err != nil {
 			t.Fatal(err)
 		}
-		p := *s.Phenomenon
-		p.conditions = slices.DeleteFunc(slices.Clone(p.conditions), func(c condition) bool { return c.Judge(r).Reason != "" })
-		s.Phenomenon = &p
 	}
 	r.Verdict = s.Phenomenon.Judge(r)
+	if how.only != nil {
+		r.Verdict.Conditions = slices.DeleteFunc(r.Verdict.Conditions, func(c metrics.Condition) bool { return c.Reason != "" })
+		r.Verdict.Decide(r)
+	}
 	return r
 }
 
@@ -145,19 +148,19 @@ type change struct {
 // on is the scenario as it is changed.
 func (c *change) on(s *Scenario) *Scenario {
 	changed, p := *s, *s.Phenomenon
-	changed.Phenomenon, changed.phases = &p, nil
+	changed.Phenomenon, changed.Phases = &p, nil
 	if p.Experiment != nil {
 		p.Experiment = p.Experiment.With(c.client, c.server)
 	}
-	for _, ph := range s.phases {
-		if c.only != nil && !slices.Contains(c.only, ph.name) {
+	for _, ph := range s.Phases {
+		if c.only != nil && !slices.Contains(c.only, ph.Name) {
 			continue
 		}
 		for name, value := range c.phase {
-			ph.run = slices.DeleteFunc(slices.Clone(ph.run), func(set setting) bool { return set.name == name })
-			ph.run = append(ph.run, setting{name: name, value: value})
+			ph.Run = slices.DeleteFunc(slices.Clone(ph.Run), func(set file.Setting) bool { return set.Name == name })
+			ph.Run = append(ph.Run, file.Setting{Setting: workload.Setting{Name: name, Value: value}})
 		}
-		changed.phases = append(changed.phases, ph)
+		changed.Phases = append(changed.Phases, ph)
 	}
 	return &changed
 }
@@ -305,101 +308,6 @@ func TestTracepointsAgree(t *testing.T) {
 	for _, change := range []string{"client ESTABLISHED FIN_WAIT1", "client FIN_WAIT1 FIN_WAIT2", "server ESTABLISHED CLOSE_WAIT", "server CLOSE_WAIT LAST_ACK", "server LAST_ACK CLOSE"} {
 		if n := traced.Transitions[change]; n != 1 {
 			t.Errorf("%s: %d times, of %v", change, n, traced.Transitions)
-		}
-	}
-}
-
-func TestPhenomenaInFiles(t *testing.T) {
-	const whole = "name: x\nclaim: c\nproduction: p\ntakes: 1s\nverdict: [failed > 0]\nsteps: [s]\n"
-	s, err := ReadScenario("x.yaml", strings.NewReader(whole+"lab:\n  settings: {net.ipv4.tcp_tw_reuse: 0}\n  server: {net.core.somaxconn: 7}\n  to-client: delay=5ms\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := s.Phenomenon
-	if len(p.Client) != 1 || len(p.Server) != 2 || p.Link.ToClient.Delay == 0 || p.Needs() != "lab" {
-		t.Errorf("%+v", p)
-	}
-	// A phase may have settings on top, and a verdict tells phases apart.
-	s, err = ReadScenario("x.yaml", strings.NewReader(strings.Replace(whole, "failed > 0", "a.rate > b.rate", 1)+
-		"lab: {settings: {net.ipv4.tcp_tw_reuse: 0}}\nphases: [{name: a, lab: {client: {net.ipv4.tcp_tw_reuse: 1}}, ports: 9000}, {name: b}]\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stages, err := s.Stages(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !s.OwnLabs() || len(stages[0].Phenomenon.Client) != 2 || len(stages[1].Phenomenon.Client) != 1 {
-		t.Errorf("%+v", stages)
-	}
-	attempted := metrics.Tally{Attempted: 1}
-	v := s.Phenomenon.Judge(&metrics.Result{Tally: attempted, Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Rate: 3, ElapsedS: 1}}, {Name: "b", Result: metrics.Result{Rate: 2, ElapsedS: 1}}}})
-	if !v.Reproduced || v.Evidence[0].Values[0].Name != "a.rate" {
-		t.Errorf("%+v", v)
-	}
-	if v := s.Phenomenon.Judge(&metrics.Result{Tally: attempted, Rate: 5}); v.Outcome != metrics.Undecided || v.Evidence[0].Reason != "no sample: a.rate, b.rate" {
-		t.Errorf("%+v", v)
-	}
-	// A condition may name phases, too, and says what is wrong otherwise.
-	s, err = ReadScenario("x.yaml", strings.NewReader(whole+"conditions:\n  too slow to tell: a.attempted > 10\nphases: [{name: a}]\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	few := &metrics.Result{Tally: attempted, Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Tally: attempted}}}}
-	if v := s.Phenomenon.Judge(few); v.Outcome != metrics.Undecided || !strings.HasPrefix(v.Why, "too slow to tell: a.attempted > 10 does not hold") {
-		t.Errorf("%+v", v)
-	}
-	// A benchmark of this host claims nothing.
-	s, err = ReadScenario("x.yaml", strings.NewReader("name: x\nproduction: p\ntakes: 1s\nsteps: [s]\nhost: true\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !s.Phenomenon.Benchmark() || p.Benchmark() {
-		t.Errorf("%+v", s.Phenomenon)
-	}
-	// A profile comes on top, so that a remedy can be shown to help.
-	client, _ := p.Profiles(profile(t, "mine", "net.ipv4.tcp_tw_reuse=1"), profile(t, "mine"))
-	if len(client.Settings) != 1 || client.Settings[0].Value != "1" || client.Name != "the scenario's own, mine" {
-		t.Errorf("%+v", client)
-	}
-	for text, want := range map[string]string{
-		strings.Replace(whole, "claim: c\n", "", 1):              "add claim",
-		strings.Replace(whole, "production: p\n", "", 1):         "add production",
-		strings.Replace(whole, "takes: 1s", "takes: soon", 1):    `x.yaml:4:8: "soon"`,
-		strings.Replace(whole, "verdict: [failed > 0]\n", "", 1): "claim without a verdict",
-		strings.Replace(whole, "failed > 0", "faild > 0", 1):     "did you mean failed?",
-		whole + "conditions: {slow: attemptd > 1}\n":             "did you mean attempted?",
-		whole + "conditions: [attempted > 1]\n":                  "by what is wrong",
-		"name: x\nproduction: p\ntakes: 1s\nsteps: [s]\n":        "add claim",
-		whole + "lab: 3\n":                                                                       "x.yaml:7:6",
-		whole + "lab:\n  profil: {}\n":                                                           "profil",
-		whole + "lab:\n  settings: {net.ipv4.*: 1}\n":                                            "without patterns",
-		whole + "lab:\n  to-server: los=1%\n":                                                    "did you mean loss?",
-		whole + "lab:\n  settings: {net.ipv4.tcp_tw_reuse: [1]}\n":                               "want a single value",
-		strings.Replace(whole, "steps: [s]\n", "", 1):                                            "add what is done",
-		strings.Replace(whole, "takes: 1s\n", "", 1):                                             "add takes",
-		whole + "lab:\n  timeline: [{to-server: loss=1%}]\n":                                     "add at",
-		whole + "lab:\n  timeline: [{at: 1s, to-server: delay=1ms}]":                             "only loss, every and drop can change",
-		whole + "lab:\n  timeline: [{at: 2s, to-client: loss=1%}, {at: 1s, to-client: loss=0%}]": "put the earlier one first",
-		whole + "lab:\n  timeline: [{at: 1s, to: loss=1%}]":                                      `unknown key "to"`,
-		whole + "host: yes\n":                                                                    "want true",
-		whole + "host: true\nlab: {}\n":                                                          "leave one of them out",
-		whole + "host: true\nexperiment: mss\n":                                                  "leave host out",
-		whole + "experiment: mss\nrun: {rate: 1k}\n":                                             "leave run and phases out",
-		whole + "experiment: mss\nexpect: [failed == 0]\n":                                       "write it there",
-		whole + "experiment: msss\n":                                                             "did you mean mss?",
-		whole + "realistic: {takes: 1s}\n":                                                       "add scaled",
-		whole + "scaled: [few]\nrealistic: {lap: {}}\n":                                          "did you mean lab?",
-		whole + "scaled: [few]\nrealistic: {lab: {}}\n":                                          "add takes",
-		whole + "phases: [{name: a, lab: 3}]\n":                                                  "a single value",
-		whole + "phases: [{name: a, ports: 9000}]\n":                                             "without a lab of their own",
-		"name: x\nphases: [{name: a, lab: {}}]\n":                                                "a scenario that claims something",
-		strings.Replace(whole, "failed > 0", "seen.nothing > 0", 1):                              "no experiment finds out",
-		strings.Replace(whole, "failed > 0", "seen.segment > 0", 1):                              "did you mean seen.segments?",
-		strings.Replace(whole, "failed > 0", "a.failed > 0", 1):                                  "unknown name",
-	} {
-		if _, err := ReadScenario("x.yaml", strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tcpbench/internal/kernel"
+	"tcpbench/scenarios/file"
 )
 
 // On loopback a claim shares the table of sockets in TIME_WAIT with whatever this host did before.
@@ -23,15 +24,15 @@ const roomPoll = 200 * time.Millisecond
 // AwaitRoom waits until the claim can be shown in this namespace: a claim about TIME_WAIT or
 // FIN_WAIT_2 needs room for such sockets. waits is called if that takes time. An error means that
 // there is no room, or that ctx ended.
-func (p *Phenomenon) AwaitRoom(ctx context.Context, waits func()) error {
-	if !p.OnLoopback() || !p.countsTimeWait() {
+func AwaitRoom(ctx context.Context, p *file.Phenomenon, waits func()) error {
+	if !p.OnLoopback() || !countsTimeWait(p) {
 		return nil
 	}
 	return awaitRoom(ctx, roomPatience, roomLeft, waits)
 }
 
 // countsTimeWait tells whether the verdict looks at sockets in TIME_WAIT or FIN_WAIT_2.
-func (p *Phenomenon) countsTimeWait() bool {
+func countsTimeWait(p *file.Phenomenon) bool {
 	for _, e := range p.Verdict() {
 		if e = strings.ToLower(e); strings.Contains(e, "time_wait") || strings.Contains(e, "fin_wait") {
 			return true

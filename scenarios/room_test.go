@@ -12,7 +12,7 @@ import (
 func TestWhoNeedsRoom(t *testing.T) {
 	var names []string
 	for _, s := range Builtins() {
-		if s.OnLoopback() && s.Phenomenon.countsTimeWait() {
+		if s.OnLoopback() && countsTimeWait(s.Phenomenon) {
 			names = append(names, s.Name)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // Arm is one of the sides of a comparison: the settings of both hosts of its labs.
@@ -28,7 +29,7 @@ type Arm struct {
 // Comparison runs a scenario under each arm, in rounds.
 type Comparison struct {
 	Scenario  *Scenario
-	Overrides []Override
+	Overrides []workload.Setting
 	Arms      []Arm
 	Rounds    int
 	// Seed decides the order within the rounds, what links do at random, and the random times of arrivals: they are
@@ -162,5 +163,5 @@ func (c *Comparison) in(ctx context.Context, v *stage.Venue, round int, arm *Arm
 		p.Lab, p.Client.Seed = v, c.Seed+uint64(round)
 		c.Prepare(p)
 	}
-	return RunStages(ctx, stages, c.Scenario.Expectations(), obs)
+	return RunStages(ctx, stages, c.Scenario.Expect, obs)
 }

@@ -19,6 +19,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // The children of a run are this binary again.
@@ -58,14 +59,14 @@ func planned(t *testing.T, name, args string) (stage.Plan, error) {
 }
 
 // overrides reads the words of a command line.
-func overrides(t *testing.T, s *Scenario, args string) []Override {
+func overrides(t *testing.T, s *Scenario, args string) []workload.Setting {
 	t.Helper()
 	f := pflag.NewFlagSet(s.Name, pflag.ContinueOnError)
 	s.Preset(f)
 	if err := f.Parse(strings.Fields(args)); err != nil {
 		t.Fatal(err)
 	}
-	return Overrides(f)
+	return workload.Overrides(f)
 }
 
 // staged runs it, and checks what must hold of every run.

@@ -11,6 +11,8 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/file"
+	"tcpbench/scenarios/workload"
 )
 
 // executeAll shows every phenomenon, one after the other: a line for each, at length those that
@@ -20,7 +22,7 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 		return err
 	}
 	switch {
-	case len(scenarios.Overrides(c.Flags())) > 0 || len(o.expect) > 0:
+	case len(workload.Overrides(c.Flags())) > 0 || len(o.expect) > 0:
 		return usage("--all: each scenario has flags of its own: leave them out")
 	case o.out != "" || o.pcap != "":
 		return usage("--all makes many results: print them with --json, or run one scenario with --out or --pcap")
@@ -98,7 +100,7 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *prober, v
 // showOne runs a scenario, if this machine can.
 func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *prober, view *progress) metrics.ShownScenario {
 	one := metrics.ShownScenario{Name: s.Name}
-	if here, why := m.here(s.Requires()); here == scenarios.CannotRun {
+	if here, why := m.here(s.Requires()); here == file.CannotRun {
 		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift
 		return one
 	}

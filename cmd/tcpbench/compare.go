@@ -20,6 +20,7 @@ import (
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // compareOptions are the flags of compare.
@@ -114,7 +115,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	for flag, list := range map[string][]string{"format": {"text", "json", "bench"}, "profile": machine.Profiles(), "client-profile": machine.Profiles(), "server-profile": machine.Profiles()} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveDefault))
 	}
-	for flag, list := range scenarios.Words() {
+	for flag, list := range workload.Words() {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
 	}
 }
@@ -202,10 +203,10 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 }
 
 // overrides are the flags of the command line, and how long a run is if they do not say so.
-func overrides(c *cobra.Command, s *scenarios.Scenario) []scenarios.Override {
-	over := scenarios.Overrides(c.Flags())
+func overrides(c *cobra.Command, s *scenarios.Scenario) []workload.Setting {
+	over := workload.Overrides(c.Flags())
 	if s.Name == scenarios.Short && !c.Flags().Changed("duration") && !c.Flags().Changed("count") && !c.Flags().Changed("hold") {
-		over = append(over, scenarios.Override{Name: "duration", Value: quickRun})
+		over = append(over, workload.Setting{Name: "duration", Value: quickRun})
 	}
 	return over
 }

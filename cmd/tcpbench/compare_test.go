@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/workload"
 )
 
 // A run of a comparison is as long as the help of compare says: quickRun for short, and what
@@ -15,7 +16,7 @@ func TestLengthOfACompare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	length := func(s *scenarios.Scenario, over []scenarios.Override) time.Duration {
+	length := func(s *scenarios.Scenario, over []workload.Setting) time.Duration {
 		stages, err := s.Stages(t.Context(), over)
 		if err != nil {
 			t.Fatal(err)

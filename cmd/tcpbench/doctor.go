@@ -16,6 +16,7 @@ import (
 	"tcpbench/metrics/diagnose"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/workload"
 )
 
 // newDoctor tells what will go wrong before it does.
@@ -49,7 +50,7 @@ Exit code 4 says that something will go wrong.`,
 	format := doctorFlags(c, blank)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			if len(scenarios.Overrides(c.Flags())) > 0 {
+			if len(workload.Overrides(c.Flags())) > 0 {
 				return usage("doctor: flags of which scenario? There are: %v; or name a file", builtinNames())
 			}
 			if err := examineHost(c.OutOrStdout(), *format); err != nil {
@@ -101,7 +102,7 @@ func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
 	if s.Phenomenon != nil && !s.Phenomenon.Host {
 		return usage("doctor: %s runs in a lab with settings of its own, not with this host's: tcpbench run %s shows what comes of them", s.Name, s.Name)
 	}
-	stages, err := s.Stages(context.Background(), scenarios.Overrides(c.Flags()))
+	stages, err := s.Stages(context.Background(), workload.Overrides(c.Flags()))
 	if err != nil {
 		return exit{exitUsage, err}
 	}

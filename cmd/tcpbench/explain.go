@@ -11,6 +11,8 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/file"
+	"tcpbench/scenarios/workload"
 )
 
 // explain says what a scenario would do, and does nothing.
@@ -18,7 +20,7 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Summary)
 	load := lacking(s.Load(), gone(stages))
-	for _, o := range scenarios.Overrides(c.Flags()) {
+	for _, o := range workload.Overrides(c.Flags()) {
 		load = slices.DeleteFunc(load, func(words string) bool { return strings.HasPrefix(words, "--"+o.Name+" ") })
 		load = append(load, "--"+o.Name+" "+o.Value)
 	}
@@ -62,7 +64,7 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 }
 
 // explainScale says which parameters are not as in production.
-func explainScale(w io.Writer, p *scenarios.Phenomenon) {
+func explainScale(w io.Writer, p *file.Phenomenon) {
 	if p.OnLoopback() {
 		return // what stands in for a lab is told of already
 	}
@@ -98,10 +100,10 @@ func lacking(words, some []string) (rest []string) {
 }
 
 // explainLoopback tells what would be done where no lab can be made, as far as that differs.
-func explainLoopback(c *cobra.Command, p *scenarios.Phenomenon) error {
+func explainLoopback(c *cobra.Command, p *file.Phenomenon) error {
 	w, s := c.OutOrStdout(), p.Loopback.Scenario()
 	own := s.Phenomenon
-	stages, err := s.Stages(c.Context(), scenarios.Overrides(c.Flags()))
+	stages, err := s.Stages(c.Context(), workload.Overrides(c.Flags()))
 	if err != nil {
 		return exit{exitUsage, err}
 	}
@@ -123,7 +125,7 @@ func explainLoopback(c *cobra.Command, p *scenarios.Phenomenon) error {
 }
 
 // explainVerdict tells which evidence decides, and when it does not.
-func explainVerdict(w io.Writer, p *scenarios.Phenomenon) {
+func explainVerdict(w io.Writer, p *file.Phenomenon) {
 	for _, e := range p.Verdict() {
 		fmt.Fprintln(w, indented("  - ", e))
 	}
@@ -133,7 +135,7 @@ func explainVerdict(w io.Writer, p *scenarios.Phenomenon) {
 }
 
 // explainOptions tells what stands in for a lab.
-func explainOptions(w io.Writer, l *scenarios.Loopback) {
+func explainOptions(w io.Writer, l *file.Loopback) {
 	fmt.Fprintln(w, indented("  evidence: ", l.Evidence))
 	r := l.Report("")
 	for _, end := range []struct {
@@ -172,7 +174,7 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 }
 
 // explainSetup tells of a lab.
-func explainSetup(w io.Writer, indent string, s *scenarios.Setup) {
+func explainSetup(w io.Writer, indent string, s *file.Setup) {
 	for _, set := range s.Client {
 		who := "client"
 		if slices.Contains(s.Server, set) {

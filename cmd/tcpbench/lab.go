@@ -18,6 +18,7 @@ import (
 	"tcpbench/internal/pcap"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
 )
 
@@ -175,7 +176,7 @@ func setOn(p *machine.Profile, set []string) error {
 }
 
 // venue makes the lab, as a scenario wants it that claims something.
-func (o *labOptions) venue(c *cobra.Command, of *scenarios.Phenomenon) (*stage.Venue, error) {
+func (o *labOptions) venue(c *cobra.Command, of *file.Phenomenon) (*stage.Venue, error) {
 	if err := o.machine.rooted(); err != nil {
 		return nil, err
 	}
@@ -288,20 +289,20 @@ func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []sc
 }
 
 // requires tells what a run in a lab needs; nil is no scenario.
-func (o *labOptions) requires(s *scenarios.Scenario) scenarios.Requirements {
-	r := scenarios.Requirements{}
+func (o *labOptions) requires(s *scenarios.Scenario) file.Requirements {
+	r := file.Requirements{}
 	if s != nil {
 		r = s.Requires()
 	}
-	r.Lab, r.Link = true, r.Link || scenarios.Carried(o.link.both())
+	r.Lab, r.Link = true, r.Link || file.Carried(o.link.both())
 	return r
 }
 
 // inOwnUsers asks whether this machine can make the lab of a run, and makes it possible without
 // root, by running this command again. done tells that the command is over.
-func inOwnUsers(c *cobra.Command, s *scenarios.Scenario, r scenarios.Requirements) (err error, done bool) {
+func inOwnUsers(c *cobra.Command, s *scenarios.Scenario, r file.Requirements) (err error, done bool) {
 	if !lab.Owned() { // else the process that made the users has asked
-		if here, why := thisMachine().here(r); here != scenarios.Runs {
+		if here, why := thisMachine().here(r); here != file.Runs {
 			return cannot("make the lab of this run", why, why.Lift), true
 		}
 	}

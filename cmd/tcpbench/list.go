@@ -12,6 +12,7 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/file"
 )
 
 func newList() *cobra.Command {
@@ -48,9 +49,9 @@ type listing struct {
 	TakesS  float64 `json:"takes_s,omitempty"`
 	Needs   string  `json:"needs,omitempty"`
 	// Here is yes, loopback or no; if it is not yes, WhyNot says why, and Lift what changes it.
-	Here   scenarios.Here `json:"here"`
-	WhyNot string         `json:"why_not,omitempty"`
-	Lift   string         `json:"lift,omitempty"`
+	Here   file.Here `json:"here"`
+	WhyNot string    `json:"why_not,omitempty"`
+	Lift   string    `json:"lift,omitempty"`
 	// Steps, Verdict, Conditions and Production are what --explain tells.
 	Steps      []string          `json:"steps,omitempty"`
 	Verdict    []string          `json:"verdict,omitempty"`

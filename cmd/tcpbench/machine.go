@@ -12,6 +12,7 @@ import (
 	"tcpbench/internal/probe"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/file"
 )
 
 // The questions about this machine besides those of a lab.
@@ -73,7 +74,7 @@ func (m *prober) refuses(q lab.Question) *lab.Refusal {
 
 // here tells whether something with these requirements can be run on this machine, and if not,
 // or only over loopback, why.
-func (m *prober) here(r scenarios.Requirements) (scenarios.Here, *lab.Refusal) {
+func (m *prober) here(r file.Requirements) (file.Here, *lab.Refusal) {
 	var makesLab, makesLink, takesSettings *lab.Refusal
 	switch {
 	case !r.Lab:

@@ -15,7 +15,9 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/expect"
+	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // prepared is a scenario that can be run: its flags are read, and nothing has been done yet.
@@ -54,7 +56,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 			return nil, err
 		}
 	}
-	r := &prepared{unlabbed: why, scenario: s, expect: s.Expectations(), in: o.in, traced: o.bpf}
+	r := &prepared{unlabbed: why, scenario: s, expect: s.Expect, in: o.in, traced: o.bpf}
 	if s.Experiment() && len(o.expect) > 0 {
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
 	}
@@ -65,7 +67,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		}
 		r.expect = append(r.expect, e)
 	}
-	over := scenarios.Overrides(c.Flags())
+	over := workload.Overrides(c.Flags())
 	if r.stages, err = s.Stages(c.Context(), over); err != nil {
 		return nil, exit{exitUsage, err}
 	}
@@ -84,7 +86,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 }
 
 // realTime says how long a scenario takes with real parameters.
-func realTime(p *scenarios.Phenomenon) string {
+func realTime(p *file.Phenomenon) string {
 	if len(p.Scaled) == 0 {
 		return fmt.Sprintf("Nothing is scaled down in this scenario: it takes about %v, as without --realistic.", p.Takes)
 	}
@@ -121,11 +123,11 @@ func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (r
 			defer func() { failed = errors.Join(failed, v.Close()) }()
 		}
 	}
-	err := s.Phenomenon.AwaitRoom(ctx, func() { view.round("waiting, up to a minute, until the table of TIME_WAIT has room") })
+	err := scenarios.AwaitRoom(ctx, s.Phenomenon, func() { view.round("waiting, up to a minute, until the table of TIME_WAIT has room") })
 	switch {
 	case err != nil:
 	case s.Experiment():
-		result, err = s.Perform(ctx, venue, r.traced, view.happened)
+		result, err = scenarios.Perform(ctx, s, venue, r.traced, view.happened)
 	default:
 		result, err = scenarios.RunStages(ctx, r.stages, r.expect, view.observer())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/file"
 )
 
 func builtinNames() []string {
@@ -71,7 +72,7 @@ func readScenario(name string, c *cobra.Command) (*scenarios.Scenario, error) {
 		defer f.Close()
 		in = f
 	}
-	s, err := scenarios.ReadScenario(name, in)
+	s, err := file.Read(name, in)
 	if err != nil {
 		return nil, usage("%w", err)
 	}
@@ -144,7 +145,7 @@ and makes exit code 2; - is stdin.`,
 					fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %s\n", advised(err))
 					continue
 				}
-				fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", name, plural(s.Phases(), "phase"), plural(s.Expected(), "expectation"))
+				fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", name, plural(s.Runs(), "phase"), plural(s.Expected(), "expectation"))
 			}
 			if wrong > 0 {
 				return exit{exitUsage, nil}

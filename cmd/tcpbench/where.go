@@ -8,6 +8,7 @@ import (
 
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
+	"tcpbench/scenarios/file"
 )
 
 // place is where a claim is shown.
@@ -42,7 +43,7 @@ func (p place) settle(s *scenarios.Scenario) (why string, err error) {
 		why = "--where loopback was given"
 	case p == anywhere && able:
 		here, refused := thisMachine().here(s.Requires())
-		if here != scenarios.RunsLoopback {
+		if here != file.RunsLoopback {
 			return "", nil
 		}
 		why = "this machine cannot " + refused.Error()

@@ -22,6 +22,8 @@ type room struct {
 var house = [][]room{
 	{{path: "cmd/tcpbench", prints: true}, {path: "scripts/roofline/table", prints: true}, {path: "scripts/bar", prints: true}, {path: "scripts/document", prints: true}, {path: "scripts/container", prints: true, unix: true}},
 	{{path: "scenarios"}},
+	{{path: "scenarios/file"}},
+	{{path: "scenarios/workload"}},
 	{{path: "scenarios/stage"}, {path: "scenarios/expect"}},
 	{{path: "internal/agent", unix: true}, {path: "scenarios/experiment", unix: true}},
 	{{path: "internal/cluster"}},

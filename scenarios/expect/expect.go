@@ -127,6 +127,14 @@ func (e *Expression) Judge(r *metrics.Result) metrics.Expectation {
 	return verdict
 }
 
+// JudgeAll evaluates each expression.
+func JudgeAll(all []*Expression, r *metrics.Result) (verdicts []metrics.Expectation) {
+	for _, e := range all {
+		verdicts = append(verdicts, e.Judge(r))
+	}
+	return verdicts
+}
+
 // kind is what a part of an expression is.
 type kind string
 

@@ -18,6 +18,7 @@ import (
 
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/file"
 )
 
 func main() {
@@ -48,7 +49,7 @@ func document(names []string) error {
 			all = append(all, s)
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(file("docs", "any")), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(pathOf("docs", "any")), 0o755); err != nil {
 		return err
 	}
 	for _, s := range all {
@@ -57,15 +58,15 @@ func document(names []string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(file("docs", s.Name), page(s, output), 0o644); err != nil {
+		if err := os.WriteFile(pathOf("docs", s.Name), page(s, output), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// file is where the page of a scenario stands.
-func file(docs, name string) string { return filepath.Join(docs, "scenarios", name+".md") }
+// pathOf is where the page of a scenario stands.
+func pathOf(docs, name string) string { return filepath.Join(docs, "scenarios", name+".md") }
 
 // shown runs a scenario and returns what it prints. One that is not reproduced is no page.
 func shown(binary, name string) (string, error) {
@@ -120,7 +121,7 @@ func page(s *scenarios.Scenario, output string) []byte {
 }
 
 // deciding lists which evidence decides, and when it does not.
-func deciding(b *bytes.Buffer, p *scenarios.Phenomenon) {
+func deciding(b *bytes.Buffer, p *file.Phenomenon) {
 	for _, e := range p.Verdict() {
 		fmt.Fprintf(b, "- `%s`\n", e)
 	}

@@ -21,7 +21,7 @@ func TestPagesAreOfTheirScenarios(t *testing.T) {
 		t.Errorf("%d pages of %d scenarios", len(pages), len(all))
 	}
 	for _, s := range scenarios.Builtins() {
-		text, err := os.ReadFile(file("../../docs", s.Name))
+		text, err := os.ReadFile(pathOf("../../docs", s.Name))
 		if err != nil {
 			t.Error(err)
 			continue

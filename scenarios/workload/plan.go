@@ -1,4 +1,4 @@
-package scenarios
+package workload
 
 import (
 	"context"
@@ -22,7 +22,7 @@ const mostSlots = 10000
 // Plan makes a plan of the workload, or says which of its flags contradict each other
 // (Misuse).
 func (w *Workload) Plan(ctx context.Context) (stage.Plan, error) {
-	if err := w.check(); err != nil {
+	if err := w.Check(); err != nil {
 		return stage.Plan{}, err
 	}
 	plan := stage.Plan{

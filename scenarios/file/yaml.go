@@ -1,4 +1,4 @@
-package scenarios
+package file
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
-	"github.com/spf13/pflag"
 
 	"tcpbench/internal/values"
+	"tcpbench/scenarios/workload"
 )
 
 // position is a place in a file, from 1.
@@ -256,9 +256,9 @@ func (m mapping) texts(key string) (all []string, err error) {
 
 // settings reads the mapping as flags, besides some keys that are something else. A list
 // of values is written with commas, as flags have it.
-func (m mapping) settings(besides ...string) ([]setting, error) {
-	known := append(flagNames(), besides...)
-	var all []setting
+func (m mapping) settings(besides ...string) ([]Setting, error) {
+	known := append(workload.Names(), besides...)
+	var all []Setting
 	for _, key := range m.keys {
 		if slices.Contains(besides, key) {
 			continue
@@ -282,7 +282,7 @@ func (m mapping) settings(besides ...string) ([]setting, error) {
 			}
 			words = append(words, word)
 		}
-		all = append(all, setting{name: key, value: strings.Join(words, ","), key: m.places[key], at: n.at})
+		all = append(all, Setting{Setting: workload.Setting{Name: key, Value: strings.Join(words, ",")}, key: m.places[key], at: n.at})
 	}
 	return all, nil
 }
@@ -303,13 +303,4 @@ func (m mapping) known(key string, known []string) error {
 		return m.errorAtKey(key, "unknown flag %q: did you mean %s?", key, near)
 	}
 	return m.errorAtKey(key, "unknown flag %q: tcpbench run short --help lists them", key)
-}
-
-// flagNames are the names of all flags of a workload.
-func flagNames() []string {
-	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	newWorkload("").Register(f)
-	var names []string
-	f.VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
-	return names
 }

@@ -1,4 +1,4 @@
-package scenarios
+package file
 
 import (
 	"strings"
@@ -51,11 +51,7 @@ func TestRequires(t *testing.T) {
 		"time-wait-length":     {true, true, "net.ipv4.tcp_fin_timeout"},     // of the experiment
 		"accept-overflow":      {true, true, "net.ipv4.tcp_abort_on_overflow"},
 	} {
-		s, ok := Find(name)
-		if !ok {
-			t.Fatalf("no scenario %s", name)
-		}
-		r := s.Requires()
+		r := catalogued(t, name).Requires()
 		var keys []string
 		for _, set := range r.Settings {
 			keys = append(keys, set.Key)

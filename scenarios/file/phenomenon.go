@@ -1,4 +1,4 @@
-package scenarios
+package file
 
 import (
 	"errors"
@@ -48,7 +48,7 @@ type variation struct {
 	takes time.Duration
 	steps []string
 	setup Setup
-	run   []setting
+	run   []Setting
 }
 
 // ErrScaled means that a scenario can only be shown with parameters that are scaled down.
@@ -65,7 +65,7 @@ func (s *Scenario) Realistic() error {
 		return nil
 	}
 	p.Takes, p.Steps, p.Setup, p.Scaled, p.realistic = p.realistic.takes, p.realistic.steps, p.realistic.setup, nil, nil
-	s.run = slices.Concat(s.run, s.Phenomenon.realistic.run)
+	s.Run = slices.Concat(s.Run, s.Phenomenon.realistic.run)
 	s.Phenomenon = &p
 	return nil
 }
@@ -116,7 +116,7 @@ func (p *Phenomenon) Benchmark() bool { return p.Claim == "" }
 
 // Judge says whether the result has shown the claim.
 func (p *Phenomenon) Judge(r *metrics.Result) *metrics.Verdict {
-	v := &metrics.Verdict{Claim: p.Claim, Steps: p.Steps, Production: p.Production, Evidence: judgeAll(p.verdict, r)}
+	v := &metrics.Verdict{Claim: p.Claim, Steps: p.Steps, Production: p.Production, Evidence: expect.JudgeAll(p.verdict, r)}
 	for _, c := range p.conditions {
 		v.Conditions = append(v.Conditions, metrics.Condition{Else: c.otherwise, Expectation: c.Judge(r)})
 	}

@@ -1,4 +1,4 @@
-package scenarios
+package file
 
 import (
 	"slices"
@@ -97,31 +97,31 @@ func (s *Scenario) readOnLoopback(m mapping) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, set := range s.run {
-		if !slices.ContainsFunc(more, func(m setting) bool { return m.name == set.name }) {
+	for _, set := range s.Run {
+		if !slices.ContainsFunc(more, func(m Setting) bool { return m.Name == set.Name }) {
 			more = append(more, set)
 		}
 	}
-	own.run = more
+	own.Run = more
 	items, err := m.list("phases")
 	if err != nil {
 		return nil, err
 	}
-	own.phases = nil
+	own.Phases = nil
 	for _, item := range items {
 		ph, err := own.readPhase(item)
 		if err != nil {
 			return nil, err
 		}
-		if ph.setup != nil {
+		if ph.Setup != nil {
 			return nil, item.errorf("a phase on loopback has no lab: leave lab out")
 		}
-		own.phases = append(own.phases, ph)
+		own.Phases = append(own.Phases, ph)
 	}
 	if len(items) == 0 {
-		for _, ph := range s.phases {
-			ph.setup = nil
-			own.phases = append(own.phases, ph)
+		for _, ph := range s.Phases {
+			ph.Setup = nil
+			own.Phases = append(own.Phases, ph)
 		}
 	}
 	if steps, err := m.texts("steps"); err != nil {
@@ -144,7 +144,7 @@ func (s *Scenario) readOnLoopback(m mapping) (*Scenario, error) {
 			return nil, err
 		}
 	}
-	return &own, own.checkLoads()
+	return &own, own.Check(nil)
 }
 
 // socketOptions reads a mapping of socket options.

@@ -1,4 +1,4 @@
-package scenarios
+package file
 
 import (
 	"slices"
@@ -130,9 +130,9 @@ func (s *Scenario) readExperiment(root mapping, p *Phenomenon) error {
 		return root.errorAt("experiment", "no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
 	case p.Host:
 		return root.errorAt("experiment", "an experiment needs a lab: leave host out")
-	case len(s.run) > 0 || len(s.phases) > 0:
+	case len(s.Run) > 0 || len(s.Phases) > 0:
 		return root.errorAt("experiment", "an experiment stands in place of a load: leave run and phases out")
-	case len(s.expect) > 0:
+	case len(s.Expect) > 0:
 		return root.errorAt("expect", "what decides about an experiment is its verdict: write it there")
 	}
 	p.Experiment = e

@@ -1,16 +1,34 @@
-package scenarios
+package file
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"tcpbench/loadgen/pace"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
-func read(text string) (*Scenario, error) { return ReadScenario("f.yaml", strings.NewReader(text)) }
+// catalogued is a scenario that comes with the program.
+func catalogued(t *testing.T, name string) *Scenario {
+	t.Helper()
+	f, err := os.Open("../catalogue/" + name + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, err := Read(name, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func read(text string) (*Scenario, error) { return Read("f.yaml", strings.NewReader(text)) }
 
 // Mistakes are named with their place and the remedy.
 func TestMistakesInScenarioFiles(t *testing.T) {
@@ -98,13 +116,21 @@ run:
 	}
 }
 
+// over is a command line of flags with a value each.
+func over(line string) (all []workload.Setting) {
+	for words := strings.Fields(line); len(words) > 0; words = words[2:] {
+		all = append(all, workload.Setting{Name: strings.TrimPrefix(words[0], "--"), Value: words[1]})
+	}
+	return all
+}
+
 func TestCommandLineCountsMore(t *testing.T) {
 	s, err := read("name: x\nrun:\n  connections: 7\n  open-rate: 1k\n  hold: 3s\n  heartbeat: 1s\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	plan := func(args string) (stage.Plan, error) {
-		stages, err := s.Stages(t.Context(), overrides(t, s, args))
+		stages, err := s.Stages(t.Context(), over(args))
 		if err != nil {
 			return stage.Plan{}, err
 		}
@@ -131,7 +157,7 @@ func TestPhasesDifferFromRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, err := s.Stages(t.Context(), overrides(t, s, "--warmup 0s"))
+	stages, err := s.Stages(t.Context(), over("--warmup 0s"))
 	if err != nil || len(stages) != 2 {
 		t.Fatalf("%d stages, %v", len(stages), err)
 	}
@@ -143,47 +169,30 @@ func TestPhasesDifferFromRun(t *testing.T) {
 	}
 }
 
-// The catalogue is read when the program starts: every file must be sound, say why it is
-// there, and be found by its name.
-func TestCatalogueIsSound(t *testing.T) {
-	entries, err := catalogue.ReadDir("catalogue")
-	if err != nil || len(entries) != len(Builtins()) {
-		t.Errorf("%d files, %d scenarios, %v", len(entries), len(Builtins()), err)
-	}
-	for _, e := range entries {
-		name := strings.TrimSuffix(e.Name(), ".yaml")
-		s, ok := Find(name)
-		if !ok {
-			t.Errorf("%s is not found", name)
-			continue
-		}
-		if s.Name != name || s.Summary == "" || !bytes.HasPrefix(s.Text, []byte("# ")) {
-			t.Errorf("%s: name %q, summary %q, or no why on top", name, s.Name, s.Summary)
-		}
-	}
-	for _, name := range []string{"", "nosuch", "../catalogue/short", "short.yaml"} {
-		if _, ok := Find(name); ok {
-			t.Errorf("%q is found", name)
-		}
-	}
-}
-
 func FuzzScenarioFile(f *testing.F) {
-	for _, s := range Builtins() {
-		f.Add(s.Text)
+	catalogue, err := filepath.Glob("../catalogue/*.yaml")
+	if err != nil || len(catalogue) == 0 {
+		f.Fatal(catalogue, err)
+	}
+	for _, name := range catalogue {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
 	}
 	f.Add([]byte("name: x\nrun: {rate: 1k..2k/3s, ports: [1, 2]}\nphases:\n- name: a\n  burst: 3\nexpect:\n- failed.connect.refused == 0\n"))
 	f.Add([]byte("a: &a [*a]\n<<: *a\n"))
 	f.Add([]byte("name: |\n  x\n\t- ?\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		s, err := ReadScenario("f.yaml", bytes.NewReader(text))
+		s, err := Read("f.yaml", bytes.NewReader(text))
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "f.yaml") && !strings.HasPrefix(err.Error(), "--") {
 				t.Errorf("an error that does not name the file: %v", err)
 			}
 			return
 		}
-		if s.Phases() < 1 || s.Name == "" {
+		if s.Runs() < 1 || s.Name == "" {
 			t.Errorf("accepted: %+v", s)
 		}
 	})

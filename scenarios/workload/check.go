@@ -1,4 +1,4 @@
-package scenarios
+package workload
 
 import "fmt"
 
@@ -16,9 +16,9 @@ func misuse(flag, format string, args ...any) error {
 	return Misuse{Flag: flag, err: fmt.Errorf(format, args...)}
 }
 
-// check finds flags that are empty or contradict each other. Their ranges are checked where
+// Check finds flags that are empty or contradict each other. Their ranges are checked where
 // they are set (package values).
-func (w *Workload) check() error {
+func (w *Workload) Check() error {
 	for _, f := range []struct{ name, text string }{{"target", w.target}, {"payload-file", w.raw.file}, {"congestion", w.options.Congestion}} {
 		if w.set(f.name) && f.text == "" { // as in --target "$HOST", of a variable that nobody set
 			return misuse(f.name, " is empty: give it a value, or leave it out")
@@ -28,18 +28,4 @@ func (w *Workload) check() error {
 		return misuse("payload", " is empty: only a single exchange can be one in which the server speaks alone")
 	}
 	return w.checkRules()
-}
-
-// checkLoads finds what is wrong with the loads of a file alone, without a command line.
-func (s *Scenario) checkLoads() error {
-	for i := range s.Phases() {
-		w, err := s.workload(i, nil)
-		if err != nil {
-			return err
-		}
-		if err := w.check(); err != nil {
-			return s.locate(i, err)
-		}
-	}
-	return nil
 }

@@ -1,4 +1,6 @@
-package scenarios
+// Package workload is a load in the words of its flags: what they take, which of them exclude each
+// other, and the plan that follows from them.
+package workload
 
 import (
 	"fmt"
@@ -18,7 +20,7 @@ import (
 )
 
 // Workload is a run in the words of its flags: who connects when, what one connection
-// does, and against which server. Its fields are set through the flags that Register
+// does, and against which server. Its fields are set through the flags that register
 // makes, by a command line or a scenario file alike.
 type Workload struct {
 	name  string
@@ -80,8 +82,8 @@ type Workload struct {
 // The values of --heartbeat-phase.
 const randomPhase, alignedPhase = "random", "aligned"
 
-// newWorkload returns a workload with the defaults of the flags.
-func newWorkload(name string) *Workload {
+// blank returns a workload with the defaults of the flags.
+func blank(name string) *Workload {
 	return &Workload{
 		name:     name,
 		duration: 10 * time.Second, warmup: time.Second, timeout: 5 * time.Second,
@@ -93,8 +95,8 @@ func newWorkload(name string) *Workload {
 	}
 }
 
-// Register makes the flags of the workload. Their defaults are what it holds.
-func (w *Workload) Register(f *pflag.FlagSet) {
+// register makes the flags of the workload. Their defaults are what it holds.
+func (w *Workload) register(f *pflag.FlagSet) {
 	w.flags = f
 	f.StringVar(&w.target, "target", "", "`HOST:PORT` to load, or several with commas; all addresses of a name are used (default a server of its own)")
 

@@ -1,4 +1,4 @@
-package scenarios
+package file
 
 import (
 	"slices"
@@ -27,8 +27,8 @@ func (s *Scenario) Requires() Requirements {
 	}
 	r := Requirements{Lab: true, Loopback: p.Loopback != nil}
 	r.add(&p.Setup)
-	for i := range s.phases {
-		if own := s.phases[i].setup; own != nil {
+	for i := range s.Phases {
+		if own := s.Phases[i].Setup; own != nil {
 			r.add(own)
 		}
 	}
