@@ -1,5 +1,7 @@
 package metrics
 
+import "slices"
+
 // Experiment is what was done to single connections, and what was seen of them.
 type Experiment struct {
 	// Family of the connections is IPv4 or IPv6. A document of an earlier version has none,
@@ -13,6 +15,18 @@ type Experiment struct {
 	Unfinished string `json:"unfinished,omitempty"`
 	// Table shows facts side by side; nil if they are no table.
 	Table *Table `json:"table,omitempty"`
+}
+
+// Fact returns what an experiment found out under that name.
+func (r *Result) Fact(name string) (v Value, ok bool) {
+	if r.Experiment == nil {
+		return v, false
+	}
+	i := slices.IndexFunc(r.Experiment.Facts, func(f Value) bool { return f.Name == name })
+	if i < 0 {
+		return v, false
+	}
+	return r.Experiment.Facts[i], true
 }
 
 // Table is a table of values.

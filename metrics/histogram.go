@@ -15,46 +15,6 @@ const (
 	significantDigits = 3
 )
 
-// The histograms of a run, in nanoseconds. docs/result.md tells between which
-// two instants each one measures.
-const (
-	ConnectCall         = "connect_call"
-	ConnectCallUpper    = "connect_call_upper"
-	Connect             = "connect"
-	ConnectUncorrected  = "connect_uncorrected"
-	HandshakeRTT        = "handshake_rtt"
-	HandshakeClient     = "handshake_client"
-	HandshakeServer     = "handshake_server"
-	AcceptDelay         = "accept_delay"
-	TCPRTT              = "tcp_rtt"
-	Exhausted           = "exhausted"
-	TimeWaitSockets     = "time_wait"    // of the run itself, by sock_diag(7)
-	FinWait2Sockets     = "fin_wait2"    // likewise
-	NamespaceTimeWait   = "namespace_tw" // of everybody in the namespace, FIN_WAIT_2 without a process among them: tw of sockstat
-	PortsInUse          = "ports_in_use"
-	HelloTime           = "hello"
-	FirstByte           = "first_byte"
-	ExchangeTime        = "exchange"
-	CloseTime           = "close"
-	Lifetime            = "lifetime"
-	LifetimeUncorrected = "lifetime_uncorrected"
-	ScheduleLag         = "schedule_lag"
-	LoopLag             = "loop_lag"
-	Heartbeat           = "heartbeat_rtt"
-	Detect              = "detect"
-	ServerDetect        = "server_detect"
-)
-
-// HistogramOrder lists the histograms in the order of a connection's life, for
-// views that print them all.
-func HistogramOrder() []string {
-	return []string{
-		ScheduleLag, ConnectCall, ConnectCallUpper, Connect, ConnectUncorrected, HandshakeRTT, HandshakeClient, HandshakeServer, AcceptDelay,
-		Exhausted, HelloTime, FirstByte, ExchangeTime, Heartbeat, Detect, ServerDetect, TCPRTT, CloseTime, Lifetime, LifetimeUncorrected, LoopLag,
-		TimeWaitSockets, FinWait2Sockets, NamespaceTimeWait, PortsInUse,
-	}
-}
-
 // Recorder collects durations in an HDR histogram. It allocates only when it is
 // made; one goroutine uses it at a time. Values outside of 1 ns … 24 h count at
 // the nearest end of the range and are counted as clamped; the exact extremes are
@@ -95,24 +55,6 @@ func (r *Recorder) Empty() *Recorder {
 	empty := NewRecorder()
 	empty.unit, empty.lowest, empty.step = r.unit, r.lowest, r.step
 	return empty
-}
-
-// The units of a histogram.
-const (
-	Nanoseconds = "ns"
-	SocketsUnit = "sockets"
-	PortsUnit   = "ports"
-)
-
-// UnitOf is the unit of a histogram of a run, by its name.
-func UnitOf(histogram string) string {
-	switch histogram {
-	case TimeWaitSockets, FinWait2Sockets, NamespaceTimeWait:
-		return SocketsUnit
-	case PortsInUse:
-		return PortsUnit
-	}
-	return Nanoseconds
 }
 
 // noExtremes are the bounds of no value at all: whatever comes is below and above.

@@ -235,25 +235,6 @@ func TestResolution(t *testing.T) {
 	}
 }
 
-func TestHistogramOrderHasEachNameOnce(t *testing.T) {
-	names := HistogramOrder()
-	for _, name := range []string{
-		ConnectCall, Connect, ConnectUncorrected, HandshakeRTT, FirstByte, ExchangeTime,
-		CloseTime, Lifetime, LifetimeUncorrected, ScheduleLag, LoopLag, Heartbeat, Detect, ServerDetect,
-		ConnectCallUpper, HelloTime, HandshakeClient, HandshakeServer, AcceptDelay, TCPRTT, Exhausted, TimeWaitSockets, FinWait2Sockets, NamespaceTimeWait, PortsInUse,
-	} {
-		i := slices.Index(names, name)
-		if i < 0 {
-			t.Errorf("%s is missing", name)
-			continue
-		}
-		names = slices.Delete(names, i, i+1)
-	}
-	if len(names) > 0 {
-		t.Errorf("unknown or twice: %v", names)
-	}
-}
-
 func TestRecordDoesNotAllocate(t *testing.T) {
 	r := NewRecorder()
 	for _, v := range []int64{8_450, -1, math.MaxInt64} {

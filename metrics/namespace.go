@@ -115,10 +115,21 @@ type ObserverCost struct {
 	CPUShare float64 `json:"cpu_share"`
 }
 
-// Counter returns by how much a counter of the views moved, over all of them, by the
-// kernel's names: Counter("TcpExt", "ListenOverflows").
+// namespaces are what was seen of the kernel, in every phase.
+func (r *Result) namespaces() (all []*Namespace) {
+	for i := range r.Kernel {
+		all = append(all, &r.Kernel[i])
+	}
+	for i := range r.Phases {
+		all = append(all, r.Phases[i].namespaces()...)
+	}
+	return all
+}
+
+// Counter returns by how much a counter moved, over all namespaces and phases, by the kernel's
+// names: Counter("TcpExt", "ListenOverflows").
 func (r *Result) Counter(group, name string) (n int64) {
-	for _, v := range r.Kernel {
+	for _, v := range r.namespaces() {
 		n += v.Counters[group][name]
 	}
 	return n

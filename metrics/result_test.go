@@ -3,7 +3,6 @@ package metrics
 import (
 	"bytes"
 	"errors"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -136,61 +135,4 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("written again:\n%s\nwant\n%s", second, first)
 		}
 	})
-}
-
-// A field that is not described does not exist for a reader.
-func TestDocsDescribeEveryField(t *testing.T) {
-	result, histograms := document(t, "../docs/result.md"), document(t, "../docs/histograms.md")
-	for _, name := range fields(reflect.TypeFor[Result](), map[reflect.Type]bool{}) {
-		if both := result + histograms; !strings.Contains(both, "`"+name+"`") && !strings.Contains(both, "."+name+"`") {
-			t.Errorf("docs/result.md and docs/histograms.md have no `%s`", name)
-		}
-	}
-	for o := Succeeded + 1; o < Outcomes; o++ {
-		if !strings.Contains(result, "`"+o.String()+"`") {
-			t.Errorf("docs/result.md has no outcome `%s`", o)
-		}
-	}
-	for s := range Stages {
-		if !strings.Contains(result, "`"+s.String()+"`") {
-			t.Errorf("docs/result.md has no stage `%s`", s)
-		}
-	}
-	for _, name := range HistogramOrder() {
-		if !strings.Contains(histograms, "`"+name+"`") {
-			t.Errorf("docs/histograms.md has no `%s`", name)
-		}
-	}
-}
-
-func document(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// fields lists the JSON names of a type and of all that it holds.
-func fields(typ reflect.Type, seen map[reflect.Type]bool) (names []string) {
-	switch typ.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		return fields(typ.Elem(), seen)
-	case reflect.Struct:
-	default:
-		return nil
-	}
-	if typ == reflect.TypeFor[time.Time]() || seen[typ] {
-		return nil
-	}
-	seen[typ] = true
-	for i := range typ.NumField() {
-		f := typ.Field(i)
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
-			names = append(names, name)
-		}
-		names = append(names, fields(f.Type, seen)...)
-	}
-	return names
 }

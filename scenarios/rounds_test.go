@@ -97,7 +97,7 @@ func TestASettingThatMatters(t *testing.T) {
 	few := profile(t, "few", "net.ipv4.tcp_max_tw_buckets=20")
 	sides := compared(t, 12, "--count 300", Arm{Name: "A", Client: plain, Server: plain}, Arm{Name: "client few", Client: few, Server: plain}, Arm{Name: "server few", Client: plain, Server: few})
 	for _, r := range compare.Make(sides).Rows {
-		if r.Metric != "time_wait.max/conn" {
+		if r.Metric != "TIME_WAIT.max/conn" {
 			continue
 		}
 		// The client closes, so it has TIME_WAIT.

@@ -6,23 +6,26 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-)
 
-// unitNames are the units of Go's benchmark format, which benchstat knows.
-var unitNames = map[string]string{"ns": "ns", "1/s": "conn/s", "us": "µs/conn", PerConnection: "count/conn"}
+	"tcpbench/metrics"
+)
 
 // Bench writes every result of every side as a line of Go's benchmark format, for
 // benchstat: benchstat -col /side FILE.
 func Bench(w io.Writer, sides []Side) error {
 	var b strings.Builder
-	b.WriteString("Unit conn/s better=higher\n")
-	all := metricsOf(sides)
+	all := numbersOf(sides)
+	for _, n := range all {
+		if n.Better != "" {
+			fmt.Fprintf(&b, "Unit %s better=%s\n", n.benchUnit(), n.Better)
+		}
+	}
 	for _, s := range sides {
 		for _, r := range s.Results {
 			fmt.Fprintf(&b, "Benchmark%s/side=%s 1", capital(word(r.Scenario.Name)), word(s.Name))
-			for _, m := range all {
-				if v, ok := m.of(r); ok {
-					fmt.Fprintf(&b, " %g %s", v, m.benchUnit())
+			for _, n := range all {
+				if v, ok := n.of(r); ok {
+					fmt.Fprintf(&b, " %g %s", v, n.benchUnit())
 				}
 			}
 			b.WriteByte('\n')
@@ -38,18 +41,18 @@ func capital(name string) string {
 	return string(unicode.ToUpper(r)) + name[size:]
 }
 
-// benchUnit names a metric as a unit: benchstat makes a table of each.
-func (m metric) benchUnit() string {
-	side, each, ofHeld := strings.Cut(m.name, "/")
+// benchUnit names a number as a unit: benchstat makes a table of each, and knows ns.
+func (n *number) benchUnit() string {
+	name, _ := strings.CutSuffix(n.Name, "/conn")
 	switch {
-	case m.name == "rate":
-		return unitNames[m.unit]
-	case m.unit == "1/s":
-		return word(m.name) + "/s"
-	case m.unit == "us" && ofHeld:
-		return word(side) + "-µs-per-" + each
+	case n.Name == "rate":
+		return "conn/s"
+	case n.Unit == metrics.PerSecond:
+		return word(name) + "/s"
+	case n.Unit == PerConnection:
+		return word(name) + "/conn"
 	}
-	return word(m.name) + "-" + strings.ReplaceAll(unitNames[m.unit], "/", "-per-")
+	return word(name) + "-" + n.Unit
 }
 
 // word makes one word of a name: a space ends it in that format.

@@ -63,7 +63,10 @@ type Table struct {
 // Row is one number that results have.
 type Row struct {
 	Metric string `json:"metric"`
-	Unit   string `json:"unit,omitempty"` // ns, 1/s, us, or 1/conn
+	Unit   string `json:"unit,omitempty"` // ns, 1/s, or 1/conn
+	// Better says which change is good, and Evidence that the number explains others.
+	Better   metrics.Direction `json:"better,omitempty"`
+	Evidence bool              `json:"evidence,omitempty"`
 	// Cells are of the sides, in their order; Deltas of all but the first.
 	Cells  []Cell  `json:"cells"`
 	Deltas []Delta `json:"deltas"`
@@ -114,8 +117,8 @@ func Make(sides []Side) *Table {
 	}
 	rounds, untested := inTurns(sides)
 	t.Untested, t.Paired = untested, len(rounds)
-	for _, m := range metricsOf(sides) {
-		t.Rows = append(t.Rows, rowOf(m, sides, rounds))
+	for _, n := range numbersOf(sides) {
+		t.Rows = append(t.Rows, rowOf(n, sides, rounds))
 	}
 	t.decide()
 	// A table that tests nothing yet would test all of its rows.
@@ -127,31 +130,31 @@ func Make(sides []Side) *Table {
 	return t
 }
 
-func rowOf(m metric, sides []Side, rounds [][]*metrics.Result) Row {
-	row := Row{Metric: m.name, Unit: m.unit}
+func rowOf(n number, sides []Side, rounds [][]*metrics.Result) Row {
+	row := Row{Metric: n.Name, Unit: n.Unit, Better: n.Better, Evidence: n.Evidence}
 	for _, s := range sides {
-		row.Cells = append(row.Cells, m.cell(s.Results))
+		row.Cells = append(row.Cells, n.cell(s.Results))
 	}
 	for side := 1; side < len(sides); side++ {
-		row.Deltas = append(row.Deltas, m.delta(row.Cells[0], row.Cells[side], rounds, side))
+		row.Deltas = append(row.Deltas, n.delta(row.Cells[0], row.Cells[side], rounds, side))
 	}
 	return row
 }
 
 // cell sums up a side.
-func (m *metric) cell(results []*metrics.Result) Cell {
+func (n *number) cell(results []*metrics.Result) Cell {
 	var values []float64
 	few := 0
 	for _, r := range results {
-		if v, ok := m.of(r); ok {
+		if v, ok := n.of(r); ok {
 			values = append(values, v)
-		} else if m.few != nil && m.few(r) {
+		} else if n.few(r) {
 			few++
 		}
 	}
 	c := Cell{N: len(values)}
 	if few > 0 {
-		c.Why = m.tooFew(few, len(results))
+		c.Why = n.tooFew(few, len(results))
 	}
 	if c.N > 0 {
 		slices.Sort(values)
@@ -161,7 +164,7 @@ func (m *metric) cell(results []*metrics.Result) Cell {
 }
 
 // delta compares a side with the first, by the rounds in which both have the number.
-func (m *metric) delta(before, after Cell, rounds [][]*metrics.Result, side int) Delta {
+func (n *number) delta(before, after Cell, rounds [][]*metrics.Result, side int) Delta {
 	d := Delta{}
 	if before.N > 0 && after.N > 0 && before.Median != 0 {
 		ratio := after.Median / before.Median
@@ -169,8 +172,8 @@ func (m *metric) delta(before, after Cell, rounds [][]*metrics.Result, side int)
 	}
 	var a, b []float64
 	for _, round := range rounds {
-		x, ok := m.of(round[0])
-		y, also := m.of(round[side])
+		x, ok := n.of(round[0])
+		y, also := n.of(round[side])
 		if ok && also {
 			a, b = append(a, x), append(b, y)
 		}

@@ -46,10 +46,10 @@ func TestOnlyOwnSocketsAreCompared(t *testing.T) {
 	}}}}}
 	r.Attempted = 100
 	got := map[string]float64{}
-	for _, m := range metricsOf([]Side{{"A", []*metrics.Result{r}}}) {
-		got[m.name], _ = m.of(r)
+	for _, n := range numbersOf([]Side{{"A", []*metrics.Result{r}}}) {
+		got[n.Name], _ = n.of(r)
 	}
-	if got["time_wait.max/conn"] != 0.3 || got["fin_wait2.max/conn"] != 0.07 || len(got) != 2 {
+	if got["TIME_WAIT.max/conn"] != 0.3 || got["FIN_WAIT2.max/conn"] != 0.07 || len(got) != 2 {
 		t.Errorf("%v", got)
 	}
 }
@@ -285,25 +285,25 @@ func TestHeldPopulations(t *testing.T) {
 	sides := []Side{side("A", random, 2, 0), side("B", random, 2, 0)}
 	for _, s := range sides {
 		for _, r := range s.Results {
-			r.Population = &metrics.Population{OpenedPerS: 5000, HeartbeatsPerS: 1000}
+			r.Population = &metrics.Population{RampS: 1, OpenedPerS: 5000, HeartbeatsPerS: 1000}
 			r.CPU.Client = &metrics.Usage{PerOpened: 50, PerHeartbeat: 10}
 			r.CPU.Server = nil
 		}
 	}
 	var rows []string
 	for _, r := range Make(sides).Rows {
-		if r.Unit == "1/s" || r.Unit == "us" {
+		if r.Unit == "1/s" || strings.HasPrefix(r.Metric, "cpu.") {
 			rows = append(rows, fmt.Sprint(r.Metric, " ", r.Cells[0].Median))
 		}
 	}
-	if got := strings.Join(rows, ", "); got != "opened 5000, heartbeats 1000, cpu.client/opened 50, cpu.client/heartbeat 10" {
+	if got := strings.Join(rows, ", "); got != "rate_opened 5000, rate_heartbeats 1000, cpu.client_per_opened 50000, cpu.client_per_heartbeat 10000" {
 		t.Error(got)
 	}
 	var b bytes.Buffer
 	if err := Bench(&b, sides); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"5000 opened/s", "1000 heartbeats/s", "50 cpu.client-µs-per-opened", "10 cpu.client-µs-per-heartbeat"} {
+	for _, want := range []string{"5000 rate_opened/s", "1000 rate_heartbeats/s", "50000 cpu.client_per_opened-ns", "10000 cpu.client_per_heartbeat-ns"} {
 		if !strings.Contains(b.String(), " "+want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

@@ -176,7 +176,7 @@ func TestSizeAndPower(t *testing.T) {
 	lines := fmt.Sprintf("\n%d rounds           |        | signed-rank              | rank-sum\n"+
 		"                    | in one | size   power at          | size   power at\n"+
 		"                    | round  |          3 %%   5 %%  10 %%  |          3 %%   5 %%  10 %%\n", n)
-	for _, m := range metricsOf([]Side{{"A", a}, {"B", b}}) {
+	for _, m := range numbersOf([]Side{{"A", a}, {"B", b}}) {
 		random := rand.New(rand.NewPCG(31, 32))
 		var found [2][4]float64
 		for range tables {
@@ -198,28 +198,28 @@ func TestSizeAndPower(t *testing.T) {
 				}
 			}
 		}
-		lines += fmt.Sprintf("%-19s | %+5.2f  |", m.name, correlation(column(&m, a), column(&m, b)))
+		lines += fmt.Sprintf("%-19s | %+5.2f  |", m.Name, correlation(column(&m, a), column(&m, b)))
 		for kind := range found {
 			f := found[kind]
 			lines += fmt.Sprintf(" %4.1f %%  %3.0f   %3.0f   %3.0f   |", 100*f[0], 100*f[1], 100*f[2], 100*f[3])
 		}
 		lines = strings.TrimSuffix(lines, "   |") + "\n"
 		if size := found[0][0]; size > 0.05+3*math.Sqrt(0.05*0.95/tables) {
-			t.Errorf("%s: a test at 5 %% is wrong in %.3f", m.name, size)
+			t.Errorf("%s: a test at 5 %% is wrong in %.3f", m.Name, size)
 		}
-		if strings.HasPrefix(m.name, "cpu") || m.name == "rate" || m.name == "lifetime.p50" {
+		if strings.HasPrefix(m.Name, "cpu") || m.Name == "rate" || m.Name == "lifetime.p50" {
 			// What rounds share is worth their blocking.
 			if found[0][1] < found[1][1] || found[0][2] < 0.8 {
-				t.Errorf("%s: %v with the rounds, %v without", m.name, found[0], found[1])
+				t.Errorf("%s: %v with the rounds, %v without", m.Name, found[0], found[1])
 			}
 		}
 	}
 	t.Log(lines)
 }
 
-func column(m *metric, results []*metrics.Result) (all []float64) {
+func column(n *number, results []*metrics.Result) (all []float64) {
 	for _, r := range results {
-		v, _ := m.of(r)
+		v, _ := n.of(r)
 		all = append(all, v)
 	}
 	return all

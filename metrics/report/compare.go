@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
 )
 
@@ -96,17 +97,17 @@ func (p *page) pair(t *compare.Table, side int) {
 	for _, r := range t.Rows {
 		before, after, d := r.Cells[0], r.Cells[side], r.Deltas[side-1]
 		out = append(out, []string{
-			clean(r.Metric), amount(before, r.Unit), amount(after, r.Unit), effect(before, after, d), interval(d), noise(d), probability(d), decision(d),
+			shortName(r.Metric), amount(before, r.Unit), amount(after, r.Unit), effect(before, after, d), interval(d), noise(d), probability(d), decision(d),
 		})
 		if d.More > t.Paired {
-			needed = append(needed, fmt.Sprintf("%s %d", clean(r.Metric), d.More))
+			needed = append(needed, fmt.Sprintf("%s %d", shortName(r.Metric), d.More))
 		}
 		switch {
 		case before.Why == after.Why:
-			empty[before.Why] = append(empty[before.Why], clean(r.Metric))
+			empty[before.Why] = append(empty[before.Why], shortName(r.Metric))
 		default:
-			empty[before.Why] = append(empty[before.Why], clean(r.Metric)+" of "+a)
-			empty[after.Why] = append(empty[after.Why], clean(r.Metric)+" of "+b)
+			empty[before.Why] = append(empty[before.Why], shortName(r.Metric)+" of "+a)
+			empty[after.Why] = append(empty[after.Why], shortName(r.Metric)+" of "+b)
 		}
 	}
 	p.table(p.fitting(out, t.Untested == ""))
@@ -161,16 +162,15 @@ func (p *page) decided(t *compare.Table) {
 		"Else it is unclear: a difference within the interval may be there."), label)
 }
 
+// shortName leaves out the kernel's usual group of counters, for which a table has no room.
+func shortName(metric string) string { return clean(strings.TrimPrefix(metric, "TcpExt.")) }
+
 func amount(c compare.Cell, unit string) string {
 	switch {
 	case c.N == 0:
 		return absent
-	case unit == "ns":
-		return duration(c.Median)
-	case unit == "us":
-		return duration(c.Median * 1e3)
-	case unit == "1/s":
-		return Rate(c.Median)
+	case unit != compare.PerConnection:
+		return value(metrics.Value{Value: c.Median, Unit: unit})
 	case c.Median == 0:
 		return "0"
 	}

@@ -9,9 +9,6 @@ import (
 	"tcpbench/metrics"
 )
 
-// counterGroups are the kernel's own groups, in the order in which they are told.
-var counterGroups = []string{"Tcp", "TcpExt", "Ip", "IpExt"}
-
 // populations draws a table of every histogram of numbers of sockets and ports that saw any.
 func (p *page) populations(r *metrics.Result) {
 	names := histograms(r, func(h metrics.Histogram) bool { return h.Unit != metrics.Nanoseconds && h.Max > 0 })

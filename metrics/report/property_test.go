@@ -45,7 +45,7 @@ func sampleUsage() *rapid.Generator[*metrics.Usage] {
 func anyResult() *rapid.Generator[*metrics.Result] {
 	return rapid.Custom(func(t *rapid.T) *metrics.Result {
 		counts := rapid.MapOfN(word(), rapid.Uint64(), 0, 5)
-		histogramName := rapid.OneOf(rapid.SampledFrom(metrics.HistogramOrder()), word())
+		histogramName := rapid.OneOf(rapid.SampledFrom(metrics.HistogramNames()), word())
 		f := rapid.Float64()
 		r := &metrics.Result{
 			Scenario: metrics.Scenario{

@@ -110,7 +110,7 @@ func (p *page) rate(r *metrics.Result) {
 
 // histograms lists those of a result that show takes, first those that are known.
 func histograms(r *metrics.Result, show func(metrics.Histogram) bool) []string {
-	names := metrics.HistogramOrder()
+	names := metrics.HistogramNames()
 	for _, name := range slices.Sorted(maps.Keys(r.Histograms)) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)

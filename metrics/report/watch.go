@@ -10,12 +10,6 @@ import (
 	"tcpbench/metrics"
 )
 
-// states are TCP's, in the order in which a connection has them.
-var states = []string{
-	"LISTEN", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSING", "TIME_WAIT",
-	"CLOSE_WAIT", "LAST_ACK", "CLOSE",
-}
-
 // Moment writes what the kernel showed at one time.
 func Moment(w io.Writer, m *metrics.Moment, style Style) error {
 	p := style.page()
@@ -57,7 +51,7 @@ func Moment(w io.Writer, m *metrics.Moment, style Style) error {
 }
 
 func stateCounts(counts map[string]int) (items []string) {
-	names := states
+	names := metrics.TCPStates
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		if !slices.Contains(names, name) {
 			names = append(names[:len(names):len(names)], name)
@@ -76,7 +70,7 @@ func stateCounts(counts map[string]int) (items []string) {
 
 // groupsOf lists groups of counters, those that matter for connections first.
 func groupsOf[V any](counters map[string]V) []string {
-	groups := counterGroups
+	groups := metrics.CounterGroups
 	for _, g := range slices.Sorted(maps.Keys(counters)) {
 		if !slices.Contains(groups, g) {
 			groups = append(groups[:len(groups):len(groups)], g)

@@ -5,6 +5,7 @@ package expect
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -15,13 +16,13 @@ import (
 	"tcpbench/metrics"
 )
 
-// Expression is an expression over a result that is to hold: arithmetic and comparisons
-// of what was measured, with units, as in connect.p99 < 5ms && rate > 10k.
+// Expression is a condition that a result must meet: arithmetic and comparisons of quantities, with
+// units, as in connect.p99 < 5ms && rate > 10k.
 type Expression struct {
-	text      string
-	program   *vm.Program
-	variables []variable
-	constants map[string]any // durations, by the name that stands for each
+	text       string
+	program    *vm.Program
+	quantities []metrics.Quantity
+	constants  map[string]any // durations, by the name that replaces each
 }
 
 // An Error says what is wrong with an expression, and where.
@@ -37,28 +38,25 @@ const (
 	mostNodes         = 200
 )
 
-// Parse compiles an expression. Its names and units are checked here, so that
-// a mistake is found before a run and not behind it.
-// A name may begin with one of the phases: peak.rate.
+// Parse compiles an expression and checks its names and units, so that a mistake is found before a
+// run. A name may begin with one of the phases: peak.rate. An error is of type Error.
 func Parse(text string, phases ...string) (*Expression, error) {
 	if len(text) > longestExpression {
 		return nil, Error{1, fmt.Sprintf("%d bytes long: want %d at most", len(text), longestExpression)}
 	}
 	e := &Expression{text: text, constants: map[string]any{}}
-	s := scanner{expectation: e, names: map[string]string{}, phases: phases}
+	s := scanner{expression: e, names: map[string]string{}, phases: phases}
 	if err := s.scan(text); err != nil {
 		return nil, err
 	}
 	environment := map[string]any{flaggedFunction: func(string) bool { return false }, foundFunction: func(string) bool { return false }}
-	for i, v := range e.variables {
+	for i, q := range e.quantities {
 		environment[variableName(i)] = float64(0)
-		if v.unit == inWords {
+		if q.Unit == metrics.Text {
 			environment[variableName(i)] = ""
 		}
 	}
-	for name, value := range e.constants {
-		environment[name] = value
-	}
+	maps.Copy(environment, e.constants)
 	program, err := compile(s.out.String(), environment)
 	if err != nil {
 		var at *file.Error
@@ -67,7 +65,7 @@ func Parse(text string, phases ...string) (*Expression, error) {
 		}
 		return nil, Error{1, s.readable(err.Error())}
 	}
-	c := checker{expectation: e, original: s.original}
+	c := checker{expression: e, original: s.original}
 	if _, err := c.check(program.Node()); err != nil {
 		return nil, err
 	}
@@ -90,29 +88,23 @@ func compile(text string, environment map[string]any) (p *vm.Program, err error)
 // String is the expression as it was written.
 func (e *Expression) String() string { return e.text }
 
-// Judge evaluates the expression. One that names what has no sample fails.
+// Judge evaluates the expression. It fails if a quantity has no sample.
 func (e *Expression) Judge(r *metrics.Result) metrics.Expectation {
 	verdict := metrics.Expectation{Expression: e.text, Values: []metrics.Value{}}
 	environment := map[string]any{flaggedFunction: r.Flagged, foundFunction: r.Found}
-	for name, value := range e.constants {
-		environment[name] = value
-	}
+	maps.Copy(environment, e.constants)
 	var absent []string
-	for i, v := range e.variables {
-		measured := metrics.Value{Name: v.name, Unit: v.unit}
-		var ok bool
-		if v.unit == inWords {
-			measured.Text, ok = v.words(r)
-			environment[variableName(i)] = measured.Text
-		} else {
-			measured.Value, ok = v.read(r)
-			environment[variableName(i)] = measured.Value
-		}
+	for i, q := range e.quantities {
+		measured, ok := q.Value(r)
 		if !ok {
-			absent = append(absent, v.name)
+			absent = append(absent, q.Name)
 			continue
 		}
 		verdict.Values = append(verdict.Values, measured)
+		environment[variableName(i)] = measured.Value
+		if q.Unit == metrics.Text {
+			environment[variableName(i)] = measured.Text
+		}
 	}
 	if len(absent) > 0 {
 		verdict.Reason = "no sample: " + strings.Join(absent, ", ")
@@ -148,8 +140,8 @@ const (
 
 // checker allows arithmetic and comparisons, and finds times compared with counts.
 type checker struct {
-	expectation *Expression
-	original    func(column int) int
+	expression *Expression
+	original   func(column int) int
 }
 
 func (c *checker) refuse(n ast.Node, format string, args ...any) error {
@@ -196,17 +188,17 @@ func (c *checker) check(n ast.Node) (kind, error) {
 }
 
 func (c *checker) kindOf(n *ast.IdentifierNode) (kind, error) {
-	if _, ok := c.expectation.constants[n.Value]; ok {
+	if _, ok := c.expression.constants[n.Value]; ok {
 		return duration, nil
 	}
 	var i int
-	if _, err := fmt.Sscanf(n.Value, variablePrefix+"%d", &i); err != nil || i >= len(c.expectation.variables) {
+	if _, err := fmt.Sscanf(n.Value, variablePrefix+"%d", &i); err != nil || i >= len(c.expression.quantities) {
 		return "", c.refuse(n, "unknown name %q", n.Value)
 	}
-	switch c.expectation.variables[i].unit {
-	case nanoseconds:
+	switch c.expression.quantities[i].Unit {
+	case metrics.Nanoseconds:
 		return duration, nil
-	case inWords:
+	case metrics.Text:
 		return words, nil
 	}
 	return number, nil
@@ -214,10 +206,7 @@ func (c *checker) kindOf(n *ast.IdentifierNode) (kind, error) {
 
 func (c *checker) binary(n *ast.BinaryNode) (kind, error) {
 	switch n.Operator {
-	case "and", "or", "&&", "||":
-		_, err := c.same(n, n.Left, n.Right)
-		return truth, err
-	case "==", "!=", "<", "<=", ">", ">=":
+	case "and", "or", "&&", "||", "==", "!=", "<", "<=", ">", ">=":
 		_, err := c.same(n, n.Left, n.Right)
 		return truth, err
 	case "+", "-":

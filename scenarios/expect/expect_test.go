@@ -1,9 +1,11 @@
 package expect
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"tcpbench/internal/kernel"
 	"tcpbench/metrics"
 )
 
@@ -172,8 +174,8 @@ func TestMistakesInExpectations(t *testing.T) {
 		{"connect.p99 < rate", 15, "cannot be compared"},
 		{"rate > 5ms", 8, "cannot be compared"},
 		{"connect.p99 < 5mz", 15, `unknown unit in "5mz"`},
-		{"connect.p9 < 5ms", 1, "behind a histogram stands one of"},
-		{"connect < 5ms", 1, "behind a histogram stands one of"},
+		{"connect.p9 < 5ms", 1, "want a histogram and one of"},
+		{"connect < 5ms", 1, "want a histogram and one of"},
 		{"failed.refusd == 0", 1, "did you mean failed.refused?"},
 		{"rate", 1, "bool"},
 		{"rate + 1", 1, "bool"},
@@ -206,19 +208,28 @@ func TestMistakesInExpectations(t *testing.T) {
 }
 
 // Every name that is offered is known.
-func TestVariableNamesAreKnown(t *testing.T) {
-	for _, name := range Names() {
-		v, err := findVariable(name)
-		if err != nil || v.name != name {
-			t.Errorf("%s: %+v, %v", name, v, err)
+func TestNames(t *testing.T) {
+	for _, name := range names() {
+		q, err := find(name, nil)
+		if err != nil || q.Name != name {
+			t.Errorf("%s: %+v, %v", name, q, err)
 			continue
 		}
 		use := name + " >= 0"
-		if v.unit == inWords {
+		if q.Unit == metrics.Text {
 			use = name + ` == "x"`
 		}
 		if _, err := Parse(use); err != nil {
 			t.Errorf("%s: %v", use, err)
+		}
+	}
+}
+
+// The states that quantities name are the kernel's.
+func TestStates(t *testing.T) {
+	for s := kernel.State(1); s < kernel.States; s++ {
+		if !slices.Contains(metrics.TCPStates, s.String()) {
+			t.Errorf("no quantity names %s", s)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package expect
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,10 +30,10 @@ var keywords = []string{"and", "or", "not", "true", "false", "min", "max", "abs"
 // scanner writes the names and units of an expression in a way that its language knows:
 // each variable and each duration gets a name of its own.
 type scanner struct {
-	expectation *Expression
-	names       map[string]string // what stands for each name or duration
-	phases      []string          // whose names a variable's may begin with
-	out         strings.Builder
+	expression *Expression
+	names      map[string]string // what stands for each name or duration
+	phases     []string          // whose names a variable's may begin with
+	out        strings.Builder
 	// moves are the places where the text written begins to differ from the original.
 	moves []move
 }
@@ -89,21 +90,19 @@ func (s *scanner) replace(found string) (string, error) {
 	case first >= '0' && first <= '9':
 		return s.number(found)
 	}
-	for _, k := range keywords {
-		if k == found {
-			return found, nil
-		}
+	if slices.Contains(keywords, found) {
+		return found, nil
 	}
 	if written, ok := s.names[found]; ok {
 		return written, nil
 	}
-	v, err := findVariableIn(found, s.phases)
+	q, err := find(found, s.phases)
 	if err != nil {
 		return "", err
 	}
-	e := s.expectation
-	e.variables = append(e.variables, v)
-	s.names[found] = variableName(len(e.variables) - 1)
+	e := s.expression
+	e.quantities = append(e.quantities, q)
+	s.names[found] = variableName(len(e.quantities) - 1)
 	return s.names[found], nil
 }
 
@@ -130,8 +129,8 @@ func (s *scanner) number(found string) (string, error) {
 	if written, ok := s.names[found]; ok {
 		return written, nil
 	}
-	name := constantPrefix + strconv.Itoa(len(s.expectation.constants))
-	s.expectation.constants[name] = float64(d)
+	name := constantPrefix + strconv.Itoa(len(s.expression.constants))
+	s.expression.constants[name] = float64(d)
 	s.names[found] = name
 	return name, nil
 }

@@ -42,8 +42,8 @@ type Fact struct {
 // The units of facts.
 const (
 	Number = ""
-	Time   = "ns"
-	Text   = "text"
+	Time   = metrics.Nanoseconds
+	Text   = metrics.Text
 )
 
 // all is the order of a connection's life.

@@ -1,11 +1,9 @@
-package expect
+package metrics
 
 import (
 	"slices"
 	"testing"
 	"time"
-
-	"tcpbench/metrics"
 )
 
 func TestSYNSteps(t *testing.T) {
@@ -20,7 +18,7 @@ func TestSYNSteps(t *testing.T) {
 		{"4", "0", "1000", "", []time.Duration{s, 2 * s, 3 * s, 4 * s}},
 		{"6", "0", "120000", "2", []time.Duration{s, 3 * s}},
 	} {
-		r := &metrics.Result{Host: metrics.Host{Sysctls: map[string]string{}}, Scenario: metrics.Scenario{Settings: map[string]string{"syncnt": tt.syncnt}}}
+		r := &Result{Host: Host{Sysctls: map[string]string{}}, Scenario: Scenario{Settings: map[string]string{"syncnt": tt.syncnt}}}
 		for key, value := range map[string]string{"net.ipv4.tcp_syn_retries": tt.retries, "net.ipv4.tcp_syn_linear_timeouts": tt.linear, "net.ipv4.tcp_rto_max_ms": tt.longest} {
 			if value != "" {
 				r.Host.Sysctls[key] = value
@@ -59,9 +57,9 @@ func TestConnectSteps(t *testing.T) {
 		for range 70 {
 			times = append(times, tt.usual)
 		}
-		r := &metrics.Result{
-			Host:       metrics.Host{Sysctls: map[string]string{"net.ipv4.tcp_syn_retries": "6", "net.ipv4.tcp_syn_linear_timeouts": tt.linear}},
-			Histograms: map[string]metrics.Histogram{metrics.Connect: recorded(t, append(times, tt.late...)...)},
+		r := &Result{
+			Host:       Host{Sysctls: map[string]string{"net.ipv4.tcp_syn_retries": "6", "net.ipv4.tcp_syn_linear_timeouts": tt.linear}},
+			Histograms: map[string]Histogram{Connect: export(t, recorderOf(append(times, tt.late...)))},
 		}
 		if seen, off, ok := connectSteps(r); seen != tt.seen || off != tt.off || ok != tt.ok {
 			t.Errorf("%s: %d steps, %d at none, %v", tt.name, seen, off, ok)

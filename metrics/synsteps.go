@@ -1,17 +1,15 @@
-package expect
+package metrics
 
 import (
 	"strconv"
 	"time"
-
-	"tcpbench/metrics"
 )
 
 // synSteps are the times since connect() at which the kernel sends a SYN again that nobody answers,
 // by the settings of the client's namespace: the first timeout is 1 s (TCP_TIMEOUT_INIT), and each
 // further one twice as long, but for the first net.ipv4.tcp_syn_linear_timeouts of them
 // (tcp_retransmit_timer, since Linux 6.5).
-func synSteps(r *metrics.Result) (all []time.Duration) {
+func synSteps(r *Result) (all []time.Duration) {
 	setting := func(key string, otherwise int) int {
 		if n, err := strconv.Atoi(r.Host.Sysctls[key]); err == nil {
 			return n
@@ -43,27 +41,23 @@ const longestTick = 10 * time.Millisecond
 // lateness is how much longer than a round trip and a step a connect may have taken because this
 // machine was busy: until the link read its packets, and the client knew of its end. Most connects
 // lose no SYN, so they show it, too.
-func lateness(r *metrics.Result, connects *metrics.Histogram) time.Duration {
+func lateness(r *Result, connects *Histogram) time.Duration {
 	const usual = 100 * time.Millisecond // of timers, and of what nobody has measured
 	waited := int64(usual)
 	if r.TCP != nil {
 		waited += r.TCP.NoticedNS
 	}
-	if r.Lab != nil {
-		for _, l := range []*metrics.LabLink{r.Lab.ToServer, r.Lab.ToClient} {
-			if l != nil {
-				waited += l.BehindMax
-			}
-		}
+	for _, l := range r.links() {
+		waited += l.BehindMax
 	}
-	return time.Duration(max(waited, 4*(connects.P50-connects.Min), 2*r.Histograms[metrics.LoopLag].Max))
+	return time.Duration(max(waited, 4*(connects.P50-connects.Min), 2*r.Histograms[LoopLag].Max))
 }
 
 // connectSteps sorts connects by the steps of synSteps. seen is at how many steps some lie, and off
 // is how many lie at none, nor at the start. It is not ok if this machine was too slow to tell.
-func connectSteps(r *metrics.Result) (seen, off int64, ok bool) {
-	h := r.Histograms[metrics.Connect]
-	if u, open := r.Histograms[metrics.ConnectUncorrected]; open { // the client's own lateness is no step
+func connectSteps(r *Result) (seen, off int64, ok bool) {
+	h := r.Histograms[Connect]
+	if u, open := r.Histograms[ConnectUncorrected]; open { // the client's own lateness is no step
 		h = u
 	}
 	connects, err := h.Recorder()
