@@ -74,6 +74,7 @@ var ofRun = []Quantity{
 	measure("rate_intended", PerSecond, "", part(func(r *Result) *float64 { return r.RateIntended }, func(x *float64) (float64, bool) { return *x, true }),
 		"what the schedule of an open loop asked for"),
 	measure("elapsed", Nanoseconds, "", func(r *Result) (float64, bool) { return r.ElapsedS * 1e9, true }, "the measured time"),
+	evidence("freeze_late", Nanoseconds, count(func(r *Result) uint64 { return uint64(max(0, r.FreezeLateNS)) }), "by how much the processes that a phase stops were stopped late, at most"),
 	measure("held", "", "", ofPopulation(func(p *Population) (float64, bool) { return float64(p.Held), true }),
 		"of a held population: connections that were established at the end"),
 	measure("ramp", Nanoseconds, Lower, ofPopulation(func(p *Population) (float64, bool) { return positive(p.RampS * 1e9) }),
