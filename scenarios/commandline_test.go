@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
@@ -141,7 +142,7 @@ func anyCommandLine(t testing.TB) func(*rapid.T) {
 	if err := os.WriteFile(payload, []byte("x\ny"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host := kernel.Host()
+	host := sysinfo.Host()
 	return commandLine(append(everyScenario(t), Blank()), payload, &host)
 }
 

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"tcpbench/internal/kernel"
 	"testing"
 
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
 	"tcpbench/scenarios/workload"
@@ -95,7 +95,7 @@ func phenomenaOnLoopback(t *testing.T) {
 func lowestPorts(t *testing.T) experiment.Options {
 	t.Helper()
 	var low int
-	if _, err := fmt.Sscan(kernel.Sysctls()["net.ipv4.ip_local_port_range"], &low); err != nil {
+	if _, err := fmt.Sscan(sysinfo.Sysctls()["net.ipv4.ip_local_port_range"], &low); err != nil {
 		t.Fatal(err)
 	}
 	n, err := experiment.ParseOption("IP_LOCAL_PORT_RANGE", fmt.Sprintf("%d-%d", low, low+9))

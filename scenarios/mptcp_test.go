@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"tcpbench/internal/alone"
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/server"
 )
 
 // Both sides speak Multipath TCP, in each family and however a connection ends. Of a server that
 // does not speak it the result says how many connections fell back.
 func TestMPTCP(t *testing.T) {
-	if err := kernel.MPTCP(); err != nil {
+	if err := sysinfo.MPTCP(); err != nil {
 		alone.Needed(t, "MPTCP: "+err.Error())
 	}
 	t.Parallel()

@@ -3,7 +3,7 @@ package scenarios
 import (
 	"context"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
 	"tcpbench/scenarios/stage"
@@ -13,9 +13,9 @@ import (
 // asks the kernel's tracepoints if traced. tell hears of what happens meanwhile, and may be nil. When ctx ends,
 // what was seen so far is the result.
 func Perform(ctx context.Context, s *Scenario, v *stage.Venue, traced bool, tell func(metrics.Event)) (*metrics.Result, error) {
-	var ports []kernel.Ports
+	var ports []sockdiag.Ports
 	if traced {
-		ports = []kernel.Ports{experiment.Ports}
+		ports = []sockdiag.Ports{experiment.Ports}
 	}
 	return stage.Perform(ctx, s.Name, v, ports, func(ctx context.Context) (*metrics.Experiment, error) {
 		if e := s.Phenomenon.Experiment; v != nil {

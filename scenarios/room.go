@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/scenarios/file"
 )
 
@@ -69,7 +70,7 @@ func roomLeft() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("count sockets in TIME_WAIT: %w", err)
 	}
-	most, err := strconv.ParseInt(kernel.Sysctls()["net.ipv4.tcp_max_tw_buckets"], 10, 64)
+	most, err := strconv.ParseInt(sysinfo.Sysctls()["net.ipv4.tcp_max_tw_buckets"], 10, 64)
 	if err != nil {
 		return true, nil // a namespace that does not show its limit is not asked about it
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/metrics"
 )
 
@@ -41,7 +41,7 @@ const freeTries = 100
 // (__inet_hash_connect). If there is none, the kernel chooses.
 func bindFree(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
 	if addr.Port() == 0 {
-		h := metrics.Host{Sysctls: kernel.Sysctls()}
+		h := metrics.Host{Sysctls: sysinfo.Sysctls()}
 		ports := h.ServerPorts()
 		for range min(freeTries, len(ports)) {
 			one := netip.AddrPortFrom(addr.Addr(), ports[rand.IntN(len(ports))])

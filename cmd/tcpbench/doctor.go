@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
@@ -106,7 +106,7 @@ func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	host := kernel.Host()
+	host := sysinfo.Host()
 	out := c.OutOrStdout()
 	var all []prognosis
 	ill := false
@@ -153,7 +153,7 @@ func writePrognoses(w io.Writer, scenario string, all []prognosis) error {
 
 // examineHost tells what the machine can do, and what its settings allow.
 func examineHost(w io.Writer, format string) error {
-	host := kernel.Host()
+	host := sysinfo.Host()
 	abilities := thisMachine().abilities(&host)
 	capacities, traps := diagnose.Capacities(&host), diagnose.Traps(&host)
 	if format == "json" {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"syscall"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
 	"tcpbench/internal/probe"
@@ -38,10 +38,10 @@ func questions() map[string]probe.Question {
 			}
 			return t.Close()
 		}},
-		canIOUring:  {"set up an io_uring", kernel.IOUring},
-		canMPTCP:    {"make a socket of Multipath TCP", kernel.MPTCP},
-		canFastOpen: {"send data in a SYN over loopback", kernel.FastOpen},
-		canIPv6:     {"bind a socket to [::1]", kernel.IPv6},
+		canIOUring:  {"set up an io_uring", sysinfo.IOUring},
+		canMPTCP:    {"make a socket of Multipath TCP", sysinfo.MPTCP},
+		canFastOpen: {"send data in a SYN over loopback", sysinfo.FastOpen},
+		canIPv6:     {"bind a socket to [::1]", sysinfo.IPv6},
 	} {
 		all[name] = func(_ string, step func(string)) error {
 			step(q.step)
@@ -156,7 +156,7 @@ var reasons = map[string]map[syscall.Errno]reason{
 		syscall.EINVAL:          {"this kernel has no MPTCP", "use a kernel with CONFIG_MPTCP"},
 	},
 	canFastOpen: {
-		0:                   {"net.ipv4.tcp_fastopen lacks the bit 2, of servers", "sysctl -w net.ipv4.tcp_fastopen=3"}, // kernel.ErrSYNData
+		0:                   {"net.ipv4.tcp_fastopen lacks the bit 2, of servers", "sysctl -w net.ipv4.tcp_fastopen=3"}, // sysinfo.ErrSYNData
 		syscall.EOPNOTSUPP:  {"net.ipv4.tcp_fastopen lacks the bit 1, of clients", "sysctl -w net.ipv4.tcp_fastopen=3"},
 		syscall.ENOPROTOOPT: {"this kernel is too old", "use Linux 4.15 or newer"},
 	},

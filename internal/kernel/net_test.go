@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -17,29 +16,17 @@ import (
 	"tcpbench/internal/witness"
 )
 
-// pair is a connection to itself: both ends in one process.
-type pair struct{ client, server net.Conn }
+// pair is a connection, both ends in this process.
+type pair struct{ client, server *net.TCPConn }
 
-func dialPairs(t *testing.T, network, address string, n int) (listener net.Listener, pairs []pair) {
+func pairsOf(t *testing.T, network, address string, n int) (all []pair) {
 	t.Helper()
-	var config net.ListenConfig
-	config.SetMultipathTCP(false)
-	listener, err := config.Listen(context.Background(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := alone.Listen(t, network, address, 0)
 	for range n {
-		client, err := net.Dial(network, listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		server, err := listener.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		pairs = append(pairs, pair{client, server})
+		client, server := alone.Pair(t, l)
+		all = append(all, pair{client, server})
 	}
-	return listener, pairs
+	return all
 }
 
 // TestCountersOfLiveConnections opens connections and holds every counter against what the
@@ -54,8 +41,7 @@ func TestCountersOfLiveConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	othersBefore := witness.Counters(t)
-	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", n)
-	defer listener.Close()
+	pairs := pairsOf(t, "tcp4", "127.0.0.1:0", n)
 	after, err := ReadCounters()
 	if err != nil {
 		t.Fatal(err)
@@ -116,12 +102,10 @@ func TestSockstatOfLiveConnections(t *testing.T) {
 	if empty.InUse != 0 || empty.InUse6 != 0 || empty.TimeWait != 0 {
 		t.Errorf("nothing opened yet: %+v", empty)
 	}
-	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", 20)
-	defer listener.Close()
+	pairs := pairsOf(t, "tcp4", "127.0.0.1:0", 20)
 	want6 := int64(0)
 	if alone.IPv6(t) {
-		listener6, pairs6 := dialPairs(t, "tcp6", "[::1]:0", 10)
-		defer listener6.Close()
+		pairs6 := pairsOf(t, "tcp6", "[::1]:0", 10)
 		pairs, want6 = append(pairs, pairs6...), 2*10+1
 	}
 	open, err := n.Sockstat()
@@ -144,7 +128,7 @@ func TestSockstatOfLiveConnections(t *testing.T) {
 	// The last ACKs may be left to ksoftirqd, so close may return before TIME_WAIT.
 	want := int64(len(pairs))
 	var closed Sockets
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(alone.Patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if closed, err = n.Sockstat(); err != nil {
 			t.Fatal(err)
 		}
@@ -180,8 +164,7 @@ func TestNetStaysInItsNamespace(t *testing.T) {
 		return
 	}
 	defer n.Close()
-	listener, pairs := dialPairs(t, "tcp4", "127.0.0.1:0", 3)
-	defer listener.Close()
+	pairs := pairsOf(t, "tcp4", "127.0.0.1:0", 3)
 	defer func() {
 		for _, p := range pairs {
 			p.client.Close()

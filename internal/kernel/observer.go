@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -20,8 +21,8 @@ import (
 // it states is that thread's.
 type Observer struct {
 	net       *Net
-	census    *Census
-	servers   *Servers
+	census    *sockdiag.Census
+	servers   *sockdiag.Servers
 	rangeSize int
 
 	pace     pacer // times are by the caller's clock
@@ -36,8 +37,8 @@ type Observer struct {
 	queues   map[string]*metrics.Queue
 	dropped  map[string]int64 // by each of them before the first sample
 	spaces   metrics.Spaces
-	uses     map[Space]Use
-	seen     map[Space]struct{}
+	uses     map[sockdiag.Space]sockdiag.Use
+	seen     map[sockdiag.Space]struct{}
 	counted  map[string]*metrics.Recorder // numbers of sockets and ports
 	halfFull bool
 
@@ -51,8 +52,8 @@ type Observer struct {
 type sample struct {
 	at         time.Duration
 	sockets    Sockets
-	population Population
-	fullest    Use
+	population sockdiag.Population
+	fullest    sockdiag.Use
 	counted    bool
 	moved      Moved
 }
@@ -82,7 +83,7 @@ func NewObserver(w Watch) (*Observer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("observe the kernel: %w", err)
 	}
-	c, err := OpenCensus()
+	c, err := sockdiag.OpenCensus()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("observe the kernel: %w", err), n.Close())
 	}
@@ -92,8 +93,8 @@ func NewObserver(w Watch) (*Observer, error) {
 		counted[name] = metrics.NewCountRecorder(metrics.UnitOf(name))
 	}
 	return &Observer{
-		net: n, census: c, servers: ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1, pace: pacer{Budget: cmp.Or(w.Budget, &Budget{})},
-		queues: map[string]*metrics.Queue{}, dropped: map[string]int64{}, uses: map[Space]Use{}, seen: map[Space]struct{}{},
+		net: n, census: c, servers: sockdiag.ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1, pace: pacer{Budget: cmp.Or(w.Budget, &Budget{})},
+		queues: map[string]*metrics.Queue{}, dropped: map[string]int64{}, uses: map[sockdiag.Space]sockdiag.Use{}, seen: map[sockdiag.Space]struct{}{},
 		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
 }
@@ -129,7 +130,7 @@ func (o *Observer) look(at time.Duration, last bool) error {
 	o.last = at
 	o.counted[metrics.NamespaceTimeWait].Record(sockets.TimeWait)
 	// The table of listening sockets is small: this takes a hundredth of a census.
-	listeners, err := o.census.Listeners(o.servers.ranges)
+	listeners, err := o.census.Listeners(o.servers.Ranges())
 	if err != nil {
 		return err
 	}
@@ -153,8 +154,8 @@ func (o *Observer) count(s *sample, sockets int64) error {
 	}
 	s.population, s.counted = population, true
 	o.spaces.Left = max(o.spaces.Left, left)
-	for name, state := range map[string]State{metrics.TimeWaitSockets: TimeWait, metrics.FinWait2Sockets: FinWait2} {
-		o.counted[name].Record(int64(population[Client][state] + population[Server][state]))
+	for name, state := range map[string]sockdiag.State{metrics.TimeWaitSockets: sockdiag.TimeWait, metrics.FinWait2Sockets: sockdiag.FinWait2} {
+		o.counted[name].Record(int64(population[sockdiag.Client][state] + population[sockdiag.Server][state]))
 	}
 	for space, use := range o.uses {
 		o.seen[space] = struct{}{}
@@ -176,10 +177,10 @@ func (o *Observer) count(s *sample, sockets int64) error {
 }
 
 // noteQueues takes over what the accept queues of the run's servers had.
-func (o *Observer) noteQueues(listeners []Listener) {
+func (o *Observer) noteQueues(listeners []sockdiag.Listener) {
 	drops := map[string]int64{}
 	for _, l := range listeners {
-		if !o.servers.listens(l.Addr) {
+		if !o.servers.Listens(l.Addr) {
 			continue
 		}
 		name := l.Addr.String()
@@ -274,8 +275,8 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 		}
 		columns[name][row] = value
 	}
-	var population Population
-	var fullest Use
+	var population sockdiag.Population
+	var fullest sockdiag.Use
 	for row, s := range o.samples {
 		t.T = append(t.T, (s.at - zero).Seconds())
 		put(t.Sockets, "tw", row, s.sockets.TimeWait)
@@ -285,9 +286,9 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 		if s.counted { // between two censuses the last one stands
 			population, fullest = s.population, s.fullest
 		}
-		for side, name := range []string{Client: "client.", Server: "server."} {
+		for side, name := range []string{sockdiag.Client: "client.", sockdiag.Server: "server."} {
 			for state, k := range population[side] {
-				column := name + State(state).String()
+				column := name + sockdiag.State(state).String()
 				if k > 0 || t.Sockets[column] != nil {
 					put(t.Sockets, column, row, int64(k))
 				}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -56,10 +57,10 @@ func TestTimelineIsBounded(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
 	spent := &Budget{} // for a census of each sample would take its time
 	spent.spent.Store(int64(time.Hour))
-	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true, Budget: spent})
+	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true, Budget: spent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestTimelineIsBounded(t *testing.T) {
 	const samples, connects = 3*mostSamples + 7, 20
 	for i := range samples {
 		if i%(samples/connects) == 1 {
-			c := dialTo(t, l)
+			c := alone.Dial(t, l, nil)
 			accepted, err := l.Accept()
 			if err != nil {
 				t.Fatal(err)
@@ -116,15 +117,15 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.tcp_rfc1337=1", "net.ipv4.tcp_tw_reuse=0") {
 		return
 	}
-	own, other := &states{t, listenOn(t, "tcp4", "127.0.0.1:0", 0)}, &states{t, listenOn(t, "tcp4", "127.0.0.1:0", 0)}
+	own, other := alone.Listen(t, "tcp4", "127.0.0.1:0", 0), alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
 	for range 3 {
-		own.timeWait()
+		alone.LeaveTimeWait(t, own)
 	}
 	for range 4 {
-		other.timeWait()
+		alone.LeaveTimeWait(t, other)
 	}
 	for range 2 { // no process has the client's socket any more: the kernel keeps FIN_WAIT_2 as small as TIME_WAIT
-		client, server := own.pair()
+		client, server := alone.Pair(t, own)
 		client.Close()
 		if _, err := io.ReadAll(server); err != nil {
 			t.Fatal(err)
@@ -132,14 +133,14 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		s, err := Sockstat()
-		if err != nil || time.Since(began) > patience {
+		if err != nil || time.Since(began) > alone.Patience {
 			t.Fatalf("%+v, %v", s, err)
 		}
 		if s.TimeWait == 3+4+2 {
 			break
 		}
 	}
-	o, err := NewObserver(Watch{Servers: at(own.listen), RangeSize: 100, IPv4: true})
+	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(own)}, RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,8 +168,8 @@ func TestSpacesThatAreLeftOut(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true})
+	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
+	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestSpacesThatAreLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	o.census.uses.most, w.census.uses.most = 3, 3
+	o.census.Spaces, w.census.Spaces = 3, 3
 	for i := range 5 {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}}
 		d.SetMultipathTCP(false)
@@ -206,10 +207,10 @@ func TestQueuesAreSeenBetweenCensuses(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
+	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
 	spent := &Budget{}
 	spent.spent.Store(int64(time.Hour))
-	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 100, IPv4: true, Budget: spent})
+	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true, Budget: spent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestQueuesAreSeenBetweenCensuses(t *testing.T) {
 		if err := o.Sample(time.Duration(waiting) * Fastest); err != nil {
 			t.Fatal(err)
 		}
-		dialTo(t, l)
+		alone.Dial(t, l, nil)
 	}
 	v, err := o.View("both", 0)
 	if err != nil || v.Cost.Censuses != 1 || len(v.Listeners) != 1 || v.Listeners[0].Peak != 3 {
@@ -232,7 +233,7 @@ func TestDropsAreTheRunsOwn(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	own, other := listenOn(t, "tcp4", "127.0.0.1:0", 1), listenOn(t, "tcp4", "127.0.0.1:0", 1)
+	own, other := alone.Listen(t, "tcp4", "127.0.0.1:0", 1), alone.Listen(t, "tcp4", "127.0.0.1:0", 1)
 	overflow := func(l net.Listener, more int) {
 		t.Helper()
 		before := witness.Counters(t)["/proc"]["TcpExtListenDrops"]
@@ -240,17 +241,17 @@ func TestDropsAreTheRunsOwn(t *testing.T) {
 			go net.Dial("tcp4", l.Addr().String())
 		}
 		for began := time.Now(); witness.Counters(t)["/proc"]["TcpExtListenDrops"] == before; time.Sleep(time.Millisecond) {
-			if time.Since(began) > patience {
+			if time.Since(began) > alone.Patience {
 				t.Fatal("nothing was dropped")
 			}
 		}
 	}
 	for _, l := range []net.Listener{own, other} {
-		dialTo(t, l)
-		dialTo(t, l)
+		alone.Dial(t, l, nil)
+		alone.Dial(t, l, nil)
 	}
 	overflow(own, 1)
-	o, err := NewObserver(Watch{Servers: at(own), RangeSize: 100, IPv4: true})
+	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(own)}, RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,14 +282,14 @@ func TestHalfFull(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	l := listenOn(t, "tcp4", "127.0.0.1:0", 0)
-	o, err := NewObserver(Watch{Servers: at(l), RangeSize: 8, IPv4: true})
+	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
+	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 8, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer o.Close()
 	for i, want := range []bool{false, false, false, true} {
-		dialTo(t, l)
+		alone.Dial(t, l, nil)
 		if err := o.Finish(time.Duration(i) * time.Second); err != nil {
 			t.Fatal(err)
 		}
@@ -312,13 +313,13 @@ func TestWatcherAgreesWithOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	s := &states{t, listenOn(t, "tcp4", "127.0.0.1:9000", 0)}
+	s := alone.Listen(t, "tcp4", "127.0.0.1:9000", 0)
 	for range 3 {
-		s.pair()
+		alone.Pair(t, s)
 	}
-	queued := listenOn(t, "tcp4", "127.0.0.1:9001", 5)
+	queued := alone.Listen(t, "tcp4", "127.0.0.1:9001", 5)
 	for range 2 {
-		dialTo(t, queued)
+		alone.Dial(t, queued, nil)
 	}
 	m, err := w.Look(time.Now().Add(time.Second), 1)
 	if err != nil {

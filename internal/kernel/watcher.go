@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/metrics"
 )
 
@@ -16,9 +18,9 @@ import (
 // made it, from time to time. One goroutine uses it, locked to its thread.
 type Watcher struct {
 	net      *Net
-	census   *Census
+	census   *sockdiag.Census
 	host     metrics.Host // as far as it decides how many ports there are
-	uses     map[Space]Use
+	uses     map[sockdiag.Space]sockdiag.Use
 	previous Counters
 	now      Counters
 	last     time.Time
@@ -30,12 +32,12 @@ func NewWatcher(now time.Time) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch the kernel: %w", err)
 	}
-	c, err := OpenCensus()
+	c, err := sockdiag.OpenCensus()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("watch the kernel: %w", err), n.Close())
 	}
-	w := &Watcher{net: n, census: c, uses: map[Space]Use{}, last: now}
-	w.host.Sysctls = Sysctls()
+	w := &Watcher{net: n, census: c, uses: map[sockdiag.Space]sockdiag.Use{}, last: now}
+	w.host.Sysctls = sysinfo.Sysctls()
 	if err := n.Counters(&w.now); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch the kernel: %w", err), w.Close())
 	}
@@ -54,13 +56,13 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	if err != nil {
 		return m, err
 	}
-	w.host.Listening = PortList(portsOf(listeners))
+	w.host.Listening = sockdiag.PortList(sockdiag.PortsOf(listeners))
 	m.Ports = w.host.LocalPorts()
 	var servers []netip.AddrPort
 	for _, l := range listeners {
 		servers = append(servers, l.Addr)
 	}
-	population, left, err := w.census.All(ServersAt(servers), w.uses)
+	population, left, err := w.census.All(sockdiag.ServersAt(servers), w.uses)
 	if err != nil {
 		return m, err
 	}
@@ -68,7 +70,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	for _, side := range population {
 		for state, n := range side {
 			if n > 0 {
-				m.States[State(state).String()] += n
+				m.States[sockdiag.State(state).String()] += n
 			}
 		}
 	}
@@ -100,7 +102,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 // fullest lists the spaces with the most ports taken, each of which has so many.
 func (w *Watcher) fullest(most, ports int) []metrics.Destination {
 	all := make([]metrics.Destination, 0, len(w.uses))
-	for _, s := range slices.SortedFunc(maps.Keys(w.uses), func(a, b Space) int {
+	for _, s := range slices.SortedFunc(maps.Keys(w.uses), func(a, b sockdiag.Space) int {
 		return cmp.Or(cmp.Compare(w.uses[b].Total(), w.uses[a].Total()), a.Target.Compare(b.Target), a.Source.Compare(b.Source))
 	}) {
 		if len(all) == most {
@@ -116,8 +118,8 @@ func (w *Watcher) fullest(most, ports int) []metrics.Destination {
 }
 
 // queues joins the sockets that listen on one address, in the order of their ports.
-func queues(listeners []Listener) []metrics.Listening {
-	slices.SortStableFunc(listeners, func(a, b Listener) int {
+func queues(listeners []sockdiag.Listener) []metrics.Listening {
+	slices.SortStableFunc(listeners, func(a, b sockdiag.Listener) int {
 		return cmp.Or(cmp.Compare(a.Addr.Port(), b.Addr.Port()), a.Addr.Addr().Compare(b.Addr.Addr()))
 	})
 	all := []metrics.Listening{}

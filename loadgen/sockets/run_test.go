@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 	"tcpbench/loadgen/pace"
@@ -321,13 +321,13 @@ func TestInterrupted(t *testing.T) {
 // queued is how many connections wait in the accept queue of a listener.
 func queued(t testing.TB, at netip.AddrPort) int {
 	t.Helper()
-	census, err := kernel.OpenCensus()
+	census, err := sockdiag.OpenCensus()
 	if err != nil {
 		t.Error(err)
 		return -1
 	}
 	defer census.Close()
-	all, err := census.Listeners([]kernel.Ports{{Low: at.Port(), High: at.Port()}})
+	all, err := census.Listeners([]sockdiag.Ports{{Low: at.Port(), High: at.Port()}})
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d listeners at %v: %v", len(all), at, err)
 		return -1

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -227,7 +227,7 @@ func TestNames(t *testing.T) {
 
 // The states that quantities name are the kernel's.
 func TestStates(t *testing.T) {
-	for s := kernel.State(1); s < kernel.States; s++ {
+	for s := sockdiag.State(1); s < sockdiag.States; s++ {
 		if !slices.Contains(metrics.TCPStates, s.String()) {
 			t.Errorf("no quantity names %s", s)
 		}

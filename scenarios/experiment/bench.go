@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
 	"tcpbench/metrics"
@@ -40,7 +41,7 @@ type bench struct {
 
 	events []metrics.Event
 	facts  []metrics.Value
-	census [2]*kernel.Census
+	census [2]*sockdiag.Census
 	known  map[endpoint]*life
 	order  []endpoint        // in which they became known
 	names  map[uint16]string // of connections, by the client's port
@@ -78,7 +79,7 @@ func (b *bench) open() {
 	b.pulse.start()
 	for _, s := range []side{client, server} {
 		b.check(b.on(s, func() (err error) {
-			b.census[s], err = kernel.OpenCensus()
+			b.census[s], err = sockdiag.OpenCensus()
 			return err
 		}), "look at the "+s.String())
 		if b.lab != nil {

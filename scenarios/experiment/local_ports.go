@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 )
 
 // localPorts is a range of ports from which connect() takes.
@@ -54,7 +54,7 @@ func (b *bench) localPorts() localPorts {
 // listens, whatever the address. Sockets in TIME_WAIT are of other addresses, and do not count:
 // after a load they have every port, so that bind() to all addresses would fail.
 func (b *bench) allFree(low uint16) bool {
-	listening, err := b.census[client].Listeners([]kernel.Ports{{Low: low, High: low + narrow - 1}})
+	listening, err := b.census[client].Listeners([]sockdiag.Ports{{Low: low, High: low + narrow - 1}})
 	b.check(err, "look at the client")
 	if len(listening) > 0 {
 		return false

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -72,18 +72,18 @@ func (s *socket) info() *unix.TCPInfo {
 // probes runs, which runs at other times, too.
 func (s *socket) asLimited() bool {
 	info := s.info()
-	return info.Unacked == 0 && info.Notsent_bytes > 0 && info.Snd_wnd < info.Snd_mss && s.bench.socketAt(s.at()).Timer == kernel.ProbeTimer
+	return info.Unacked == 0 && info.Notsent_bytes > 0 && info.Snd_wnd < info.Snd_mss && s.bench.socketAt(s.at()).Timer == sockdiag.ProbeTimer
 }
 
 // accepting is what the kernel shows of a listening socket's own accept queue.
-func (s *socket) accepting() kernel.Listener {
+func (s *socket) accepting() sockdiag.Listener {
 	at := s.local()
-	all, err := s.bench.census[s.side].Listeners([]kernel.Ports{{Low: at.Port(), High: at.Port()}})
+	all, err := s.bench.census[s.side].Listeners([]sockdiag.Ports{{Low: at.Port(), High: at.Port()}})
 	s.bench.check(err, "look at the "+s.side.String())
 	for _, l := range all {
 		if l.Addr == at {
 			return l
 		}
 	}
-	return kernel.Listener{}
+	return sockdiag.Listener{}
 }

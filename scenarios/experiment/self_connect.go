@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 )
 
 // Nobody listens, and yet a connect() succeeds in the end: the kernel has chosen the very port that
@@ -41,7 +41,7 @@ func connectToItself(b *bench) {
 			continue
 		}
 		b.act(client, "connect() has returned: from %s to %s", c.local(), c.peer)
-		at, err := b.census[client].Listeners([]kernel.Ports{{Low: to.Port(), High: to.Port()}})
+		at, err := b.census[client].Listeners([]sockdiag.Ports{{Low: to.Port(), High: to.Port()}})
 		b.check(err, "look at the client")
 		b.fact("attempts", float64(refused+1))
 		b.fact("refused", float64(refused))

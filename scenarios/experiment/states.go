@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -14,7 +14,7 @@ import (
 const port = 9000
 
 // Ports are all at which an experiment may listen.
-var Ports = kernel.Ports{Low: port, High: port + 99}
+var Ports = sockdiag.Ports{Low: port, High: port + 99}
 
 // endpoint is one end of a connection.
 type endpoint struct {
@@ -26,7 +26,7 @@ type endpoint struct {
 type life struct {
 	local, remote netip.AddrPort
 	path          []string
-	now           kernel.Socket
+	now           sockdiag.Socket
 	gone          bool
 }
 
@@ -54,7 +54,7 @@ func (b *bench) look() {
 			l.now = k
 			b.enter(now, at, l, k.State.String())
 		case len(l.path) > 0 && !l.gone:
-			l.gone, l.now = true, kernel.Socket{}
+			l.gone, l.now = true, sockdiag.Socket{}
 			b.enter(now, at, l, closed)
 		}
 	}
@@ -150,28 +150,28 @@ func (b *bench) pathSince(at endpoint, state string) string {
 }
 
 // socketAt is what the kernel showed of an endpoint when last looked at.
-func (b *bench) socketAt(at endpoint) kernel.Socket {
+func (b *bench) socketAt(at endpoint) sockdiag.Socket {
 	if l := b.known[at]; l != nil {
 		return l.now
 	}
-	return kernel.Socket{}
+	return sockdiag.Socket{}
 }
 
 // listening lists the sockets of a host that listen.
-func (b *bench) listening(of side) []kernel.Listener {
+func (b *bench) listening(of side) []sockdiag.Listener {
 	all, err := b.census[of].Listeners(nil)
 	b.check(err, "look at the "+of.String())
 	return all
 }
 
 // queue is what the kernel shows of the accept queue of a port.
-func (b *bench) queue(of side, at uint16) kernel.Listener {
+func (b *bench) queue(of side, at uint16) sockdiag.Listener {
 	for _, l := range b.listening(of) {
 		if l.Addr.Port() == at {
 			return l
 		}
 	}
-	return kernel.Listener{}
+	return sockdiag.Listener{}
 }
 
 // listeners is how many sockets listen, on both hosts.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen"
 	"tcpbench/loadgen/pace"
@@ -172,7 +173,7 @@ func (j *judgement) spacesLeft(flag say) {
 	for _, v := range j.result.Kernel {
 		if v.Spaces != nil && v.Spaces.Left > 0 {
 			flag("The census tells %d pairs of a source address and a destination apart, and there were more: %d sockets are in none. "+
-				"ports_in_use, the fullest space and connect_call_upper know nothing of these; fewer --sources or --ports would be told whole.", kernel.MostSpaces, v.Spaces.Left)
+				"ports_in_use, the fullest space and connect_call_upper know nothing of these; fewer --sources or --ports would be told whole.", sockdiag.MostSpaces, v.Spaces.Left)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/loadgen"
 	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
@@ -204,7 +205,7 @@ func TestFlagsNeedTheirPrecondition(t *testing.T) {
 		"unobserved":  {"no tracepoints": func(v *verdict) { v.stage.untraced = errors.New("no bpf here") }},
 		"untraced":    {"no view at all": func(v *verdict) { v.stage.unobserved = errors.New("no netlink here") }},
 		"spaces-left-out": {"as many spaces as fit": func(v *verdict) {
-			v.result.Kernel = []metrics.Namespace{{Spaces: &metrics.Spaces{Count: kernel.MostSpaces}}}
+			v.result.Kernel = []metrics.Namespace{{Spaces: &metrics.Spaces{Count: sockdiag.MostSpaces}}}
 		}},
 		"mptcp-fallback": {"all spoke it": func(v *verdict) { v.result.MPTCP = &metrics.MPTCP{Spoken: 1000} }},
 		"late-link":      {"no lab": func(v *verdict) {}},

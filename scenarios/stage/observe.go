@@ -8,6 +8,7 @@ import (
 
 	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 )
@@ -111,7 +112,7 @@ func (s *stage) startObserving(host *metrics.Host) {
 		onlyIPv4 = onlyIPv4 && t.Addr().Unmap().Is4()
 	}
 	if s.plan.Trace {
-		s.tracer, s.untraced = s.plan.trace(kernel.RangesOf(ports))
+		s.tracer, s.untraced = s.plan.trace(sockdiag.RangesOf(ports))
 	}
 	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4, Budget: new(kernel.Budget)}
 	halfFull := func() {
@@ -159,7 +160,7 @@ func (p *Plan) rangeSize(host *metrics.Host) int {
 		for _, a := range p.Server.Addrs {
 			ports = append(ports, a.Port())
 		}
-		h.Listening += "," + kernel.PortList(ports)
+		h.Listening += "," + sockdiag.PortList(ports)
 	}
 	return h.LocalPortsWithin(low, high)
 }

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/metrics"
 )
@@ -13,7 +14,7 @@ import (
 // Perform does an experiment in a lab, or on this host if the venue is nil, and asks the kernel's
 // tracepoints about connections to the ports; none are no tracing. When ctx ends, what was seen
 // so far is the result.
-func Perform(ctx context.Context, name string, v *Venue, ports []kernel.Ports, do func(context.Context) (*metrics.Experiment, error)) (*metrics.Result, error) {
+func Perform(ctx context.Context, name string, v *Venue, ports []sockdiag.Ports, do func(context.Context) (*metrics.Experiment, error)) (*metrics.Result, error) {
 	p := &Plan{Name: name, Lab: v}
 	host, err := p.describeHost()
 	if err != nil {
@@ -39,7 +40,7 @@ func Perform(ctx context.Context, name string, v *Venue, ports []kernel.Ports, d
 	if err != nil {
 		return nil, err
 	}
-	host.LoadAfter = kernel.Load()
+	host.LoadAfter = sysinfo.Load()
 	r := &metrics.Result{
 		Schema: metrics.Schema, Host: host, Started: started, ElapsedS: time.Since(started).Seconds(),
 		Scenario:   metrics.Scenario{Name: name, Target: []string{}, Settings: map[string]string{}},

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
 	"tcpbench/loadgen/pace"
@@ -96,7 +98,7 @@ func (p *Plan) local() bool { return p.Lab != nil || local(p.Client.Targets) }
 // describeHost is the machine, with the settings of the client's namespace.
 func (p *Plan) describeHost() (h metrics.Host, err error) {
 	err = p.do(Client, func() error {
-		h = kernel.Host()
+		h = sysinfo.Host()
 		return nil
 	})
 	return h, err
@@ -104,7 +106,7 @@ func (p *Plan) describeHost() (h metrics.Host, err error) {
 
 // trace asks the kernel's tracepoints from here on, as far as it allows, about connections in
 // the namespaces of the run whose servers have one of the ports.
-func (p *Plan) trace(ports []kernel.Ports) (*trace.Tracer, error) {
+func (p *Plan) trace(ports []sockdiag.Ports) (*trace.Tracer, error) {
 	var namespaces []uint32
 	for _, side := range p.namespaces() {
 		err := p.do(side, func() error {

@@ -11,6 +11,8 @@ import (
 
 	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
@@ -90,7 +92,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		return nil, err
 	}
 	if err := plan.do(Client, func() error {
-		host.Listening = kernel.ListeningPorts() // those of the run's own servers among them
+		host.Listening = sockdiag.ListeningPorts() // those of the run's own servers among them
 		return nil
 	}); err != nil {
 		return nil, err
@@ -122,7 +124,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	host.LoadAfter, host.Interfaces = kernel.Load(), kernel.Interfaces(plan.Client.Targets)
+	host.LoadAfter, host.Interfaces = sysinfo.Load(), sysinfo.Interfaces(plan.Client.Targets)
 	r := &metrics.Result{
 		Schema: metrics.Schema, Tool: plan.Tool, Host: host,
 		Scenario: describe(&plan), Command: plan.Command, Started: started,

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sysinfo"
 )
 
 // Resolve reads comma-separated targets host:port. All addresses of a name are used, in
@@ -49,7 +49,7 @@ const SpareDescriptors = 64
 // MostConnections is the number of connections that a child can have open at a time: the
 // hard limit of descriptors, to which it raises its own, less what it needs itself.
 func MostConnections() int {
-	hard, ok := kernel.Descriptors()
+	hard, ok := sysinfo.Descriptors()
 	if !ok {
 		hard = 1 << 20 // unlimited, or not known: the attempts will tell
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 
-	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -53,7 +53,7 @@ const mostConnecting = 1 << 16
 // Start attaches what the kernel allows, for the connections in the network namespaces
 // whose servers have one of the ports. Namespaces go by their inode numbers. An error means
 // that the kernel allows nothing.
-func Start(namespaces []uint32, ports []kernel.Ports) (*Tracer, error) {
+func Start(namespaces []uint32, ports []sockdiag.Ports) (*Tracer, error) {
 	t := &Tracer{}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
@@ -119,7 +119,7 @@ func (t *Tracer) Close() error {
 	return errors.Join(append(errs, t.maps.close())...)
 }
 
-func (m *maps) make(namespaces []uint32, ports []kernel.Ports) error {
+func (m *maps) make(namespaces []uint32, ports []sockdiag.Ports) error {
 	for _, s := range []struct {
 		to         **ebpf.Map
 		name       string
@@ -168,7 +168,7 @@ func (m *maps) close() error {
 	return errors.Join(errs...)
 }
 
-var sideNames = [kernel.Sides]string{kernel.Client: "client", kernel.Server: "server"}
+var sideNames = [sockdiag.Sides]string{sockdiag.Client: "client", sockdiag.Server: "server"}
 
 // Read tells what was counted so far, with the histograms of the handshakes.
 func (t *Tracer) Read() (metrics.Trace, map[string]metrics.Histogram, error) {
@@ -178,11 +178,11 @@ func (t *Tracer) Read() (metrics.Trace, map[string]metrics.Histogram, error) {
 	}
 	err := errors.Join(
 		each(t.maps.transitions, func(i uint32, n uint64) {
-			from, to := kernel.State(i/states%states), kernel.State(i%states)
+			from, to := sockdiag.State(i/states%states), sockdiag.State(i%states)
 			r.Transitions[fmt.Sprintf("%s %s %s", sideNames[i/stateCells], from, to)] += n
 		}),
 		each(t.maps.retransmits, func(i uint32, n uint64) {
-			r.Retransmits[fmt.Sprintf("%s %s", sideNames[i/states], kernel.State(i%states))] += n
+			r.Retransmits[fmt.Sprintf("%s %s", sideNames[i/states], sockdiag.State(i%states))] += n
 		}),
 		each(t.maps.sent, func(i uint32, n uint64) {
 			reason, known := t.reasons[i%reasons]
@@ -204,7 +204,7 @@ func (t *Tracer) Read() (metrics.Trace, map[string]metrics.Histogram, error) {
 }
 
 func (t *Tracer) histograms() (map[string]metrics.Histogram, error) {
-	var recorders [kernel.Sides]*metrics.Recorder
+	var recorders [sockdiag.Sides]*metrics.Recorder
 	for side := range recorders {
 		recorders[side] = metrics.NewRecorder()
 	}
@@ -214,7 +214,7 @@ func (t *Tracer) histograms() (map[string]metrics.Histogram, error) {
 		return nil, err
 	}
 	named := map[string]metrics.Histogram{}
-	for side, name := range map[kernel.Side]string{kernel.Client: metrics.HandshakeClient, kernel.Server: metrics.HandshakeServer} {
+	for side, name := range map[sockdiag.Side]string{sockdiag.Client: metrics.HandshakeClient, sockdiag.Server: metrics.HandshakeServer} {
 		if recorders[side].Count() == 0 {
 			continue
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/kernel"
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -47,7 +47,7 @@ func own(t *testing.T) uint32 {
 // begin starts a tracer of one port, or skips the test where the kernel refuses.
 func begin(t *testing.T, port uint16) *Tracer {
 	t.Helper()
-	tracer, err := Start([]uint32{own(t)}, []kernel.Ports{{Low: port, High: port}})
+	tracer, err := Start([]uint32{own(t)}, []sockdiag.Ports{{Low: port, High: port}})
 	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EPERM) || errors.Is(err, os.ErrNotExist) {
 		alone.Needed(t, err.Error())
 	}
@@ -63,32 +63,6 @@ func begin(t *testing.T, port uint16) *Tracer {
 		t.Errorf("refused: %v", tracer.refused)
 	}
 	return tracer
-}
-
-func listen(t *testing.T, address string) (*net.TCPListener, uint16) {
-	t.Helper()
-	var c net.ListenConfig
-	c.SetMultipathTCP(false)
-	l, err := c.Listen(t.Context(), "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l.(*net.TCPListener), netip.MustParseAddrPort(l.Addr().String()).Port()
-}
-
-// pair is a connection, both of its ends.
-func pair(t *testing.T, l *net.TCPListener) (client, server *net.TCPConn) {
-	t.Helper()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
 // read returns what was traced when the last of it has come: on a busy machine a segment
@@ -109,18 +83,19 @@ func read(t *testing.T, tracer *Tracer, last func(metrics.Trace) bool) (metrics.
 // Every connection goes through the states of its side, and others' are not counted.
 func TestTransitionsAndHandshakes(t *testing.T) {
 	for _, address := range alone.Loopbacks(t) {
-		l, port := listen(t, address)
-		other, _ := listen(t, address)
+		l := alone.Listen(t, "tcp", address, 0)
+		port := alone.At(l).Port()
+		other := alone.Listen(t, "tcp", address, 0)
 		tracer := begin(t, port)
 		const n = 20
 		for range n {
-			client, server := pair(t, l)
+			client, server := alone.Pair(t, l)
 			client.CloseWrite()
 			io.Copy(io.Discard, server)
 			server.Close()
 			io.Copy(io.Discard, client)
 			client.Close()
-			c, s := pair(t, other)
+			c, s := alone.Pair(t, other)
 			c.Close()
 			s.Close()
 		}
@@ -150,18 +125,19 @@ func TestTransitionsAndHandshakes(t *testing.T) {
 
 // Resets, by the side that sends them and the reason that the kernel has.
 func TestResets(t *testing.T) {
-	l, port := listen(t, "127.0.0.1:0")
+	l := alone.Listen(t, "tcp", "127.0.0.1:0", 0)
+	port := alone.At(l).Port()
 	tracer := begin(t, port)
 	const n = 5
 	for range n { // the client aborts
-		client, server := pair(t, l)
+		client, server := alone.Pair(t, l)
 		client.SetLinger(0)
 		client.Close()
 		io.Copy(io.Discard, server)
 		server.Close()
 	}
 	for range n { // the server closes with data unread
-		client, server := pair(t, l)
+		client, server := alone.Pair(t, l)
 		client.Write([]byte("hello"))
 		awaitData(t, server)
 		server.Close()
@@ -213,13 +189,14 @@ func awaitData(t *testing.T, c *net.TCPConn) {
 
 // Another namespace may have connections of the same ports.
 func TestNamespacesAreToldApart(t *testing.T) {
-	l, port := listen(t, "127.0.0.1:0")
-	tracer, err := Start([]uint32{own(t) + 1}, []kernel.Ports{{Low: port, High: port}})
+	l := alone.Listen(t, "tcp", "127.0.0.1:0", 0)
+	port := alone.At(l).Port()
+	tracer, err := Start([]uint32{own(t) + 1}, []sockdiag.Ports{{Low: port, High: port}})
 	if err != nil {
 		alone.Needed(t, err.Error())
 	}
 	defer tracer.Close()
-	client, server := pair(t, l)
+	client, server := alone.Pair(t, l)
 	client.SetLinger(0)
 	client.Close()
 	server.Close()
@@ -234,7 +211,8 @@ func TestRetransmits(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	l, port := listen(t, "127.0.0.1:9000")
+	l := alone.Listen(t, "tcp", "127.0.0.1:9000", 0)
+	port := alone.At(l).Port()
 	tracer := begin(t, port)
 	backlog(t, l, 0) // room for one
 	first, err := net.Dial("tcp", l.Addr().String())
@@ -306,7 +284,7 @@ func TestRefused(t *testing.T) {
 	if err := unix.Capset(&header, &none[0]); err != nil {
 		t.Fatal(err)
 	}
-	tracer, err := Start([]uint32{own(t)}, []kernel.Ports{{Low: 1, High: 1}})
+	tracer, err := Start([]uint32{own(t)}, []sockdiag.Ports{{Low: 1, High: 1}})
 	if err == nil {
 		tracer.Close()
 		alone.Needed(t, "a kernel that refuses BPF to those without a privilege")

@@ -1,4 +1,4 @@
-package kernel
+package sockdiag
 
 import (
 	"encoding/binary"
@@ -82,74 +82,7 @@ func TestRangesOf(t *testing.T) {
 	}
 }
 
-// states holds sockets in every state that a program can bring about on one host.
-type states struct {
-	t      *testing.T
-	listen *net.TCPListener
-}
-
-func listenOn(t *testing.T, network, addr string, backlog int) *net.TCPListener {
-	t.Helper()
-	lc := net.ListenConfig{Control: nil}
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(t.Context(), network, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	if backlog > 0 {
-		raw, err := l.(*net.TCPListener).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) })
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return l.(*net.TCPListener)
-}
-
-// at is where a listener is reached.
-func at(l net.Listener) []netip.AddrPort {
-	return []netip.AddrPort{netip.MustParseAddrPort(l.Addr().String())}
-}
-
-func dialTo(t *testing.T, l net.Listener) *net.TCPConn {
-	t.Helper()
-	d := net.Dialer{}
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c.(*net.TCPConn)
-}
-
-func (s *states) pair() (client, server *net.TCPConn) {
-	s.t.Helper()
-	client = dialTo(s.t, s.listen)
-	accepted, err := s.listen.Accept()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { accepted.Close() })
-	return client, accepted.(*net.TCPConn)
-}
-
-// timeWait leaves a client's socket in TIME_WAIT.
-func (s *states) timeWait() {
-	s.t.Helper()
-	client, server := s.pair()
-	client.CloseWrite()
-	io.ReadAll(server)
-	server.Close()
-	io.ReadAll(client)
-	client.Close()
-}
-
-// The census, sockstat and the witnesses see the same sockets, in a namespace where nothing
+// The census and the witnesses see the same sockets, in a namespace where nothing
 // else runs.
 func TestCensusAgreesWithOthers(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.tcp_rfc1337=1", "net.ipv4.tcp_tw_reuse=0") {
@@ -157,33 +90,33 @@ func TestCensusAgreesWithOthers(t *testing.T) {
 	}
 	addresses := alone.Loopbacks(t)
 	for _, network := range addresses {
-		s := &states{t, listenOn(t, "tcp", network, 0)}
+		s := alone.Listen(t, "tcp", network, 0)
 		for range 3 { // ESTABLISHED
-			s.pair()
+			alone.Pair(t, s)
 		}
 		for range 4 { // FIN_WAIT2 and CLOSE_WAIT
-			client, server := s.pair()
+			client, server := alone.Pair(t, s)
 			client.CloseWrite()
 			if _, err := io.ReadAll(server); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 5 {
-			s.timeWait()
+			alone.LeaveTimeWait(t, s)
 		}
 	}
-	full := listenOn(t, "tcp", "127.0.0.1:0", 2)
+	full := alone.Listen(t, "tcp", "127.0.0.1:0", 2)
 	for range 3 { // a full accept queue
-		dialTo(t, full)
+		alone.Dial(t, full, nil)
 	}
 	for range 2 { // SYN_SENT: the queue has no room, so the SYN is dropped
 		go net.Dial("tcp", full.Addr().String())
 	}
 	// SYN_RECV: the listener defers connections until they have sent something.
-	deferring := listenOn(t, "tcp", "127.0.0.1:0", 0)
+	deferring := alone.Listen(t, "tcp", "127.0.0.1:0", 0)
 	setDeferAccept(t, deferring)
 	for range 2 {
-		dialTo(t, deferring)
+		alone.Dial(t, deferring, nil)
 	}
 	census, err := OpenCensus()
 	if err != nil {
@@ -192,7 +125,7 @@ func TestCensusAgreesWithOthers(t *testing.T) {
 	defer census.Close()
 	await := func(state string, n int) {
 		for began := time.Now(); witness.States(t)["/proc"][state] < n; time.Sleep(5 * time.Millisecond) {
-			if time.Since(began) > patience {
+			if time.Since(began) > alone.Patience {
 				t.Fatalf("no %d of %s: %v", n, state, witness.States(t))
 			}
 		}
@@ -222,17 +155,10 @@ func TestCensusAgreesWithOthers(t *testing.T) {
 			t.Errorf("no socket in %s", name)
 		}
 	}
-	sockstat, err := Sockstat()
-	if err != nil {
-		t.Fatal(err)
-	}
 	// No orphan is in FIN_WAIT2, which sockstat would count: all that sent a FIN are open.
-	if int(sockstat.TimeWait) != got["TIME_WAIT"] {
-		t.Errorf("sockstat has %d TIME_WAIT, the census %d", sockstat.TimeWait, got["TIME_WAIT"])
-	}
 	for by, n := range witness.TimeWait(t) {
-		if n != int(sockstat.TimeWait) {
-			t.Errorf("%s has %d TIME_WAIT, sockstat %d", by, n, sockstat.TimeWait)
+		if n != got["TIME_WAIT"] {
+			t.Errorf("%s has %d TIME_WAIT, the census %d", by, n, got["TIME_WAIT"])
 		}
 	}
 	agreeOnListeners(t, census, len(addresses)+2, full.Addr().String(), deferring.Addr().String())
@@ -265,9 +191,6 @@ func agreeOnListeners(t *testing.T, census *Census, n int, full, deferring strin
 	}
 }
 
-// patience bounds the wait for something that must happen.
-const patience = time.Minute
-
 func setDeferAccept(t *testing.T, l *net.TCPListener) {
 	t.Helper()
 	raw, err := l.SyscallConn()
@@ -286,19 +209,19 @@ func TestCensusIsFiltered(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	mine, other := &states{t, listenOn(t, "tcp", "127.0.0.1:0", 0)}, &states{t, listenOn(t, "tcp", "127.0.0.1:0", 0)}
+	mine, other := alone.Listen(t, "tcp", "127.0.0.1:0", 0), alone.Listen(t, "tcp", "127.0.0.1:0", 0)
 	for range 3 {
-		mine.pair()
+		alone.Pair(t, mine)
 	}
-	other.pair()
+	alone.Pair(t, other)
 	census, err := OpenCensus()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer census.Close()
-	addr := netip.MustParseAddrPort(mine.listen.Addr().String())
+	addr := netip.MustParseAddrPort(mine.Addr().String())
 	uses := map[Space]Use{{}: {}} // of an earlier census
-	p, left, err := census.Count(ServersAt(at(mine.listen)), uses)
+	p, left, err := census.Count(ServersAt([]netip.AddrPort{alone.At(mine)}), uses)
 	if err != nil || left != 0 {
 		t.Fatal(left, err)
 	}
@@ -330,8 +253,8 @@ func TestSidesAreToldByTheAddress(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	s := &states{t, listenOn(t, "tcp4", "127.0.0.1:0", 0)}
-	server := at(s.listen)[0]
+	s := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
+	server := alone.At(s)
 	same := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(server.Port())}}
 	same.SetMultipathTCP(false)
 	c, err := same.DialContext(t.Context(), "tcp4", server.String())
@@ -339,8 +262,8 @@ func TestSidesAreToldByTheAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	other := &states{t, listenOn(t, "tcp4", fmt.Sprintf("127.0.0.3:%d", server.Port()), 0)}
-	other.pair()
+	other := alone.Listen(t, "tcp4", fmt.Sprintf("127.0.0.3:%d", server.Port()), 0)
+	alone.Pair(t, other)
 	census, err := OpenCensus()
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +273,7 @@ func TestSidesAreToldByTheAddress(t *testing.T) {
 	for _, tt := range []struct {
 		servers                 []netip.AddrPort
 		client, server, listens int
-	}{{[]netip.AddrPort{server}, 1, 1, 1}, {[]netip.AddrPort{everywhere}, 1, 3, 2}, {append(at(other.listen), server), 2, 2, 2}} {
+	}{{[]netip.AddrPort{server}, 1, 1, 1}, {[]netip.AddrPort{everywhere}, 1, 3, 2}, {append([]netip.AddrPort{alone.At(other)}, server), 2, 2, 2}} {
 		uses := map[Space]Use{}
 		p, _, err := census.Count(ServersAt(tt.servers), uses)
 		if err != nil {
@@ -404,7 +327,7 @@ func FuzzCensus(f *testing.F) {
 	f.Add(append(b, make([]byte, 70)...), false)
 	f.Fuzz(func(t *testing.T, b []byte, listeners bool) {
 		c := tally{servers: ServersAt([]netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), 7)}), strangers: true, uses: new(usage)}
-		c.uses.reset()
+		c.uses.reset(MostSpaces)
 		if listeners {
 			c.listeners = []Listener{}
 		}
@@ -466,7 +389,7 @@ func BenchmarkCensus(b *testing.B) {
 	}
 	defer census.Close()
 	census.IPv4 = true
-	servers := ServersAt(at(listener))
+	servers := ServersAt([]netip.AddrPort{alone.At(listener)})
 	uses := map[Space]Use{}
 	b.ReportAllocs()
 	counted := 0

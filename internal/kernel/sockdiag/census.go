@@ -1,6 +1,8 @@
-package kernel
+// Package sockdiag asks the kernel for TCP sockets, through sock_diag(7).
+package sockdiag
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,6 +19,8 @@ type Census struct {
 	// IPv4 leaves the sockets of IPv6 out, and so a second walk through the kernel's
 	// table, which takes as long as the first.
 	IPv4 bool
+	// Spaces is how many spaces a census tells apart; zero means MostSpaces.
+	Spaces int
 
 	fd      int
 	seq     uint32
@@ -128,7 +132,7 @@ func (c *Census) All(servers *Servers, uses map[Space]Use) (p Population, left i
 
 func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population, left int, err error) {
 	if uses != nil {
-		c.uses.reset()
+		c.uses.reset(cmp.Or(c.Spaces, MostSpaces))
 		t.uses = &c.uses
 	}
 	for _, family := range c.families() {
@@ -172,10 +176,11 @@ func ListeningPorts() string {
 	if err != nil {
 		return ""
 	}
-	return PortList(portsOf(listeners))
+	return PortList(PortsOf(listeners))
 }
 
-func portsOf(listeners []Listener) (ports []uint16) {
+// PortsOf lists the ports of listening sockets.
+func PortsOf(listeners []Listener) (ports []uint16) {
 	for _, l := range listeners {
 		ports = append(ports, l.Addr.Port())
 	}
@@ -322,7 +327,7 @@ func (t *tally) add(b []byte) {
 	side := Client
 	switch {
 	case t.servers.at(b[0], b[8:], b[4:]),
-		state == Listen && t.servers.listens(netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))):
+		state == Listen && t.servers.Listens(netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))):
 		side = Server
 	case !t.strangers && !t.servers.at(b[0], b[24:], b[6:]):
 		return

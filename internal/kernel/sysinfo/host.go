@@ -1,4 +1,5 @@
-package kernel
+// Package sysinfo describes this machine as far as it decides what a run measures, and asks what its kernel can do.
+package sysinfo
 
 import (
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/metrics"
 )
 
@@ -24,7 +26,7 @@ func Host() metrics.Host {
 	h := files("/").host()
 	h.CPUs = runtime.NumCPU()
 	h.Arch = machine()
-	h.Listening = ListeningPorts()
+	h.Listening = sockdiag.ListeningPorts()
 	return h
 }
 

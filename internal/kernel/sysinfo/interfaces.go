@@ -1,17 +1,16 @@
-package kernel
+package sysinfo
 
 import (
 	"net"
 	"net/netip"
 	"path"
-	"runtime"
 	"slices"
 	"strconv"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
+	"strings"
 
 	"tcpbench/metrics"
+
+	"github.com/safchain/ethtool"
 )
 
 // Interfaces describes the devices by which this network namespace reaches targets on
@@ -59,8 +58,12 @@ func has(i *net.Interface, a netip.Addr) bool {
 	})
 }
 
-// flagLRO is ETH_FLAG_LRO of linux/ethtool.h.
-const flagLRO = 1 << 15
+// offloads are the features that a result lists, by how the kernel's names
+// for them begin (net/ethtool/common.c): one is on if any such feature is.
+var offloads = []struct{ name, feature string }{
+	{"rx-checksum", "rx-checksum"}, {"tx-checksum", "tx-checksum-"}, {"tso", "tx-tcp"},
+	{"gso", "tx-generic-segmentation"}, {"gro", "rx-gro"}, {"lro", "rx-lro"},
+}
 
 func describe(i *net.Interface) metrics.Interface {
 	d := metrics.Interface{Name: i.Name, MTU: i.MTU, Offloads: []string{}}
@@ -73,63 +76,26 @@ func describe(i *net.Interface) metrics.Interface {
 		d.RxQueues = len(root.glob(path.Join(dir, "queues/rx-*/rps_cpus")))
 		d.TxQueues = len(root.glob(path.Join(dir, "queues/tx-*/xps_cpus")))
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	e, err := ethtool.NewEthtool()
 	if err != nil {
 		return d
 	}
-	defer unix.Close(fd)
-	if info, err := unix.IoctlGetEthtoolDrvinfo(fd, i.Name); err == nil {
-		d.Driver = unix.ByteSliceToString(info.Driver[:])
+	defer e.Close()
+	d.Driver, _ = e.DriverName(i.Name) // empty if the driver does not say
+	if c, err := e.GetChannels(i.Name); err == nil {
+		d.RxQueues, d.TxQueues = int(c.RxCount+c.CombinedCount), int(c.TxCount+c.CombinedCount)
 	}
-	var channels ethtoolChannels
-	channels.cmd = unix.ETHTOOL_GCHANNELS
-	if ethtool(fd, i.Name, unsafe.Pointer(&channels)) == nil {
-		d.RxQueues, d.TxQueues = int(channels.rx+channels.combined), int(channels.tx+channels.combined)
+	features, err := e.Features(i.Name)
+	if err != nil {
+		return d
 	}
-	for _, o := range []struct {
-		name string
-		get  uint32
-	}{
-		{"rx-checksum", unix.ETHTOOL_GRXCSUM}, {"tx-checksum", unix.ETHTOOL_GTXCSUM}, {"tso", unix.ETHTOOL_GTSO},
-		{"gso", unix.ETHTOOL_GGSO}, {"gro", unix.ETHTOOL_GGRO},
-	} {
-		setting := ethtoolValue{cmd: o.get}
-		if ethtool(fd, i.Name, unsafe.Pointer(&setting)) == nil && setting.data != 0 {
-			d.Offloads = append(d.Offloads, o.name)
+	for _, o := range offloads {
+		for name, on := range features {
+			if on && strings.HasPrefix(name, o.feature) {
+				d.Offloads = append(d.Offloads, o.name)
+				break
+			}
 		}
 	}
-	flags := ethtoolValue{cmd: unix.ETHTOOL_GFLAGS}
-	if ethtool(fd, i.Name, unsafe.Pointer(&flags)) == nil && flags.data&flagLRO != 0 {
-		d.Offloads = append(d.Offloads, "lro")
-	}
 	return d
-}
-
-// ethtoolValue and ethtoolChannels are structures of linux/ethtool.h.
-type (
-	ethtoolValue    struct{ cmd, data uint32 }
-	ethtoolChannels struct {
-		cmd                                     uint32
-		mostRx, mostTx, mostOther, mostCombined uint32
-		rx, tx, other, combined                 uint32
-	}
-)
-
-// ethtool asks a device; question is a structure of linux/ethtool.h, and takes the answer.
-func ethtool(fd int, device string, question unsafe.Pointer) error {
-	request := struct { // struct ifreq
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: question}
-	if len(device) >= len(request.name) {
-		return unix.EINVAL
-	}
-	copy(request.name[:], device)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	runtime.KeepAlive(question)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }

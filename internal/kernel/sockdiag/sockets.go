@@ -1,4 +1,4 @@
-package kernel
+package sockdiag
 
 import (
 	"encoding/binary"

@@ -1,7 +1,6 @@
-package kernel
+package sockdiag
 
 import (
-	"cmp"
 	"encoding/binary"
 	"net/netip"
 )
@@ -41,10 +40,11 @@ func (r *rawSpace) space() Space {
 type usage struct {
 	index  map[rawSpace]int
 	counts []Use
-	most   int // MostSpaces, if zero
+	most   int
 }
 
-func (u *usage) reset() {
+func (u *usage) reset(most int) {
+	u.most = most
 	if u.index == nil {
 		u.index = map[rawSpace]int{}
 	}
@@ -58,7 +58,7 @@ func (u *usage) of(b []byte) *Use {
 	key := rawSpace{[16]byte(b[8:]), [16]byte(b[24:]), binary.BigEndian.Uint16(b[6:]), b[0]}
 	i, known := u.index[key]
 	if !known {
-		if len(u.counts) >= cmp.Or(u.most, MostSpaces) {
+		if len(u.counts) >= u.most {
 			return nil
 		}
 		i = len(u.counts)

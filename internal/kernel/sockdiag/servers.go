@@ -1,4 +1,4 @@
-package kernel
+package sockdiag
 
 import (
 	"encoding/binary"
@@ -69,9 +69,9 @@ func (s *Servers) at(family uint8, addr, port []byte) bool {
 	return one || all
 }
 
-// listens tells whether connections to one of them come to a listening socket: one that is bound
+// Listens tells whether connections to one of them come to a listening socket: one that is bound
 // to every address takes them too.
-func (s *Servers) listens(a netip.AddrPort) bool {
+func (s *Servers) Listens(a netip.AddrPort) bool {
 	if s.ports[a.Port()/64]>>(a.Port()%64)&1 == 0 {
 		return false
 	}
@@ -79,3 +79,6 @@ func (s *Servers) listens(a netip.AddrPort) bool {
 	_, one := s.ends[end{a.Addr().As16(), a.Port()}]
 	return all || one || a.Addr().IsUnspecified()
 }
+
+// Ranges are the ports of all of them.
+func (s *Servers) Ranges() []Ports { return s.ranges }

@@ -1,4 +1,4 @@
-package kernel
+package sockdiag
 
 import (
 	"net"
@@ -69,7 +69,7 @@ func findOver(t *testing.T, network, address string) {
 		t.Fatal(err)
 	}
 	c.Close()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); { // the peer's ACK is on its way
+	for deadline := time.Now().Add(alone.Patience); time.Now().Before(deadline); { // the peer's ACK is on its way
 		if got, ok = find(own, peer); got.State == FinWait2 {
 			break
 		}
