@@ -20,7 +20,7 @@ type room struct {
 // house has the highest floor first. A package imports from the floors below its
 // own only, and never from next door.
 var house = [][]room{
-	{{path: "cmd/tcpbench", prints: true}, {path: "scripts/roofline/table", prints: true}, {path: "scripts/bar", prints: true}, {path: "scripts/document", prints: true}, {path: "scripts/container", prints: true, unix: true}},
+	{{path: "cmd/tcpbench", prints: true}, {path: "scripts/roofline/table", prints: true}, {path: "scripts/bar", prints: true}, {path: "scripts/document", prints: true}, {path: "scripts/architecture", prints: true}, {path: "scripts/container", prints: true, unix: true}},
 	{{path: "scenarios"}},
 	{{path: "scenarios/file"}},
 	{{path: "scenarios/workload"}},
