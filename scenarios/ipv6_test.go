@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/stage"
 )
 
 // slow are experiments that wait for the kernel's timers; their story is that of IPv4.
@@ -27,20 +27,16 @@ func TestExperimentsOverIPv6(t *testing.T) {
 			s.OverIPv6()
 			var own string
 			r := decided(t, func() *metrics.Result {
-				v, err := s.Phenomenon.Venue(lab.Link{}, profile(t, "test"), profile(t, "test"))
-				if err != nil {
-					alone.Needed(t, err.Error())
-				}
-				defer v.Close()
-				own = v.Lab.Client.V6.String()
-				r, err := Perform(t.Context(), s, v, false, nil)
-				if errors.Is(err, experiment.ErrNoIPv6) {
+				r, err := Run(t.Context(), s, Where{}, Options{}, Observer{Lab: func(v *stage.Venue) error {
+					own = v.Lab.Client.V6.String()
+					return nil
+				}})
+				if _, refused := lab.Explain(err); refused || errors.Is(err, experiment.ErrNoIPv6) {
 					alone.Needed(t, err.Error())
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				r.Verdict = s.Phenomenon.Judge(r)
 				return r
 			})
 			reproduced(t, r)
@@ -71,12 +67,11 @@ func TestExperimentWithoutIPv6(t *testing.T) {
 	s, _ := Find("four-way-close")
 	s.OverIPv6()
 	off := profile(t, "off", "net.ipv6.conf.all.disable_ipv6=1")
-	v, err := s.Phenomenon.Venue(lab.Link{}, off, off)
-	if err != nil {
+	_, err := Run(t.Context(), s, Where{Lab: &Lab{Client: off, Server: off}}, Options{}, Observer{})
+	if _, refused := lab.Explain(err); refused {
 		alone.Needed(t, err.Error())
 	}
-	defer v.Close()
-	if _, err := Perform(context.Background(), s, v, false, nil); !errors.Is(err, experiment.ErrNoIPv6) || !strings.Contains(err.Error(), "leave -6 out") {
+	if !errors.Is(err, experiment.ErrNoIPv6) || !strings.Contains(err.Error(), "leave -6 out") {
 		t.Errorf("%v", err)
 	}
 }

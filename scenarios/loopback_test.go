@@ -9,7 +9,6 @@ import (
 	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
-	"tcpbench/scenarios/workload"
 )
 
 // ofLoopback are those that can be shown without a lab, and what takes the mechanism of each
@@ -34,35 +33,7 @@ func onLoopback(t *testing.T, name string, how change) *metrics.Result {
 	if !ok || !s.OnLoopback() {
 		t.Fatalf("%s cannot be shown on loopback", name)
 	}
-	l := s.Phenomenon.Loopback
-	if how.client != nil {
-		l.Client = how.client
-	}
-	if how.server != nil {
-		l.Server = how.server
-	}
-	var over []workload.Setting
-	if !s.Experiment() {
-		over = overrides(t, s, how.args)
-	}
-	stages, err := s.Stages(t.Context(), over)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r *metrics.Result
-	if s.Experiment() {
-		r, err = Perform(t.Context(), s, nil, false, nil)
-	} else {
-		r, err = RunStages(t.Context(), stages, nil, Observer{})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Flagged("invalid") || r.Lab != nil {
-		t.Errorf("%s: %+v, lab %v", name, r.Flags, r.Lab)
-	}
-	r.Verdict = s.Phenomenon.Judge(r)
-	return r
+	return how.run(t, s)
 }
 
 // phenomenaOnLoopback is a part of TestPhenomena, and waits beside the other ones: each claim

@@ -18,72 +18,50 @@ import (
 	"tcpbench/scenarios/workload"
 )
 
-// shown runs a scenario of the catalogue in its lab, or here if it is of the host, as the flags
-// and settings change it.
+// shown runs a scenario of the catalogue as the change wants it.
 func shown(t *testing.T, name string, how change) *metrics.Result {
 	t.Helper()
 	s, ok := Find(name)
 	if !ok || s.Phenomenon == nil || s.Phenomenon.Benchmark() {
 		t.Fatalf("%s claims nothing", name)
 	}
-	s = how.on(s)
-	var over []workload.Setting
+	return how.run(t, s)
+}
+
+// run runs the scenario as it is changed, and judges it.
+func (c change) run(t *testing.T, s *Scenario) *metrics.Result {
+	t.Helper()
+	s = c.on(s)
+	o := Options{Trace: s.Name == "four-way-close" && !s.Phenomenon.OnLoopback()}
 	if !s.Experiment() {
-		over = overrides(t, s, how.args)
+		o.Overrides = overrides(t, s, c.args)
 	}
-	stages, err := s.Stages(t.Context(), over)
-	if err != nil {
-		t.Fatal(err)
+	var w Where
+	if s.Requires().Lab {
+		w.Lab = &Lab{Link: c.link, Client: profile(t, "test", c.settings...), Server: profile(t, "test", c.settings...), Strict: true}
 	}
-	open := func(p *file.Phenomenon) (*stage.Venue, error) {
-		v, err := p.Venue(how.link, profile(t, "test", how.settings...), profile(t, "test", how.settings...))
-		if err != nil {
-			return nil, err
+	r, err := Run(t.Context(), s, w, o, Observer{Lab: func(v *stage.Venue) error {
+		if c.atServer == nil {
+			return nil
 		}
-		return v, v.Strict()
-	}
-	var r *metrics.Result
-	switch p := s.Phenomenon; {
-	case p.Host:
-		r, err = RunStages(t.Context(), stages, nil, Observer{})
-	case s.OwnLabs():
-		for i := range stages {
-			stages[i].Open = func() (*stage.Venue, error) { return open(stages[i].Phenomenon) }
-		}
-		r, err = RunStages(t.Context(), stages, nil, Observer{})
-	default:
-		v, failed := open(p)
-		if failed != nil {
-			alone.Needed(t, failed.Error())
-		}
-		defer v.Close()
-		if how.atServer != nil {
-			if err := v.Server.Do(how.atServer); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for i := range stages {
-			stages[i].Plan.Lab = v
-		}
-		if s.Experiment() {
-			r, err = Perform(t.Context(), s, v, name == "four-way-close", nil)
-		} else {
-			r, err = RunStages(t.Context(), stages, nil, Observer{})
-		}
+		return v.Server.Do(c.atServer)
+	}})
+	if _, refused := lab.Explain(err); refused {
+		alone.Needed(t, err.Error())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Flagged("invalid") {
-		t.Errorf("%s: %+v", name, r.Flags)
+	if r.Flagged("invalid") || w.Lab == nil && r.Lab != nil {
+		t.Errorf("%s: %+v, lab %v", s.Name, r.Flags, r.Lab)
 	}
-	if how.only != nil { // what is said of the phases that were not run has no sample, and does not count
-		if r, err = metrics.Combine([]metrics.Phase{{Name: how.only[0], Result: *r}}); err != nil {
+	if c.only != nil { // what is said of the phases that were not run has no sample, and does not count
+		if r, err = metrics.Combine([]metrics.Phase{{Name: c.only[0], Result: *r}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.Verdict = s.Phenomenon.Judge(r)
-	if how.only != nil {
+	r.Verdict = s.Phenomenon.Judge(r) // of the host with flags, too
+	if c.only != nil {
 		r.Verdict.Conditions = slices.DeleteFunc(r.Verdict.Conditions, func(c metrics.Condition) bool { return c.Reason != "" })
 		r.Verdict.Decide(r)
 	}
@@ -146,10 +124,20 @@ type change struct {
 }
 
 // on is the scenario as it is changed.
-func (c *change) on(s *Scenario) *Scenario {
+func (c change) on(s *Scenario) *Scenario {
 	changed, p := *s, *s.Phenomenon
 	changed.Phenomenon, changed.Phases = &p, nil
-	if p.Experiment != nil {
+	switch {
+	case p.OnLoopback():
+		l := *p.Loopback
+		if c.client != nil {
+			l.Client = c.client
+		}
+		if c.server != nil {
+			l.Server = c.server
+		}
+		p.Loopback = &l
+	case p.Experiment != nil:
 		p.Experiment = p.Experiment.With(c.client, c.server)
 	}
 	for _, ph := range s.Phases {

@@ -22,14 +22,14 @@ const roomPatience = 65 * time.Second
 // roomPoll is how often the table is looked at: the kernel does not announce its changes.
 const roomPoll = 200 * time.Millisecond
 
-// AwaitRoom waits until the claim can be shown in this namespace: a claim about TIME_WAIT or
+// awaitRoom waits until the claim can be shown in this namespace: a claim about TIME_WAIT or
 // FIN_WAIT_2 needs room for such sockets. waits is called if that takes time. An error means that
 // there is no room, or that ctx ended.
-func AwaitRoom(ctx context.Context, p *file.Phenomenon, waits func()) error {
+func awaitRoom(ctx context.Context, p *file.Phenomenon, waits func()) error {
 	if !p.OnLoopback() || !countsTimeWait(p) {
 		return nil
 	}
-	return awaitRoom(ctx, roomPatience, roomLeft, waits)
+	return waitForRoom(ctx, roomPatience, roomLeft, waits)
 }
 
 // countsTimeWait tells whether the verdict looks at sockets in TIME_WAIT or FIN_WAIT_2.
@@ -42,7 +42,7 @@ func countsTimeWait(p *file.Phenomenon) bool {
 	return false
 }
 
-func awaitRoom(ctx context.Context, patience time.Duration, left func() (bool, error), waits func()) error {
+func waitForRoom(ctx context.Context, patience time.Duration, left func() (bool, error), waits func()) error {
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	again := time.NewTicker(roomPoll)
@@ -51,7 +51,7 @@ func awaitRoom(ctx context.Context, patience time.Duration, left func() (bool, e
 		if room, err := left(); room || err != nil {
 			return err
 		}
-		if first {
+		if first && waits != nil {
 			waits()
 		}
 		select {

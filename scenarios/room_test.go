@@ -28,19 +28,19 @@ func TestAwaitRoom(t *testing.T) {
 		looks = 0
 		return func() (bool, error) { looks++; return looks > n, nil }
 	}
-	if err := awaitRoom(t.Context(), time.Hour, after(2), waits); err != nil || looks != 3 || waited != 1 {
+	if err := waitForRoom(t.Context(), time.Hour, after(2), waits); err != nil || looks != 3 || waited != 1 {
 		t.Errorf("%v after %d looks, told %d times", err, looks, waited)
 	}
-	if err := awaitRoom(t.Context(), time.Nanosecond, after(1000), waits); err == nil {
+	if err := waitForRoom(t.Context(), time.Nanosecond, after(1000), waits); err == nil {
 		t.Error("it waits for ever")
 	}
 	ended, end := context.WithCancelCause(t.Context())
 	why := errors.New("interrupted")
 	end(why)
-	if err := awaitRoom(ended, time.Hour, after(1000), waits); !errors.Is(err, why) {
+	if err := waitForRoom(ended, time.Hour, after(1000), waits); !errors.Is(err, why) {
 		t.Error(err)
 	}
-	if err := awaitRoom(t.Context(), time.Hour, func() (bool, error) { return false, why }, waits); !errors.Is(err, why) {
+	if err := waitForRoom(t.Context(), time.Hour, func() (bool, error) { return false, why }, waits); !errors.Is(err, why) {
 		t.Error(err)
 	}
 }

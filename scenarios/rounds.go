@@ -14,7 +14,6 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
 	"tcpbench/scenarios/stage"
-	"tcpbench/scenarios/workload"
 )
 
 // Arm is one of the sides of a comparison: the settings of both hosts of its labs.
@@ -28,19 +27,17 @@ type Arm struct {
 
 // Comparison runs a scenario under each arm, in rounds.
 type Comparison struct {
-	Scenario  *Scenario
-	Overrides []workload.Setting
-	Arms      []Arm
-	Rounds    int
-	// Seed decides the order within the rounds, what links do at random, and the random times of arrivals: they are
-	// the same for all arms of a round.
+	Scenario *Scenario
+	Options  Options
+	Arms     []Arm
+	Rounds   int
+	// Seed decides the order within the rounds, what links do at random, and the random times of
+	// arrivals; the last two are the same for all arms of a round.
 	Seed uint64
-	// Strict ends the comparison where a setting is not as its profile says.
+	// Strict ends the comparison if a setting is not as its profile says.
 	Strict bool
-	// Machine is where settings are changed that no lab has of its own; nil leaves them.
+	// Machine is where settings are changed that no namespace has of its own; nil leaves them.
 	Machine *machine.Machine
-	// Prepare is called with each plan before it is run.
-	Prepare func(*stage.Plan)
 	// Progress is called before each run.
 	Progress func(round int, arm *Arm)
 	// Save is called with each result; nil does nothing.
@@ -64,6 +61,22 @@ func (c *Comparison) keys() (keys []string) {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
+}
+
+// OfMachine are the keys of settings that can be changed on the machine alone, sorted.
+func (c *Comparison) OfMachine() (keys []string, err error) {
+	for _, a := range c.Arms {
+		v, err := stage.NewVenue(a.Link, a.Client, a.Server)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, v.OfMachine()...)
+		if err := v.Close(); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
 }
 
 // Run makes the rounds, each arm in a lab of its own, in random order. A run begins after the
@@ -113,55 +126,31 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 	return sides, nil
 }
 
-// once runs the scenario in a new lab, and waits until the lab is gone: purged says why it may
+// once runs the scenario in a new lab, and waits until the lab is gone; purged says why it may
 // not be.
 func (c *Comparison) once(ctx context.Context, round int, arm *Arm, keys []string, obs Observer) (r *metrics.Result, purged, err error) {
-	link := arm.Link
-	link.Seed = c.Seed + uint64(round) // the link of a round loses the same packets under each profile
-	v, err := c.Scenario.Phenomenon.Venue(link, arm.Client, arm.Server)
-	if err != nil {
-		return nil, nil, err
+	o := c.Options
+	seed := c.Seed + uint64(round)
+	o.seed, o.unjudged = &seed, true
+	l := &Lab{
+		Link: arm.Link, Client: arm.Client, Server: arm.Server, Strict: c.Strict, Machine: c.Machine,
+		keys: keys, applied: !arm.Ablated,
 	}
-	remains, purged := v.Remains()
-	r, err = c.in(ctx, v, round, arm, keys, obs)
-	if err := errors.Join(err, v.Close()); err != nil {
-		return nil, nil, err
-	}
-	if remains == nil {
-		return r, purged, nil
-	}
-	purged = remains.Wait(ctx, cmp.Or(c.purge, purgeLimit))
-	return r, purged, remains.Close()
-}
-
-// in runs the scenario in the venue.
-func (c *Comparison) in(ctx context.Context, v *stage.Venue, round int, arm *Arm, keys []string, obs Observer) (*metrics.Result, error) {
-	stages, err := c.Scenario.Stages(ctx, c.Overrides)
-	if err != nil {
-		return nil, err
-	}
-	if c.Machine != nil {
-		if err := v.ChangeMachine(c.Machine); err != nil {
-			return nil, err
+	l.Link.Seed = seed // so the link of a round loses the same packets under each profile
+	var remains *lab.Remains
+	told := obs.Lab
+	obs.Lab = func(v *stage.Venue) error {
+		if remains, purged = v.Remains(); told != nil {
+			return told(v)
 		}
+		return nil
 	}
-	if err := v.Look(keys); err != nil {
-		return nil, err
-	}
-	if c.Strict {
-		if err := v.Strict(); err != nil {
-			return nil, err
+	r, err = Run(ctx, c.Scenario, Where{Lab: l}, o, obs)
+	if remains != nil {
+		if err == nil {
+			purged = remains.Wait(ctx, cmp.Or(c.purge, purgeLimit))
 		}
+		err = errors.Join(err, remains.Close())
 	}
-	if !arm.Ablated {
-		if err := v.Void(); err != nil {
-			return nil, err
-		}
-	}
-	for i := range stages {
-		p := &stages[i].Plan
-		p.Lab, p.Client.Seed = v, c.Seed+uint64(round)
-		c.Prepare(p)
-	}
-	return RunStages(ctx, stages, c.Scenario.Expect, obs)
+	return r, purged, err
 }

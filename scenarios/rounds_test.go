@@ -43,8 +43,8 @@ func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side
 	s, _ := Find(Short)
 	var order []string
 	c := Comparison{
-		Scenario: s, Overrides: overrides(t, s, args), Arms: arms, Rounds: rounds, Seed: 7,
-		Prepare: func(*stage.Plan) {}, Progress: func(round int, a *Arm) { order = append(order, fmt.Sprint(round, a.Name)) },
+		Scenario: s, Options: Options{Overrides: overrides(t, s, args)}, Arms: arms, Rounds: rounds, Seed: 7,
+		Progress: func(round int, a *Arm) { order = append(order, fmt.Sprint(round, a.Name)) },
 	}
 	sides, err := c.Run(t.Context(), Observer{})
 	if err != nil {
@@ -118,28 +118,25 @@ func TestLeftovers(t *testing.T) {
 	for name, hold := range map[string]bool{"none": false, "a socket holds the lab": true} {
 		t.Run(name, func(t *testing.T) {
 			c := Comparison{
-				Scenario: s, Overrides: overrides(t, s, "--count 50"), Rounds: 1, Progress: func(int, *Arm) {},
+				Scenario: s, Options: Options{Overrides: overrides(t, s, "--count 50")}, Rounds: 1,
 				Arms: []Arm{{Name: "A", Client: a, Server: a}, {Name: "B", Client: a, Server: a}},
-				Prepare: func(p *stage.Plan) {
-					if !hold {
-						return
-					}
-					err := p.Lab.Client.Do(func() error {
-						l, err := net.Listen("tcp4", "127.0.0.1:0")
-						if err == nil {
-							t.Cleanup(func() { l.Close() })
-						}
-						return err
-					})
-					if err != nil {
-						t.Error(err)
-					}
-				},
 			}
+			holds := Observer{Lab: func(v *stage.Venue) error {
+				if !hold {
+					return nil
+				}
+				return v.Client.Do(func() error {
+					l, err := net.Listen("tcp4", "127.0.0.1:0")
+					if err == nil {
+						t.Cleanup(func() { l.Close() })
+					}
+					return err
+				})
+			}}
 			if hold {
 				c.purge = 50 * time.Millisecond
 			}
-			sides, err := c.Run(t.Context(), Observer{})
+			sides, err := c.Run(t.Context(), holds)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +173,7 @@ func TestProfilesThatAreNotTaken(t *testing.T) {
 	} {
 		odd := profile(t, "odd", tt.settings...)
 		c := Comparison{
-			Scenario: s, Overrides: overrides(t, s, "--count 20"), Rounds: 1, Strict: tt.strict, Prepare: func(*stage.Plan) {},
+			Scenario: s, Options: Options{Overrides: overrides(t, s, "--count 20")}, Rounds: 1, Strict: tt.strict,
 			Arms: []Arm{{Name: "A", Client: plain, Server: plain}, {Name: "B", Client: odd, Server: odd, Ablated: tt.ablated}},
 		}
 		sides, err := c.Run(t.Context(), Observer{})

@@ -107,7 +107,7 @@ func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios
 	began := time.Now()
 	r, err := (&runOptions{where: o.where}).prepare(c, s)
 	if err == nil {
-		one.Result, err = r.run(ctx, c, view)
+		one.Result, err = r.run(ctx, view)
 	}
 	one.TookS = time.Since(began).Seconds()
 	refused, ok := lab.Explain(err)

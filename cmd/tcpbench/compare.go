@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -19,7 +18,6 @@ import (
 	"tcpbench/metrics/compare"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
-	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
 )
 
@@ -137,20 +135,17 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		return err
 	}
 	o.plan(c, len(arms))
-	over := overrides(c, s)
-	stages, err := s.Stages(c.Context(), over)
-	if err != nil {
-		return exit{exitUsage, err}
+	comparison := &scenarios.Comparison{
+		Scenario: s, Options: scenarios.Options{Overrides: overrides(c, s), Tool: tool(), Command: os.Args},
+		Arms: arms, Rounds: o.rounds, Strict: o.strict,
 	}
-	for _, stage := range stages {
-		if stage.Plan.Server == nil {
-			return usage("--target: in a lab there is nobody but the run's own server: leave it out")
-		}
+	if _, err := scenarios.Plan(c.Context(), s, scenarios.Where{Lab: &scenarios.Lab{}}, comparison.Options.Overrides); err != nil {
+		return exit{exitUsage, err}
 	}
 	if err, done := inOwnUsers(c, s, (&labOptions{link: o.link}).requires(s)); done {
 		return err
 	}
-	if err := o.machine.ask(c, arms); err != nil {
+	if err := o.machine.ask(c, comparison); err != nil {
 		return err
 	}
 	if !c.Flags().Changed("order") {
@@ -165,15 +160,9 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	defer onSignals(stop, lastly)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // what each profile lets expect is what is to be found out
-	comparison := scenarios.Comparison{
-		Scenario: s, Overrides: over, Arms: arms, Rounds: o.rounds, Seed: o.order, Strict: o.strict,
-		Prepare: func(p *stage.Plan) { p.Tool, p.Command = tool(), os.Args },
-		Progress: func(round int, a *scenarios.Arm) {
-			view.round(fmt.Sprintf("round %d of %d, %s", round+1, o.rounds, a.Name))
-		},
-	}
-	if o.machine.onHost {
-		comparison.Machine = o.machine.machine(c)
+	comparison.Seed = o.order
+	comparison.Progress = func(round int, a *scenarios.Arm) {
+		view.round(fmt.Sprintf("round %d of %d, %s", round+1, o.rounds, a.Name))
 	}
 	if o.save != "" {
 		if err := os.MkdirAll(o.save, 0o755); err != nil {
@@ -184,7 +173,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	sides, err := comparison.Run(ctx, view.observer())
 	view.end()
 	if err != nil {
-		return failure("make the labs of this comparison", err)
+		return failure(err)
 	}
 	var caught signalled
 	interrupted := asSignalled(ctx, &caught)
@@ -222,24 +211,17 @@ func (o *compareOptions) plan(c *cobra.Command, sides int) {
 	}
 }
 
-// ask makes sure that this machine may be changed as the arms want it.
-func (o *machineOptions) ask(c *cobra.Command, arms []scenarios.Arm) error {
+// ask makes sure that this machine may be changed as the comparison wants it.
+func (o *machineOptions) ask(c *cobra.Command, of *scenarios.Comparison) error {
 	if err := o.rooted(); err != nil || !o.onHost {
 		return err
 	}
-	var keys []string
-	for _, a := range arms {
-		v, err := stage.NewVenue(a.Link, a.Client, a.Server)
-		if err != nil {
-			return failure("make the labs of this comparison", err)
-		}
-		keys = append(keys, v.OfMachine()...)
-		if err := v.Close(); err != nil {
-			return exit{exitFailed, err}
-		}
+	keys, err := of.OfMachine()
+	if err != nil {
+		return failure(err)
 	}
-	slices.Sort(keys)
-	return o.allowed(c, slices.Compact(keys))
+	of.Machine = o.machine(c)
+	return o.allowed(c, keys)
 }
 
 // keep writes a result into the directory of --save.

@@ -15,11 +15,9 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
-	"tcpbench/internal/pcap"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
-	"tcpbench/scenarios/stage"
 )
 
 // labOptions are the flags that make a lab.
@@ -29,7 +27,6 @@ type labOptions struct {
 	strict                  bool
 	link                    linkOptions
 	machine                 machineOptions
-	capture                 *pcap.Capture // nil where no packets are written
 }
 
 // machineOptions are the flags by which this machine itself may be changed.
@@ -175,8 +172,8 @@ func setOn(p *machine.Profile, set []string) error {
 	return nil
 }
 
-// venue makes the lab, as a scenario wants it that claims something.
-func (o *labOptions) venue(c *cobra.Command, of *file.Phenomenon) (*stage.Venue, error) {
+// lab is what the flags ask of the run's labs.
+func (o *labOptions) lab(c *cobra.Command) (*scenarios.Lab, error) {
 	if err := o.machine.rooted(); err != nil {
 		return nil, err
 	}
@@ -184,29 +181,12 @@ func (o *labOptions) venue(c *cobra.Command, of *file.Phenomenon) (*stage.Venue,
 	if err != nil {
 		return nil, err
 	}
-	v, err := of.Venue(o.link.both(), client, server)
-	if err != nil {
-		return nil, failure("make the lab of this run", err)
-	}
+	l := &scenarios.Lab{Link: o.link.both(), Client: client, Server: server, Strict: o.strict}
 	if o.machine.onHost {
-		if err := o.machine.allowed(c, v.OfMachine()); err != nil {
-			return nil, errors.Join(err, v.Close())
-		}
-		if err := v.ChangeMachine(o.machine.machine(c)); err != nil {
-			return nil, exit{exitFailed, errors.Join(err, v.Close())}
-		}
+		l.Machine = o.machine.machine(c)
+		l.Allow = func(keys []string) error { return o.machine.allowed(c, keys) }
 	}
-	if o.capture != nil {
-		if err := v.Record(o.capture); err != nil {
-			return nil, exit{exitFailed, errors.Join(err, v.Close())}
-		}
-	}
-	if o.strict {
-		if err := v.Strict(); err != nil {
-			return nil, usage("--strict: %w", errors.Join(err, v.Close()))
-		}
-	}
-	return v, nil
+	return l, nil
 }
 
 func newLab() *cobra.Command {
@@ -264,30 +244,6 @@ func newLabScenario(s *scenarios.Scenario) *cobra.Command {
 	return c
 }
 
-// settle makes the lab of a run and gives it to all its stages. There is none where each stage
-// makes its own, when its turn comes.
-func (o *labOptions) settle(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) (*stage.Venue, error) {
-	for _, stage := range stages {
-		if stage.Plan.Server == nil {
-			return nil, usage("--target: in a lab there is nobody but the run's own server: leave it out")
-		}
-	}
-	if s.OwnLabs() {
-		for i := range stages {
-			stages[i].Open = func() (*stage.Venue, error) { return o.venue(c, stages[i].Phenomenon) }
-		}
-		return nil, nil
-	}
-	v, err := o.venue(c, s.Phenomenon)
-	if err != nil {
-		return nil, err
-	}
-	for i := range stages {
-		stages[i].Plan.Lab = v
-	}
-	return v, nil
-}
-
 // requires tells what a run in a lab needs; nil is no scenario.
 func (o *labOptions) requires(s *scenarios.Scenario) file.Requirements {
 	r := file.Requirements{}
@@ -319,7 +275,7 @@ func ownUsers(c *cobra.Command, s *scenarios.Scenario) (err error, done bool) {
 	code, done, err := lab.Own(in, c.OutOrStdout(), c.ErrOrStderr())
 	switch {
 	case err != nil:
-		return failure("make the lab of this run", err), true
+		return failure(err), true
 	case done && code == 0:
 		return nil, true
 	case done:

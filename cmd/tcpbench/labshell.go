@@ -51,9 +51,13 @@ is gone when the shell ends, whose exit code is this command's.`,
 			signals := make(chan os.Signal, 1)
 			signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
 			defer signal.Stop(signals)
-			v, err := l.venue(c, nil)
+			made, err := l.lab(c)
 			if err != nil {
 				return err
+			}
+			v, err := made.Open()
+			if err != nil {
+				return failure(err)
 			}
 			defer func() { err = errors.Join(err, v.Close()) }()
 			host := v.Client

@@ -96,11 +96,17 @@ func cannot(what string, because error, lift string) error {
 }
 
 // failure is an error of a run: one that the machine refused says what stands in the way.
-func failure(what string, err error) error {
-	if r, ok := lab.Explain(err); ok {
-		return cannot(what, r, r.Lift)
-	}
-	if errors.Is(err, experiment.ErrNoIPv6) {
+func failure(err error) error {
+	var decided exit
+	var strict scenarios.StrictError
+	switch r, refused := lab.Explain(err); {
+	case errors.As(err, &decided):
+		return err
+	case errors.As(err, &strict):
+		return usage("--strict: %w", err)
+	case refused:
+		return cannot("make the lab of this run", r, r.Lift)
+	case errors.Is(err, experiment.ErrNoIPv6):
 		return cannot("run with --ipv6", err, "sysctl -w net.ipv6.conf.all.disable_ipv6=0, or a kernel with IPv6")
 	}
 	return exit{exitFailed, err}

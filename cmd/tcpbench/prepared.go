@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +15,6 @@ import (
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/expect"
 	"tcpbench/scenarios/file"
-	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
 )
 
@@ -24,11 +22,9 @@ import (
 type prepared struct {
 	scenario *scenarios.Scenario
 	stages   []scenarios.Stage // none of an experiment
-	expect   []*expect.Expression
+	where    scenarios.Where
+	options  scenarios.Options
 	in       *labOptions // nil for a run on the host itself
-	judged   bool        // whether it has shown what it claims
-	unlabbed string      // why it is shown on loopback; empty if it is not
-	traced   bool        // by the kernel's tracepoints; of a load its plan says so
 }
 
 // prepare reads the flags of a run.
@@ -56,7 +52,8 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 			return nil, err
 		}
 	}
-	r := &prepared{unlabbed: why, scenario: s, expect: s.Expect, in: o.in, traced: o.bpf}
+	r := &prepared{scenario: s, in: o.in, where: scenarios.Where{NoLab: why}}
+	r.options = scenarios.Options{Overrides: workload.Overrides(c.Flags()), Trace: o.bpf, Tool: tool(), Command: os.Args}
 	if s.Experiment() && len(o.expect) > 0 {
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
 	}
@@ -65,22 +62,18 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		if err != nil {
 			return nil, usage("--expect %q: %w", text, err)
 		}
-		r.expect = append(r.expect, e)
+		r.options.Expect = append(r.options.Expect, e)
 	}
-	over := workload.Overrides(c.Flags())
-	if r.stages, err = s.Stages(c.Context(), over); err != nil {
-		return nil, exit{exitUsage, err}
-	}
-	for i := range r.stages {
-		r.stages[i].Plan.Tool, r.stages[i].Plan.Command = tool(), os.Args
-	}
-	if why != "" && slices.ContainsFunc(r.stages, func(s scenarios.Stage) bool { return s.Plan.Server == nil }) {
-		return nil, usage("--target: the claim is shown with the run's own server: leave it out")
-	}
-	p := s.Phenomenon
-	r.judged = p != nil && !p.Benchmark() && (!p.Host || len(over) == 0)
-	if r.in == nil && p != nil && !p.Host && !p.OnLoopback() { // it shows its claim in a lab of its own
+	if r.in == nil && s.Requires().Lab {
 		r.in = &labOptions{profile: machine.KernelDefault}
+	}
+	if r.in != nil {
+		if r.where.Lab, err = r.in.lab(c); err != nil {
+			return nil, err
+		}
+	}
+	if r.stages, err = scenarios.Plan(c.Context(), s, r.where, r.options.Overrides); err != nil {
+		return nil, exit{exitUsage, err}
 	}
 	return r, nil
 }
@@ -109,39 +102,13 @@ func chooseFamily(c *cobra.Command, s *scenarios.Scenario, unlabbed string) erro
 	return nil
 }
 
-// run runs it, in a lab if it is to be in one. A result may come with an error: of what had to
-// be put back.
-func (r *prepared) run(ctx context.Context, c *cobra.Command, view *progress) (result *metrics.Result, failed error) {
-	s := r.scenario
-	var venue *stage.Venue
-	if r.in != nil {
-		v, err := r.in.settle(c, s, r.stages)
-		if err != nil {
-			return nil, err
-		}
-		if venue = v; v != nil {
-			defer func() { failed = errors.Join(failed, v.Close()) }()
-		}
-	}
-	err := scenarios.AwaitRoom(ctx, s.Phenomenon, func() { view.round("waiting, up to a minute, until the table of TIME_WAIT has room") })
-	switch {
-	case err != nil:
-	case s.Experiment():
-		result, err = scenarios.Perform(ctx, s, venue, r.traced, view.happened)
-	default:
-		result, err = scenarios.RunStages(ctx, r.stages, r.expect, view.observer())
-	}
+// run runs it. A result may come with an error from putting things back.
+func (r *prepared) run(ctx context.Context, view *progress) (*metrics.Result, error) {
+	result, err := scenarios.Run(ctx, r.scenario, r.where, r.options, view.observer())
 	if err != nil {
-		return nil, failure("run "+s.Name, err)
+		err = failure(err)
 	}
-	result.Tool, result.Command = tool(), os.Args
-	if r.unlabbed != "" {
-		result.Loopback = s.Phenomenon.Loopback.Report(r.unlabbed)
-	}
-	if r.judged {
-		result.Verdict = s.Phenomenon.Judge(result)
-	}
-	return result, nil
+	return result, err
 }
 
 // recording is the file of packets of a run under way; nil is none.
@@ -167,8 +134,8 @@ func (o *runOptions) record(r *prepared) (*recording, error) {
 	if err != nil {
 		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, cause(err))
 	}
-	r.in.capture = pcap.NewCapture(d)
-	return &recording{path: o.pcap, draft: d, capture: r.in.capture}, nil
+	r.where.Lab.Capture = pcap.NewCapture(d)
+	return &recording{path: o.pcap, draft: d, capture: r.where.Lab.Capture}, nil
 }
 
 // finish keeps the file if the run gave a result, and says on w what is in it; w may be nil.

@@ -211,7 +211,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	// From here on a signal ends the run in order: this machine may be changed.
 	defer onSignals(stop, r.in.lastly(c))()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
-	result, err := r.run(ctx, c, view)
+	result, err := r.run(ctx, view)
 	view.end()
 	err = errors.Join(err, packets.finish(told(c, o.quiet), result != nil))
 	if result == nil {

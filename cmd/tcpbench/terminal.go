@@ -84,6 +84,8 @@ func newProgress(w io.Writer, quiet bool) *progress {
 
 func (p *progress) observer() scenarios.Observer {
 	return scenarios.Observer{
+		Event:   p.happened,
+		Waiting: func() { p.round("waiting, up to a minute, until the table of TIME_WAIT has room") },
 		Stage: func(s *scenarios.Stage) {
 			p.mu.Lock()
 			c := &s.Plan.Client

@@ -27,8 +27,6 @@ type Stage struct {
 	// Load is what the file sets for this stage alone, and Own what its lab has on top.
 	Load []string
 	Own  *Setup
-	// Open makes that lab when its turn comes.
-	Open func() (*stage.Venue, error)
 }
 
 // Preset makes the flags that a command line may set over those of the scenario. Their
