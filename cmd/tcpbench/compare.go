@@ -172,7 +172,11 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	}
 	sides, err := comparison.Run(ctx, view.observer())
 	view.end()
-	if err != nil {
+	var strict scenarios.StrictError
+	switch {
+	case errors.As(err, &strict):
+		return exit{exitFailed, err}
+	case err != nil:
 		return failure(err)
 	}
 	var caught signalled
