@@ -1,11 +1,13 @@
 package scenarios
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -182,7 +184,7 @@ func broken(t *testing.T) map[string]change {
 		"lost-last-ack":           set("seen.restarts >= 2", noTimeWait),
 		"time-wait-assassination": set("seen.client_states ==", "net.ipv4.tcp_rfc1337=1"),
 		"time-wait-exhaustion":    set("failed.ports_exhausted == failed", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"),
-		"time-wait-remedies":      {fails: "nothing.succeeded == 1100", only: []string{"nothing"}, settings: []string{"net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"}},
+		"time-wait-remedies":      {fails: "nothing.succeeded == nothing.local_ports", only: []string{"nothing"}, settings: []string{"net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"}},
 		"port-search-cliff":       {fails: "plain.connect_call_upper.p50 >=", only: []string{"plain"}, phase: map[string]string{"local-ports": "32768-60999", "rate": "9k", "connections": "1000", "count": "27000"}}, // at a rate that leaves time for a census
 		"ephemeral-port-theft":    {fails: "seen.bound > 0", client: experiment.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
 	}
@@ -297,5 +299,40 @@ func TestTracepointsAgree(t *testing.T) {
 		if n := traced.Transitions[change]; n != 1 {
 			t.Errorf("%s: %d times, of %v", change, n, traced.Transitions)
 		}
+	}
+}
+
+// With real parameters phases differ as the file says, and so does the time between heartbeats.
+func TestRealistic(t *testing.T) {
+	t.Parallel()
+	remedies, _ := Find("time-wait-remedies")
+	if err := remedies.Realistic(); err != nil {
+		t.Fatal(err)
+	}
+	stages, err := remedies.Stages(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range stages {
+		ranges := map[string]string{"nothing": "32768 60999", "wider_range": "10000 60999"}
+		want := cmp.Or(ranges[st.Name], ranges["nothing"])
+		got := map[string]string{}
+		for _, s := range cmp.Or(st.Phenomenon, remedies.Phenomenon).Client {
+			got[s.Key] = s.Value
+		}
+		if c := st.Plan.Client; got["net.ipv4.ip_local_port_range"] != want || c.Duration != 46*time.Second || slices.Contains(st.Load, "--rate 33") != (st.Name == "long") {
+			t.Errorf("%s: %v for %v, want the ports %s for 46s", st.Name, got, c.Duration, want)
+		}
+	}
+	designs, _ := Find("heartbeat-designs")
+	before := designs.Phenomenon.Experiment.Interval
+	if err := designs.Realistic(); err != nil {
+		t.Fatal(err)
+	}
+	if d := designs.Phenomenon.Experiment.Interval; before != 250*time.Millisecond || d != 5*time.Second {
+		t.Errorf("a beat every %v, and with real parameters every %v", before, d)
+	}
+	if again, _ := Find("heartbeat-designs"); again.Phenomenon.Experiment.Interval != before {
+		t.Error("the catalogue has changed")
 	}
 }

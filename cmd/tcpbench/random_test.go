@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -72,6 +73,12 @@ func randomCommand(r *rand.Rand, root *cobra.Command, fill *strings.Replacer) []
 		}
 		if given["hold"]+given["count"] != "" {
 			delete(given, "duration")
+		}
+	}
+	if given["count"] != "" { // nothing else ends the run
+		given["every"], given["stay"] = cmp.Or(given["every"], "10ms"), cmp.Or(given["stay"], "1ms")
+		if given["burst"] == "" {
+			delete(given, "every")
 		}
 	}
 	args := []string{"run", name}

@@ -25,6 +25,8 @@ type Experiment struct {
 	Facts []Fact
 	// Settings are those that it writes meanwhile, besides its scenario's.
 	Settings []machine.Setting
+	// Interval is the time between two heartbeats; zero if there are none.
+	Interval time.Duration
 	do       func(*bench)
 	ipv6     bool       // on connections of IPv6, not of IPv4
 	options  [2]Options // of every socket of a side, in a lab
@@ -110,6 +112,13 @@ var errOtherwise = errors.New("otherwise than claimed")
 func (e *Experiment) With(client, server Options) *Experiment {
 	other := *e
 	other.options = [2]Options{client, server}
+	return &other
+}
+
+// Every is the experiment with another time between two heartbeats.
+func (e *Experiment) Every(interval time.Duration) *Experiment {
+	other := *e
+	other.Interval = interval
 	return &other
 }
 

@@ -13,11 +13,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// A beat every so often, of which so many in a row may be missed.
-const (
-	beatEvery = 250 * time.Millisecond
-	mayMiss   = 3
-)
+// mayMiss is how many beats in a row may be missed.
+const mayMiss = 3
 
 // design says who sends beats, whether they are answered, and who gives up after silence.
 type design struct {
@@ -73,6 +70,7 @@ func heartbeatFacts(faults []string) []Fact {
 var heartbeatDesigns = &Experiment{
 	Name:       "heartbeat-designs",
 	Facts:      heartbeatFacts(faults),
+	Interval:   250 * time.Millisecond,
 	do:         func(b *bench) { b.heartbeats(faults) },
 	onLoopback: &story{facts: heartbeatFacts(faultsOnLoopback), do: func(b *bench) { b.heartbeats(faultsOnLoopback) }},
 }
@@ -81,7 +79,8 @@ var heartbeatDesigns = &Experiment{
 type party struct {
 	*socket
 	pings, answers, judges bool
-	still                  bool // it does nothing any more
+	every                  time.Duration // between two beats
+	still                  bool          // it does nothing any more
 	next, heard, noticed   time.Time
 }
 
@@ -106,9 +105,9 @@ func (p *party) turn(now time.Time) {
 	}
 	if p.pings && !now.Before(p.next) {
 		p.beat()
-		p.next = p.next.Add(beatEvery)
+		p.next = p.next.Add(p.every)
 	}
-	if p.judges && now.Sub(p.heard) > mayMiss*beatEvery {
+	if p.judges && now.Sub(p.heard) > mayMiss*p.every {
 		p.giveUp()
 	}
 }
@@ -135,6 +134,7 @@ type pulsing struct {
 // heartbeats beats on a connection for each case, until each end has had the time to notice.
 func (b *bench) heartbeats(faults []string) {
 	b.silent, b.blind = true, true
+	every := b.experiment.Interval
 	usual := b.listen(0, 64)
 	var lost [2]netip.Addr // the addresses that the hosts will lose
 	var own netip.Addr     // the client's that stays; of two of IPv6 the kernel would choose either
@@ -160,14 +160,14 @@ func (b *bench) heartbeats(faults []string) {
 			}
 		}
 	}
-	b.remark("%d connections with a beat every %v, of which %d in a row may be missed", len(all), beatEvery, mayMiss)
+	b.remark("%d connections with a beat every %v, of which %d in a row may be missed", len(all), every, mayMiss)
 	began := time.Now()
 	for _, c := range all {
 		for _, p := range c.ends {
 			p.next, p.heard = began, began
 		}
 	}
-	fault, end := began.Add(5*beatEvery/2), began.Add((5*beatEvery/2)+(mayMiss+2)*beatEvery)
+	fault, end := began.Add(5*every/2), began.Add(5*every/2+(mayMiss+2)*every)
 	struck := false
 	last, pause := time.Now(), time.Duration(0)
 	b.happens(time.Until(end)+patience, func() bool {
@@ -202,7 +202,7 @@ func (b *bench) pulsing(d *design, fault string, victim side, l *socket, from ne
 	})
 	p := &pulsing{design: d, fault: fault, victim: victim}
 	for side, end := range []*socket{c, s} {
-		p.ends[side] = &party{socket: end, pings: d.pings == end.side, answers: d.answers && d.pings != end.side, judges: d.judges[side]}
+		p.ends[side] = &party{socket: end, pings: d.pings == end.side, answers: d.answers && d.pings != end.side, judges: d.judges[side], every: b.experiment.Interval}
 	}
 	return p
 }
@@ -249,9 +249,10 @@ func (b *bench) aliases() (all [2]netip.Addr) {
 
 // tellHeartbeats comes to the facts, and to a table of them.
 func (b *bench) tellHeartbeats(all []*pulsing, faults []string) {
-	b.took("interval", beatEvery)
-	b.took("soonest", (mayMiss-1)*beatEvery)
-	b.took("latest", mayMiss*beatEvery)
+	every := b.experiment.Interval
+	b.took("interval", every)
+	b.took("soonest", (mayMiss-1)*every)
+	b.took("latest", mayMiss*every)
 	word := func(text string) metrics.Value { return metrics.Value{Unit: Text, Text: text} }
 	t := &metrics.Table{Head: []string{"", "client notices", "predicted", "server notices", "predicted"}}
 	for i := range designs {
@@ -271,7 +272,7 @@ func (b *bench) tellHeartbeats(all []*pulsing, faults []string) {
 				case f == killed:
 					predicted = word("at once")
 				case d.judges[by]:
-					predicted = word(fmt.Sprintf("%d–%d ms", ((mayMiss - 1) * beatEvery).Milliseconds(), (mayMiss * beatEvery).Milliseconds()))
+					predicted = word(fmt.Sprintf("%d–%d ms", ((mayMiss - 1) * every).Milliseconds(), (mayMiss * every).Milliseconds()))
 				}
 				row.Cells = append(row.Cells, cell, predicted)
 			}

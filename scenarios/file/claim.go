@@ -69,7 +69,7 @@ func (s *Scenario) readPhenomenon(root mapping) error {
 	if err := s.readExperiment(root, p); err != nil {
 		return err
 	}
-	if err := p.readRealistic(root); err != nil {
+	if err := s.readRealistic(root, p); err != nil {
 		return err
 	}
 	s.Phenomenon = p
@@ -142,7 +142,7 @@ func (s *Scenario) readExperiment(root mapping, p *Phenomenon) error {
 
 // readRealistic takes what is made small or large to save time, and what differs with real
 // parameters.
-func (p *Phenomenon) readRealistic(root mapping) (err error) {
+func (s *Scenario) readRealistic(root mapping, p *Phenomenon) (err error) {
 	if p.Scaled, err = root.texts("scaled"); err != nil {
 		return err
 	}
@@ -153,11 +153,11 @@ func (p *Phenomenon) readRealistic(root mapping) (err error) {
 	case len(p.Scaled) == 0:
 		return root.errorAtKey("realistic", "say what is not real without it, and by how much: add scaled, as in scaled: [ten local ports for 28232]")
 	}
-	m, err := n.mapping("what differs with real parameters: steps, lab, run and takes")
+	m, err := n.mapping("what differs with real parameters: steps, lab, run, phases, interval and takes")
 	if err != nil {
 		return err
 	}
-	if err := m.only("steps", "lab", "run", "takes"); err != nil {
+	if err := m.only("steps", "lab", "run", "phases", "interval", "takes"); err != nil {
 		return err
 	}
 	v := &variation{}
@@ -177,8 +177,63 @@ func (p *Phenomenon) readRealistic(root mapping) (err error) {
 	if v.run, err = settings(m, "run"); err != nil {
 		return err
 	}
+	if v.interval, err = m.interval(p.Experiment); err != nil {
+		return err
+	}
+	if v.phases, err = s.readVariations(m); err != nil {
+		return err
+	}
 	p.realistic = v
 	return nil
+}
+
+// interval reads the time between the heartbeats of an experiment; zero leaves it as it is.
+func (m mapping) interval(e *experiment.Experiment) (time.Duration, error) {
+	text, err := m.text("interval")
+	if text == "" || err != nil {
+		return 0, err
+	}
+	if e == nil || e.Interval == 0 {
+		return 0, m.errorAtKey("interval", "only an experiment with heartbeats has an interval: leave it out")
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, m.errorAt("interval", "%q: want the time between two heartbeats, as in 5s", text)
+	}
+	return d, nil
+}
+
+// readVariations reads what differs in phases with real parameters, by the name of the phase.
+func (s *Scenario) readVariations(m mapping) ([]Phase, error) {
+	n, ok := m.find("phases")
+	if !ok {
+		return nil, nil
+	}
+	all, err := n.mapping("what differs by the names of phases, as in peak: {rate: 5k}")
+	if err != nil {
+		return nil, err
+	}
+	var phases []Phase
+	for _, name := range all.keys {
+		if !slices.Contains(s.phaseNames(), name) {
+			return nil, all.errorAtKey(name, "no phase is called %q: it has %s", name, strings.Join(s.phaseNames(), ", "))
+		}
+		one, err := all.values[name].mapping("what differs in the phase, as in rate: 5k")
+		if err != nil {
+			return nil, err
+		}
+		v := Phase{Name: name}
+		if v.Run, err = one.settings("lab"); err != nil {
+			return nil, err
+		}
+		setup, err := readSetup(one)
+		if err != nil {
+			return nil, err
+		}
+		v.Setup = &setup
+		phases = append(phases, v)
+	}
+	return phases, nil
 }
 
 func (p *Phenomenon) readLab(root mapping) (err error) {

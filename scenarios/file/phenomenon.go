@@ -45,10 +45,12 @@ type Phenomenon struct {
 
 // variation is what differs where nothing is made small to save time.
 type variation struct {
-	takes time.Duration
-	steps []string
-	setup Setup
-	run   []Setting
+	takes    time.Duration
+	steps    []string
+	setup    Setup
+	run      []Setting
+	phases   []Phase       // what differs in some of them, by name
+	interval time.Duration // of an experiment's heartbeats; zero is as it was
 }
 
 // ErrScaled means that a scenario can only be shown with parameters that are scaled down.
@@ -64,8 +66,21 @@ func (s *Scenario) Realistic() error {
 	case p.realistic == nil:
 		return nil
 	}
-	p.Takes, p.Steps, p.Setup, p.Scaled, p.realistic = p.realistic.takes, p.realistic.steps, p.realistic.setup, nil, nil
-	s.Run = slices.Concat(s.Run, s.Phenomenon.realistic.run)
+	v := p.realistic
+	p.Takes, p.Steps, p.Setup, p.Scaled, p.realistic = v.takes, v.steps, v.setup, nil, nil
+	if v.interval > 0 {
+		p.Experiment = p.Experiment.Every(v.interval)
+	}
+	s.Run, s.Phases = slices.Concat(s.Run, v.run), slices.Clone(s.Phases)
+	for _, differs := range v.phases {
+		i := slices.IndexFunc(s.Phases, func(p Phase) bool { return p.Name == differs.Name })
+		to := &s.Phases[i]
+		to.Run = slices.Concat(to.Run, differs.Run)
+		if to.Setup != nil {
+			setup := to.Setup.on(*differs.Setup)
+			to.Setup = &setup
+		}
+	}
 	s.Phenomenon = &p
 	return nil
 }
