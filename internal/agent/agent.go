@@ -1,189 +1,156 @@
-// Package agent runs the two sides of a run in processes of their own: the same binary
-// again, each with its own accounting of processor time, its own limit of descriptors
-// and, later, its own network namespace.
+// Package agent runs the parts of a run in places of their own: a process of this binary, with
+// its own processor time, limit of descriptors and network namespace, or a goroutine of this
+// process.
 //
-// A coordinator and its children speak a small typed protocol (Message): prepare, start,
-// sample, stop, and what comes back. It knows nothing of what is measured and why; that
-// is the business of package scenarios.
+// A coordinator and its agents speak a small protocol (Message): prepare, start, sample, stop,
+// and what comes back. The package knows neither the roles nor their messages' content:
+// whoever owns a Role registers it, and encodes and decodes its bodies.
 package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"tcpbench/loadgen"
-	"tcpbench/loadgen/sockets"
-	"tcpbench/metrics"
-	"tcpbench/server"
 )
 
-// Invoked tells whether this process was started by Spawn. A program that spawns
-// children asks it first of all, and then calls Main.
-func Invoked() bool { return len(os.Args) == 2 && strings.HasPrefix(os.Args[1], argument+" ") }
-
-// inherited is the descriptor of a child's socket: the first behind stderr.
-const inherited = 3
-
-// Main is a child's life. It returns the exit code.
-func Main() int {
-	// The coordinator decides when a run ends, also where a signal reaches all processes
-	// of one name or one control group.
-	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM)
-	conn := NewConn(os.NewFile(inherited, "coordinator"))
-	err := serve(conn)
-	if err == nil || errors.Is(err, io.EOF) {
-		return 0
-	}
-	_ = conn.Send(Message{Type: Failed, Error: err.Error()})
-	return 1
+// Role is what an agent does for its coordinator. Its methods are called one at a time; an
+// error ends the agent, and the coordinator is told.
+type Role interface {
+	// Prepare makes ready what the spec says, and returns what the coordinator needs to know
+	// (nil: nothing). ctx ends with the agent, also if the coordinator is gone.
+	Prepare(ctx context.Context, spec json.RawMessage, voice *Voice) (ready any, err error)
+	// Start begins at an instant, and does not wait for it. Zero is now.
+	Start(at time.Time) error
+	// Tell passes on a word of the coordinator.
+	Tell(word string) error
+	// Sample returns what was counted so far (nil: nothing).
+	Sample() (any, error)
+	// Stop has the role end in order, and call Voice.End when it has.
+	Stop() error
 }
 
-func serve(conn *Conn) error {
-	m, err := conn.Receive()
+// Roles are the roles that agents can take, by name.
+type Roles map[string]func() Role
+
+// Voice is how a role speaks unasked.
+type Voice struct {
+	conn  Conn
+	ended chan error
+}
+
+// Event reports something. A coordinator that is gone is no matter of the role.
+func (v *Voice) Event(body any) { _ = reply(v.conn, Event, body) }
+
+// End ends the agent, by a result (nil: none) or an error. Only the first call counts.
+func (v *Voice) End(result any, err error) {
+	if err == nil {
+		err = reply(v.conn, Done, result)
+	}
+	select {
+	case v.ended <- err:
+	default:
+	}
+}
+
+func reply(conn Conn, t Type, body any) error {
+	m, err := Message{Type: t}.with(body)
 	if err != nil {
 		return err
 	}
-	switch {
-	case m.Type == Prepare && m.Client != nil:
-		return serveClient(conn, *m.Client)
-	case m.Type == Prepare && m.Server != nil:
-		return serveServer(conn, *m.Server)
-	}
-	return fmt.Errorf("said %q before prepare", m.Type)
+	return conn.Send(m)
 }
 
-// serveClient is the life of a client: ready, started, done.
-func serveClient(conn *Conn, cfg loadgen.Config) error {
-	if err := conn.Send(Message{Type: Ready}); err != nil {
-		return err
-	}
-	switch m, err := conn.Receive(); {
-	case err != nil || m.Type == Stop:
-		return err
-	case m.Type != Start:
-		return fmt.Errorf("said %q before start", m.Type)
-	}
+// Serve is the life of an agent: it takes a role, and obeys until the role has ended or the
+// coordinator is gone (io.EOF). It tells the coordinator any other error.
+func Serve(conn Conn, roles Roles) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	begin := make(chan func(), 1)
-	var upper, over atomic.Bool
+	orders, lost := make(chan Message), make(chan error, 1)
 	go func() {
 		for {
-			switch m, err := conn.Receive(); {
-			case err != nil && over.Load(): // the coordinator may have the result already
+			m, err := conn.Receive()
+			if err != nil {
+				lost <- err
 				return
-			case err != nil:
-				// The coordinator is gone: nobody wants the result.
-				os.Exit(1)
-			case m.Type == Stop:
-				cancel()
-			case m.Type == Begin:
-				// Sent only after Phase has told that the population is there.
-				(<-begin)()
-			case m.Type == Upper:
-				upper.Store(true)
-			case m.Type == Sample:
-				_ = conn.Send(Message{Type: Sampled, Usage: usage()})
-			default:
-				_ = conn.Send(Message{Type: Failed, Error: fmt.Sprintf("said %q in the middle of a run", m.Type)})
-				os.Exit(1)
+			}
+			select {
+			case orders <- m:
+			case <-ctx.Done():
+				return
 			}
 		}
 	}()
-	report, err := sockets.Engine{}.Run(ctx, cfg, loadgen.Observer{
-		UpperHalf: &upper,
-		Phase: func(p loadgen.Phase) {
-			m := Message{Type: Phase, Phase: p}
-			if p == loadgen.WarmingUp {
-				m.At = time.Now().Add(cfg.Warmup)
+	a := &served{conn: conn, voice: &Voice{conn: conn, ended: make(chan error, 1)}}
+	var err error
+	for err == nil {
+		select {
+		case m := <-orders:
+			if err = a.obey(ctx, roles, m); err == nil {
+				continue
 			}
-			_ = conn.Send(m)
-		},
-		Interval: func(i metrics.Interval) { _ = conn.Send(Message{Type: Interval, Interval: &i}) },
-		Holds: func(hold func()) {
-			// What the ramp has left behind is not what a population costs.
-			debug.FreeOSMemory()
-			begin <- hold
-			_ = conn.Send(Message{Type: Phase, Phase: loadgen.Holding})
-		},
-	})
-	if err != nil {
-		return err
-	}
-	over.Store(true)
-	return conn.Send(Message{Type: Done, Report: &report})
-}
-
-// serveServer is the life of a server: it ends with the coordinator.
-func serveServer(conn *Conn, cfg server.Config) error {
-	s, err := server.Start(cfg)
-	if err != nil {
-		return err
-	}
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), cfg.Loops+1))
-	go func() {
-		<-s.Done()
-		// A server that ends by itself has run into something it cannot live with.
-		_ = conn.Send(Message{Type: Failed, Error: fmt.Sprintf("server ended: %v", s.Err())})
-		os.Exit(1)
-	}()
-	if err := conn.Send(Message{Type: Ready, Addrs: s.Addrs()}); err != nil {
-		return err
-	}
-	for {
-		m, err := conn.Receive()
-		switch {
-		case err != nil || m.Type == Stop:
-			return err
-		case m.Type == Mark:
-			if wait := time.Until(m.At); wait > 0 {
-				time.AfterFunc(wait, s.Mark)
-			} else {
-				s.Mark()
+		case err = <-lost:
+		case err = <-a.voice.ended:
+			if err == nil {
+				return nil
 			}
-			continue
-		case m.Type != Sample:
-			return fmt.Errorf("said %q to a server that is ready", m.Type)
-		}
-		u := usage()
-		u.Server = served(s)
-		if u.Histograms, err = s.Histograms(); err != nil {
-			return err
-		}
-		if err := conn.Send(Message{Type: Sampled, Usage: u}); err != nil {
-			return err
 		}
 	}
+	if !errors.Is(err, io.EOF) {
+		_ = conn.Send(Message{Type: Failed, Error: err.Error()})
+	}
+	return err
 }
 
-// served is what a server has counted since it was marked.
-func served(s *server.Server) *metrics.ServerReport {
-	before := s.Marked() // first: it never exceeds what is counted after it
-	report := reportOf(s.Stats())
-	if before.Closed != nil {
-		report = report.Since(reportOf(before))
-	}
-	return &report
+// served is an agent at work.
+type served struct {
+	conn  Conn
+	voice *Voice
+	name  string
+	role  Role // nil before Prepare
 }
 
-func reportOf(s server.Stats) metrics.ServerReport {
-	r := metrics.ServerReport{Accepted: s.Accepted, Open: s.Open, Exchanges: s.Exchanges, Closed: s.Closed}
-	if s.Beats != (metrics.Beats{}) {
-		r.Beats = &s.Beats
+func (a *served) obey(ctx context.Context, roles Roles, m Message) error {
+	switch {
+	case a.role == nil && m.Type != Prepare:
+		return fmt.Errorf("said %q before prepare", m.Type)
+	case m.Type == Prepare:
+		make := roles[m.Role]
+		if make == nil || a.role != nil {
+			return fmt.Errorf("cannot become %q", m.Role)
+		}
+		a.name, a.role = m.Role, make()
+		ready, err := a.role.Prepare(ctx, m.Body, a.voice)
+		if err != nil {
+			return err
+		}
+		return reply(a.conn, Ready, ready)
+	case m.Type == Start:
+		return a.role.Start(m.At)
+	case m.Type == Tell:
+		return a.role.Tell(m.Word)
+	case m.Type == Stop:
+		return a.role.Stop()
+	case m.Type == Sample:
+		counted, err := a.role.Sample()
+		if err != nil {
+			return err
+		}
+		m, err := Message{Type: Sampled, Usage: usage()}.with(counted)
+		if err != nil {
+			return err
+		}
+		return a.conn.Send(m)
 	}
-	return r
+	return fmt.Errorf("said %q to a %s", m.Type, a.name)
 }
 
 func usage() *Usage {
@@ -192,4 +159,22 @@ func usage() *Usage {
 		return &Usage{}
 	}
 	return &Usage{UserNS: u.Utime.Nano(), SystemNS: u.Stime.Nano(), MaxRSS: uint64(u.Maxrss) << 10}
+}
+
+// Invoked reports whether this process is an agent that Processes has started. A program
+// that starts agents asks it first of all, and then calls Main.
+func Invoked() bool { return len(os.Args) == 2 && strings.HasPrefix(os.Args[1], argument+" ") }
+
+// inherited is the descriptor of an agent's socket: the first after stderr.
+const inherited = 3
+
+// Main is the life of a process that is an agent. It returns the exit code.
+func Main(roles Roles) int {
+	// The coordinator decides when a run ends, also when a signal reaches all processes of one
+	// name or one control group.
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM)
+	if err := Serve(newPipe(os.NewFile(inherited, "coordinator")), roles); err != nil && !errors.Is(err, io.EOF) {
+		return 1
+	}
+	return 0
 }

@@ -4,110 +4,113 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/netip"
 	"sync"
 	"time"
-
-	"tcpbench/loadgen"
-	"tcpbench/metrics"
-	"tcpbench/server"
 )
 
 // Type says what a message is about.
 type Type string
 
-// The messages. A coordinator sends the first seven, a child the others.
+// The messages. A coordinator sends the first five, an agent the others.
 const (
-	Prepare Type = "prepare" // be a client or a server of this configuration
-	Start   Type = "start"   // a client: begin
-	Sample  Type = "sample"  // say what you have used and counted so far
-	Mark    Type = "mark"    // a server: the warm-up is over then, or is now
-	Begin   Type = "begin"   // a client whose population is there: begin the hold
-	Upper   Type = "upper"   // a client: half of a range of local ports is taken from here on
-	Stop    Type = "stop"    // end in order, and send the result
+	Prepare Type = "prepare" // take this role, as its spec says
+	Start   Type = "start"   // begin at this instant
+	Tell    Type = "tell"    // a word that the role knows
+	Sample  Type = "sample"  // report what was used and counted so far
+	Stop    Type = "stop"    // end in order, with a result
 
-	Ready    Type = "ready"    // prepared; a server listens
-	Phase    Type = "phase"    // a client has entered a phase of its run
-	Interval Type = "interval" // one second of a client's run
-	Sampled  Type = "sampled"  // the answer to Sample
-	Done     Type = "done"     // a client's run is over: the result
-	Failed   Type = "failed"   // it cannot go on
+	Ready   Type = "ready"   // the answer to Prepare
+	Event   Type = "event"   // what the role reports unasked
+	Sampled Type = "sampled" // the answer to Sample
+	Done    Type = "done"    // the role has ended: the result
+	Failed  Type = "failed"  // the role cannot go on
 )
 
 // Message is one line of the protocol. Only the fields of its type are set.
 type Message struct {
-	Type     Type                  `json:"type"`
-	Client   *loadgen.Config       `json:"client,omitempty"`
-	Server   *server.Config        `json:"server,omitempty"`
-	Addrs    []netip.AddrPort      `json:"addrs,omitempty"`
-	Phase    loadgen.Phase         `json:"phase,omitempty"`
-	At       time.Time             `json:"at,omitzero"` // of Mark; of a warm-up's Phase, when it is over
-	Interval *metrics.Interval     `json:"interval,omitempty"`
-	Usage    *Usage                `json:"usage,omitempty"`
-	Report   *metrics.ClientReport `json:"report,omitempty"`
-	Error    string                `json:"error,omitempty"`
+	Type  Type            `json:"type"`
+	Role  string          `json:"role,omitempty"` // of Prepare
+	At    time.Time       `json:"at,omitzero"`    // of Start; zero = now
+	Word  string          `json:"word,omitempty"` // of Tell
+	Usage *Usage          `json:"usage,omitempty"`
+	Body  json.RawMessage `json:"body,omitempty"` // in the role's own terms
+	Error string          `json:"error,omitempty"`
 }
 
-// Usage is what a process has used since it began, and what a server has counted since the
-// warm-up was over, or since it began if there was none.
+// Usage is what the process of an agent has used since it began.
 type Usage struct {
-	UserNS   int64                 `json:"user_ns"`
-	SystemNS int64                 `json:"system_ns"`
-	MaxRSS   uint64                `json:"max_rss"`
-	Server   *metrics.ServerReport `json:"server,omitempty"`
-	// Histograms are what only a server can measure.
-	Histograms map[string]metrics.Histogram `json:"histograms,omitempty"`
+	UserNS   int64  `json:"user_ns"`
+	SystemNS int64  `json:"system_ns"`
+	MaxRSS   uint64 `json:"max_rss"`
 }
 
-// Conn carries messages, one JSON document a line. Send may be called by several
-// goroutines, Receive by one.
-type Conn struct {
+// with returns the message with a body. A nil body is left out.
+func (m Message) with(body any) (Message, error) {
+	if body == nil {
+		return m, nil
+	}
+	var err error
+	if m.Body, err = json.Marshal(body); err != nil {
+		return m, fmt.Errorf("%s: %w", m.Type, err)
+	}
+	return m, nil
+}
+
+// Into decodes the body of a message. A message without one is an error.
+func (m Message) Into(body any) error {
+	if len(m.Body) == 0 {
+		return fmt.Errorf("%q without its content", m.Type)
+	}
+	if err := json.Unmarshal(m.Body, body); err != nil {
+		return fmt.Errorf("the content of %q: %w", m.Type, err)
+	}
+	return nil
+}
+
+// Conn carries messages between a coordinator and one agent, in order. Send may be called
+// by several goroutines, Receive by one.
+type Conn interface {
+	Send(Message) error
+	// Receive returns the next message. io.EOF means that the other side has closed.
+	Receive() (Message, error)
+	// Close ends the exchange, and on the coordinator's side the agent. It returns when the
+	// agent has ended.
+	Close()
+	// String names the agent: "server (process 17)".
+	String() string
+}
+
+// pipe is a Conn over a byte stream: one JSON document a line.
+type pipe struct {
 	mu      sync.Mutex
 	encoder *json.Encoder
 	decoder *json.Decoder
+	stream  io.ReadWriteCloser
 }
 
-// NewConn speaks the protocol over rw.
-func NewConn(rw io.ReadWriter) *Conn {
-	return &Conn{encoder: json.NewEncoder(rw), decoder: json.NewDecoder(rw)}
+func newPipe(stream io.ReadWriteCloser) *pipe {
+	return &pipe{encoder: json.NewEncoder(stream), decoder: json.NewDecoder(stream), stream: stream}
 }
 
-// Send writes one message.
-func (c *Conn) Send(m Message) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.encoder.Encode(m); err != nil {
+func (p *pipe) Send(m Message) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.encoder.Encode(m); err != nil {
 		return fmt.Errorf("send %s: %w", m.Type, err)
 	}
 	return nil
 }
 
-// Receive reads the next message. io.EOF, bare, means that the other side is gone.
-func (c *Conn) Receive() (Message, error) {
+func (p *pipe) Receive() (Message, error) {
 	var m Message
-	if err := c.decoder.Decode(&m); err != nil {
-		if err == io.EOF {
-			return m, err
-		}
+	switch err := p.decoder.Decode(&m); err {
+	case nil, io.EOF:
+		return m, err
+	default:
 		return m, fmt.Errorf("receive: %w", err)
 	}
-	if !m.whole() {
-		return m, fmt.Errorf("receive: %q without its content", m.Type)
-	}
-	return m, nil
 }
 
-// whole tells whether the fields that a receiver of the type relies on are set.
-func (m *Message) whole() bool {
-	switch m.Type {
-	case Prepare:
-		return (m.Client != nil) != (m.Server != nil)
-	case Interval:
-		return m.Interval != nil
-	case Sampled:
-		return m.Usage != nil
-	case Done:
-		return m.Report != nil
-	}
-	return true
-}
+func (p *pipe) Close() { _ = p.stream.Close() }
+
+func (p *pipe) String() string { return "coordinator" }

@@ -2,94 +2,42 @@ package agent
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"math"
-	"net/netip"
+	"net"
 	"reflect"
-	"regexp"
 	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
-
-	"tcpbench/internal/wire"
-	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
-	"tcpbench/metrics"
-	"tcpbench/server"
 )
-
-func matches(err error, pattern string) bool {
-	return err != nil && regexp.MustCompile(pattern).MatchString(err.Error())
-}
 
 // full is one message of every type, with every field of its own set to something that a
 // careless encoding would lose.
 func full() []Message {
-	linger := 0
-	recorder := metrics.NewCoarseRecorder(1000)
-	recorder.Record(123456)
-	recorder.Record(math.MaxInt64) // clamped
-	h, err := recorder.Export()
-	if err != nil {
-		panic(err)
-	}
-	addrs := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[fe80::1%lo]:65535")}
-	usage := &Usage{UserNS: math.MaxInt64, SystemNS: 1, MaxRSS: math.MaxUint64}
-	served := *usage
-	served.Server = &metrics.ServerReport{Accepted: math.MaxUint64, Open: 1, Exchanges: 2, Closed: map[string]uint64{"completed": 3},
-		Beats: &metrics.Beats{Sent: 4, Answered: 5, Missed: 6}, WarmUp: &metrics.WarmUp{Accepted: 7, Open: 8}}
-	served.Histograms = map[string]metrics.Histogram{metrics.ServerDetect: h}
+	body := json.RawMessage(`{"text":"\u0000\r\n\u2028"}`)
 	return []Message{
-		{Type: Prepare, Client: &loadgen.Config{
-			Targets: addrs, Sources: pace.Sources{netip.MustParseAddr("::1")}, Process: pace.Poisson,
-			Connections: 1, Profile: pace.Profile{{From: 2500, To: 5000, For: 1}, {From: 1, To: 1}}, Seed: math.MaxUint64,
-			Burst: 1, Every: 2, Replace: true, HoldFor: 3, OpenRate: 4, ExchangeRate: 5, CloseRate: 6, Part: 7, Parts: 8,
-			Loops: 2, Warmup: 1, Duration: math.MaxInt64, Count: math.MaxUint64,
-			Options: loadgen.Options{
-				NoDelay: true, QuickAck: true, FastOpen: true, MPTCP: true, ReuseAddr: true, TakePort: true, PortRange: [2]int{1, 2},
-				FixedPorts: true, SYNCount: 3, TOS: 4, Congestion: "reno", KeepAlive: 5, KeepInterval: 6, KeepProbes: 7, UserTimeout: 8, FinTimeout: 9,
-			},
-			Timeout: time.Second, OnExhausted: loadgen.WaitExhausted,
-			Lifecycle: loadgen.Lifecycle{
-				Request: []byte("\x00\xff\r\n<&>\u2028"), Response: loadgen.Until{Kind: loadgen.Match, Pattern: `\+(PONG|<&>)\r\n`, Bytes: 1},
-				Pattern: true, ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
-				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Hold: 3, Keep: true,
-				Beat:     &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings, Aligned: true},
-				Hello:    &loadgen.Greeting{Request: []byte("\xff"), Response: loadgen.Until{Kind: loadgen.AtLeast, Bytes: 1, Pattern: "x"}},
-				Rotation: []loadgen.Template{{Text: []byte("\x00"), Fields: []loadgen.Field{{Kind: "n", At: 1, Width: 2}}}},
-			},
-		}},
-		{Type: Prepare, Server: &server.Config{
-			Addrs: addrs, Loops: 3, Backlog: 4, Linger: &linger, Echo: true, HeaderTimeout: time.Hour,
-			MaxRequest: math.MaxUint32, MaxResponse: 1, Reserve: 5, Room: 6,
-			Bounds:  server.Bounds{Connections: 1, Rate: 2, Bytes: 3, Life: 4},
-			Options: server.Options{KeepAlive: 1, KeepInterval: 2, KeepProbes: 3, UserTimeout: 4, DeferAccept: 5, FastOpen: true, MPTCP: true},
-		}},
-		{Type: Start},
-		{Type: Begin},
+		{Type: Prepare, Role: "client <&>", Body: body},
+		{Type: Start, At: time.Unix(1, 2).UTC()},
+		{Type: Tell, Word: "hold"},
 		{Type: Sample},
-		{Type: Mark, At: time.Unix(1, 2).UTC()},
 		{Type: Stop},
-		{Type: Ready, Addrs: addrs},
-		{Type: Phase, Phase: loadgen.Draining},
-		{Type: Interval, Interval: &metrics.Interval{Index: 1, EndNS: 2, Attempted: 3, Succeeded: 4, Failed: 5, InFlight: 6, Calls: metrics.Calls{Made: 7, NS: 8, Exhausted: 9}, Connect: h}},
-		{Type: Sampled, Usage: usage},
-		{Type: Sampled, Usage: &served},
-		{Type: Done, Report: &metrics.ClientReport{
-			Tally:  metrics.Tally{Attempted: 6, Succeeded: 1, Failed: map[string]uint64{"connect.refused": 2}, Open: 3, Missed: 4, CheckedBytes: 5},
-			InTime: 1, EndedInTime: 2, ElapsedNS: 3, SYNs: 4, Established: 5, ExhaustedNS: 6, Stopped: "interrupted <&>",
-			Histograms: map[string]metrics.Histogram{metrics.Connect: h}, Loops: []metrics.LoopReport{{BusyNS: 1, CPUNS: 2, Turns: 3}},
-			UserNS: 7, SystemNS: 8, MaxRSS: 9, RampNS: 10, Held: 11, Hold: metrics.HoldReport{Opened: 1, NS: 2, Beats: metrics.Beats{Sent: 3, Answered: 4, Missed: 5}, RampCPUNS: 4, CPUNS: 5}, Beats: metrics.Beats{Sent: 1, Answered: 2, Missed: 3},
-			Exhaustion: &metrics.Exhaustion{AtNS: 1, Source: "127.0.0.1", Target: "127.0.0.2:3", Ports: 4, TimeWait: 5, InUse: 6},
-			TCP:        metrics.TCPSample{Established: 1, SYNRetransmits: 2, Closed: 3, Retransmits: 4, Retransmitted: 5, MSS: 6, NoticedNS: 7},
-			Said:       &metrics.Said{Texts: []metrics.SaidText{{Failure: "exchange.reset", Text: `\x00`, Count: 1}}, Others: 2},
-			MPTCP:      metrics.MPTCP{Spoken: 1, Fallbacks: 2},
-			Bursts:     []metrics.Burst{{Due: 1, First: 2, Last: 3, Count: 4}},
-		}},
+		{Type: Ready, Body: body},
+		{Type: Event, Body: body},
+		{Type: Sampled, Usage: &Usage{UserNS: math.MaxInt64, SystemNS: 1, MaxRSS: math.MaxUint64}, Body: body},
+		{Type: Done, Body: body},
 		{Type: Failed, Error: "first line\nsecond \"line\" \x1b"},
 	}
 }
+
+// stream makes a pipe of two halves.
+type stream struct {
+	io.Reader
+	io.Writer
+}
+
+func (stream) Close() error { return nil }
 
 // What one side sends the other receives, however the bytes are cut.
 func TestRoundTrip(t *testing.T) {
@@ -100,17 +48,14 @@ func TestRoundTrip(t *testing.T) {
 		"end at once": iotest.DataErrReader,
 	}
 	for name, cut := range cuts {
-		var stream bytes.Buffer
-		sender := NewConn(&stream)
+		var b bytes.Buffer
+		sender := newPipe(stream{Writer: &b})
 		for _, m := range full() {
 			if err := sender.Send(m); err != nil {
 				t.Fatal(err)
 			}
 		}
-		receiver := NewConn(struct {
-			io.Reader
-			io.Writer
-		}{cut(&stream), io.Discard})
+		receiver := newPipe(stream{Reader: cut(&b)})
 		for _, want := range full() {
 			got, err := receiver.Receive()
 			if err != nil || !reflect.DeepEqual(got, want) {
@@ -118,48 +63,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 		if _, err := receiver.Receive(); err != io.EOF {
-			t.Errorf("%s: behind the last message: %v, want io.EOF", name, err)
-		}
-	}
-}
-
-// The test above is worth what full holds: no field of a message may be missing in it.
-func TestRoundTripCoversEveryField(t *testing.T) {
-	seen := map[string]bool{}
-	for _, m := range full() {
-		cover(reflect.ValueOf(m), "Message", seen)
-	}
-	for path, set := range seen {
-		if !set {
-			t.Errorf("%s is zero in all messages of full", path)
-		}
-	}
-}
-
-// cover notes which fields of structs of this module are set somewhere.
-func cover(v reflect.Value, path string, seen map[string]bool) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			cover(v.Elem(), path, seen)
-		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			cover(v.Index(i), path, seen)
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			cover(v.MapIndex(key), path, seen)
-		}
-	case reflect.Struct:
-		for f, field := range v.Fields() {
-			if !f.IsExported() {
-				continue
-			}
-			name := path + "." + f.Name
-			// A pointer to zero is set: that it is there says something.
-			seen[name] = seen[name] || !field.IsZero()
-			cover(field, name, seen)
+			t.Errorf("%s: after the last message: %v, want io.EOF", name, err)
 		}
 	}
 }
@@ -167,17 +71,13 @@ func cover(v reflect.Value, path string, seen map[string]bool) {
 // Send may be called by several goroutines: no message is torn.
 func TestSendIsAtomic(t *testing.T) {
 	r, w := io.Pipe()
-	sender := NewConn(struct {
-		io.Reader
-		io.Writer
-	}{nil, w})
-	addrs := full()[0].Client.Targets
+	sender, receiver := newPipe(stream{Writer: w}), newPipe(stream{Reader: r})
 	const senders, each = 8, 50
 	var sending sync.WaitGroup
 	for range senders {
 		sending.Go(func() {
 			for range each {
-				if err := sender.Send(Message{Type: Ready, Addrs: addrs}); err != nil {
+				if err := sender.Send(full()[0]); err != nil {
 					t.Error(err)
 				}
 			}
@@ -187,17 +87,13 @@ func TestSendIsAtomic(t *testing.T) {
 		sending.Wait()
 		w.Close()
 	}()
-	receiver := NewConn(struct {
-		io.Reader
-		io.Writer
-	}{r, nil})
 	n := 0
 	for ; ; n++ {
 		m, err := receiver.Receive()
 		if err == io.EOF {
 			break
 		}
-		if err != nil || m.Type != Ready {
+		if err != nil || m.Type != Prepare {
 			t.Fatalf("message %d: %+v, %v", n, m, err)
 		}
 	}
@@ -206,12 +102,43 @@ func TestSendIsAtomic(t *testing.T) {
 	}
 }
 
-// Whatever comes over the socket: an error or a message on which its receiver can rely,
-// an end in the end, and no panic.
+// speaker is a Place whose agents say something, whatever they are told.
+type speaker string
+
+func (s speaker) Start(string) (Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	go func() {
+		_, _ = io.WriteString(theirs, string(s))
+		theirs.Close()
+	}()
+	return newPipe(ours), nil
+}
+
+// What a coordinator is told of an agent that does not keep to the protocol.
+func TestCoordinatorIsToldNonsense(t *testing.T) {
+	for text, want := range map[string]string{
+		"Hello!\n":                             `receive: invalid character 'H'`,
+		`{"type":"rea`:                         `receive: unexpected EOF`,
+		"":                                     `has ended`,
+		`{"type":"ready"}` + "\n":              `^server: "ready" without its content$`,
+		`{"type":"ready","body":7}` + "\n":     `^server: the content of "ready": json: cannot unmarshal number`,
+		`{"type":"failed","error":"no luck"}`:  `^server: no luck$`,
+		`{"type":"event","body":{}}` + "\n":    `^server: said "event", expected "ready"$`,
+		`{"type":"sampled","usage":{}}` + "\n": `^server: said "sampled", expected "ready"$`,
+	} {
+		if _, err := New(speaker(text), "server", spec{}, &spec{}); !matches(err, want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Whatever comes over the socket: an error or a message that can be sent again, an end in the
+// end, and no panic.
 func FuzzReceive(f *testing.F) {
 	for _, m := range full() {
 		var b bytes.Buffer
-		if err := NewConn(&b).Send(m); err != nil {
+		if err := newPipe(stream{Writer: &b}).Send(m); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b.Bytes())
@@ -219,33 +146,20 @@ func FuzzReceive(f *testing.F) {
 		f.Add(append(b.Bytes(), b.Bytes()...))
 	}
 	for _, text := range []string{
-		"", "\n", "{}", "null", "[]", "0", `"ready"`, "}{", "\x00\xff", `{"type":7}`, `{"type":"dance"}`, `{"type":"done","report":null}`,
-		`{"type":"ready","addrs":["x"]}`, `{"type":"sampled","usage":{"user_ns":1e99}}`, `{"type":"phase","phase":"`,
-		`{"type":"prepare","client":{"lifecycle":{"close_by":"nobody"}}}`,
+		"", "\n", "{}", "null", "[]", "0", `"ready"`, "}{", "\x00\xff", `{"type":7}`, `{"type":"dance"}`, `{"type":"done","body":null}`,
+		`{"type":"sampled","usage":{"user_ns":1e99}}`, `{"type":"start","at":"`,
 	} {
 		f.Add([]byte(text))
 	}
-	f.Fuzz(func(t *testing.T, stream []byte) {
-		c := NewConn(bytes.NewBuffer(stream))
-		for range len(stream) + 1 {
-			m, err := c.Receive()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p := newPipe(stream{Reader: bytes.NewReader(text)})
+		for range len(text) + 1 {
+			m, err := p.Receive()
 			if err != nil {
 				if err != io.EOF && !matches(err, "^receive: ") {
 					t.Fatalf("error %q does not say where it comes from", err)
 				}
 				return
-			}
-			switch m.Type {
-			case Prepare:
-				if m.Client == nil && m.Server == nil {
-					t.Fatal("prepare without a configuration")
-				}
-			case Interval:
-				_ = m.Interval.Index
-			case Sampled:
-				_ = m.Usage.UserNS
-			case Done:
-				_ = m.Report.Attempted
 			}
 			again(t, m)
 		}
@@ -256,15 +170,15 @@ func FuzzReceive(f *testing.F) {
 // again checks that a message that was received can be sent, and comes as the same.
 func again(t *testing.T, m Message) {
 	var first, second bytes.Buffer
-	if err := NewConn(&first).Send(m); err != nil {
-		return // a value that cannot be written, as an address without a form
+	if err := newPipe(stream{Writer: &first}).Send(m); err != nil {
+		return // a value that cannot be written, as a year of five digits
 	}
 	text := first.String()
-	m, err := NewConn(&first).Receive()
+	m, err := newPipe(stream{Reader: &first}).Receive()
 	if err != nil {
 		t.Fatalf("%v in %s", err, text)
 	}
-	if err := NewConn(&second).Send(m); err != nil || second.String() != text {
+	if err := newPipe(stream{Writer: &second}).Send(m); err != nil || second.String() != text {
 		t.Fatalf("sent again it is %s, first it was %s", second.String(), text)
 	}
 }

@@ -17,53 +17,53 @@ import (
 	"tcpbench/internal/lab"
 )
 
-// argument is what makes this binary a child, before its name; see Invoked.
-const argument = "internal-child"
+// argument makes this binary an agent, before its name; see Invoked.
+const argument = "internal-agent"
 
-// exitPatience is how long Close waits for a child that was told to stop.
+// exitPatience is how long Close waits for an agent before it kills it.
 const exitPatience = 2 * time.Second
 
-// Process is a child as its coordinator sees it.
+// Processes is a Place on this host: each agent is a process of this binary. Enter, unless
+// nil, takes the thread from which a process starts to its network namespace.
+type Processes struct{ Enter func() error }
+
+// Process is an agent with a process of its own, as its coordinator sees it.
 type Process struct {
-	*Conn
+	*pipe
 	name   string
-	socket *os.File
 	cmd    *exec.Cmd
 	stderr head
 	exited chan struct{} // closed when the process has been reaped
 	status error
 }
 
-// Spawn starts a child. It dies with this process, however that dies: the kernel kills
-// it (PR_SET_PDEATHSIG), and it ends by itself when its socket does. It has a process
-// group of its own, so that a Ctrl-C at the terminal reaches the coordinator alone. Where
-// enter is not nil it is called first, to take the thread from which the child begins to
-// where it is to live.
-func Spawn(name string, enter func() error) (*Process, error) {
+// Start starts a process. The kernel kills it when this process ends (PR_SET_PDEATHSIG), and it
+// ends by itself when its socket does. It has a process group of its own, so that a Ctrl-C at
+// the terminal reaches the coordinator alone.
+func (place Processes) Start(name string) (Conn, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, os.NewSyscallError("socketpair", err))
 	}
-	// Ours is nonblocking, so that Close ends a Receive under way. Theirs is another open
-	// file, with flags of its own.
+	// Ours is nonblocking, so that Close ends a Receive under way. Theirs has flags of its own.
 	if err := unix.SetNonblock(fds[0], true); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), unix.Close(fds[0]), unix.Close(fds[1]))
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "child"), os.NewFile(uintptr(fds[1]), "coordinator")
+	ours, theirs := os.NewFile(uintptr(fds[0]), "agent"), os.NewFile(uintptr(fds[1]), "coordinator")
 	defer theirs.Close()
-	p := &Process{Conn: NewConn(ours), name: name, socket: ours, exited: make(chan struct{})}
-	p.cmd = exec.Command("/proc/self/exe", argument+" "+name) // the name is for who looks at ps
+	p := &Process{pipe: newPipe(ours), name: name, exited: make(chan struct{})}
+	p.cmd = exec.Command("/proc/self/exe", argument+" "+name) // the name is for readers of ps
 	p.cmd.Args[0] = os.Args[0]
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
-	// The signal is sent when the thread that forked ends, not when the process does: so that
-	// thread lives for as long as the child.
+	// The kernel sends the signal when the thread that forked ends, so that thread lives for as
+	// long as the agent.
 	lab.Go(func() {
 		var err error
-		if enter != nil {
-			err = enter()
+		if place.Enter != nil {
+			err = place.Enter()
 		}
 		if err == nil {
 			err = p.cmd.Start()
@@ -81,84 +81,37 @@ func Spawn(name string, enter func() error) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process id of the child.
+// PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 func (p *Process) String() string { return fmt.Sprintf("%s (process %d)", p.name, p.PID()) }
 
-// Freeze stops the child: it does nothing until Thaw, while the kernel goes on to answer for
-// its sockets.
-func (p *Process) Freeze() error {
-	return p.signal(syscall.SIGSTOP)
-}
-
-// Thaw lets a child go on that Freeze has stopped.
-func (p *Process) Thaw() error {
-	return p.signal(syscall.SIGCONT)
-}
-
-// signal sends a signal to the child, if there still is one.
-func (p *Process) signal(s syscall.Signal) error {
-	err := p.cmd.Process.Signal(s)
-	if err == nil || errors.Is(err, os.ErrProcessDone) {
-		return nil
+// Signal sends a signal to the process, if it still exists.
+func (p *Process) Signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to %v: %w", s, p, err)
 	}
-	return fmt.Errorf("send %v to %s (process %d): %w", s, p.name, p.PID(), err)
+	return nil
 }
 
-// Receive reads the next message. A child that failed or died is an error that says how.
+// Receive returns the next message. The end of the process is an error that says how it ended.
 func (p *Process) Receive() (Message, error) {
-	m, err := p.Conn.Receive()
+	m, err := p.pipe.Receive()
 	switch {
-	case err == nil && m.Type == Failed:
-		return m, fmt.Errorf("%s: %s", p.name, m.Error)
-	case err == nil:
-		return m, nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return m, p.death()
-	}
-	return m, fmt.Errorf("%s: %w", p.name, err)
-}
-
-// Expect reads the next message, which must be of that type.
-func (p *Process) Expect(t Type) (Message, error) {
-	m, err := p.Receive()
-	if err == nil && m.Type != t {
-		err = fmt.Errorf("%s: said %q, expected %q", p.name, m.Type, t)
+		err = p.death()
+	case err != nil:
+		err = fmt.Errorf("%s: %w", p.name, err)
 	}
 	return m, err
 }
 
-// Ask sends a message and reads the answer, which must be of that type.
-func (p *Process) Ask(m Message, answer Type) (Message, error) {
-	if err := p.Send(m); err != nil {
-		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-			return Message{}, p.death()
-		}
-		return Message{}, fmt.Errorf("%s: %w", p.name, err)
-	}
-	return p.Expect(answer)
-}
-
-// StartPatience bounds everything that a child does before it is ready.
-const StartPatience = 10 * time.Second
-
-// AskWithin is Ask with an end: it closes a child that does not answer in time, and says so.
-func (p *Process) AskWithin(patience time.Duration, m Message, answer Type) (Message, error) {
-	timer := time.AfterFunc(patience, p.Close)
-	got, err := p.Ask(m, answer)
-	if !timer.Stop() && err != nil {
-		err = fmt.Errorf("%v gave no answer within %v, so it was ended", p, patience)
-	}
-	return got, err
-}
-
-// death tells how a child ended that was not told to.
+// death says how a process ended that nobody asked to.
 func (p *Process) death() error {
 	select {
 	case <-p.exited:
 	case <-time.After(exitPatience):
-		return fmt.Errorf("%s closed its socket", p.name)
+		return fmt.Errorf("%v closed its socket", p)
 	}
 	how := "ended"
 	if p.status != nil {
@@ -170,20 +123,22 @@ func (p *Process) death() error {
 	return fmt.Errorf("%v %s", p, how)
 }
 
-// Close ends the child: it closes the socket, at which a child ends by itself, and kills
-// one that does not.
+// Close closes the socket, at which the process ends by itself, and kills one that does not.
 func (p *Process) Close() {
-	p.socket.Close()
-	select {
-	case <-p.exited:
-	case <-time.After(exitPatience):
-		_ = p.cmd.Process.Kill()
-		<-p.exited
+	p.pipe.Close()
+	for _, last := range []bool{false, true} {
+		select {
+		case <-p.exited:
+			return
+		case <-time.After(exitPatience):
+		}
+		if !last { // after that only the kernel keeps it
+			_ = p.cmd.Process.Kill()
+		}
 	}
 }
 
-// head keeps the beginning of what a child wrote to stderr: of a panic, the part that
-// says most.
+// head keeps the beginning of what a process wrote to stderr: of a panic, the part that says most.
 type head struct {
 	mu sync.Mutex
 	b  bytes.Buffer
