@@ -58,40 +58,36 @@ func TestHeartbeatDesigns(t *testing.T) {
 
 // serverChild is a server in a process of its own, which a test may maltreat.
 type serverChild struct {
-	*agent.Process
+	*agent.Remote
 	addr netip.AddrPort
 }
 
 func startServer(t *testing.T, addr string) serverChild {
 	t.Helper()
-	p, err := agent.Spawn("server", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	ready, err := p.Ask(agent.Message{Type: agent.Prepare, Server: &server.Config{
+	r, addrs, err := stage.StartServer(agent.Processes{}, &server.Config{
 		Addrs: []netip.AddrPort{netip.MustParseAddrPort(addr)}, MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
-	}}, agent.Ready)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serverChild{p, ready.Addrs[0]}
+	t.Cleanup(r.Close)
+	return serverChild{r, addrs[0]}
 }
 
 func (s serverChild) signal(t *testing.T, signal syscall.Signal) {
 	t.Helper()
-	if err := syscall.Kill(s.PID(), signal); err != nil {
+	if err := s.Process().Signal(signal); err != nil {
 		t.Error(err)
 	}
 }
 
-func (s serverChild) usage(t *testing.T) *agent.Usage {
+func (s serverChild) usage(t *testing.T) *stage.ServerUsage {
 	t.Helper()
-	m, err := s.Ask(agent.Message{Type: agent.Sample}, agent.Sampled)
+	u, err := stage.SampleServer(s.Remote, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Usage
+	return u
 }
 
 // holdAgainst holds a population against a server to which something happens once it is
@@ -189,7 +185,7 @@ func TestServersNoticeADeadClient(t *testing.T) {
 			}
 			s := startServer(t, "127.0.0.1:0")
 			r := holdAgainst(t, s.addr, "--hold 100ms --heartbeat-design "+design+" "+missed, func() {
-				clients := clientsOf(t, s.PID())
+				clients := clientsOf(t, s.Process().PID())
 				for _, pid := range clients {
 					_ = syscall.Kill(pid, syscall.SIGSTOP)
 				}

@@ -25,7 +25,7 @@ import (
 // The children of a run are this binary again.
 func TestMain(m *testing.M) {
 	if agent.Invoked() {
-		os.Exit(agent.Main())
+		os.Exit(agent.Main(stage.Roles()))
 	}
 	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {

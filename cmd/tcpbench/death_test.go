@@ -53,7 +53,7 @@ func (v *victim) pid() int { return v.cmd.Process.Pid }
 func (v *victim) children() []int {
 	return slices.DeleteFunc(marked(v.mark), func(pid int) bool {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		return err != nil || !bytes.Contains(line, []byte("internal-child"))
+		return err != nil || !bytes.Contains(line, []byte("internal-agent"))
 	})
 }
 

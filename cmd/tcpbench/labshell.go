@@ -73,23 +73,19 @@ is gone when the shell ends, whose exit code is this command's.`,
 
 // openShell runs a command, or the shell, on a host of the lab.
 func openShell(c *cobra.Command, v *stage.Venue, host *lab.Host, command []string, signals <-chan os.Signal) error {
-	p, err := agent.Spawn("server", v.Server.Enter)
-	if err != nil {
-		return exit{exitFailed, err}
-	}
-	defer p.Close()
 	address := netip.AddrPortFrom(v.Server.V4, shellPort)
 	addresses := []netip.AddrPort{address}
 	if v.Server.V6.IsValid() {
 		addresses = append(addresses, netip.AddrPortFrom(v.Server.V6, shellPort))
 	}
-	_, err = p.AskWithin(agent.StartPatience, agent.Message{Type: agent.Prepare, Server: &server.Config{
+	p, _, err := stage.StartServer(agent.Processes{Enter: v.Server.Enter}, &server.Config{
 		Addrs: addresses, Loops: runtime.NumCPU(),
 		MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage,
-	}}, agent.Ready)
+	})
 	if err != nil {
 		return exit{exitFailed, err}
 	}
+	defer p.Close()
 	if len(command) == 0 {
 		command = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
 		fmt.Fprintf(c.ErrOrStderr(), "on the lab's %s; a tcpbench server listens on %s. Leave the shell to end the lab.\n", host.Name, address)

@@ -18,6 +18,7 @@ import (
 	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/stage"
 )
 
 // The exit codes, as the help and docs/exit-codes.md tell them.
@@ -55,7 +56,7 @@ func usage(format string, args ...any) error {
 
 func main() {
 	if agent.Invoked() {
-		os.Exit(agent.Main())
+		os.Exit(agent.Main(stage.Roles()))
 	}
 	if probe.Invoked() {
 		os.Exit(probe.Main(questions()))

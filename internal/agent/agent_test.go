@@ -90,11 +90,24 @@ func (p *puppet) Stop() error {
 
 var places = map[string]Place{"process": Processes{}, "memory": Memory{roles}}
 
+// ear holds what was heard of an agent.
+type ear chan struct {
+	Message
+	err error
+}
+
+func (e ear) heard(m Message, err error) {
+	e <- struct {
+		Message
+		err error
+	}{m, err}
+}
+
 // hire starts a puppet that ends with the test.
-func hire(t *testing.T, place Place) *Remote {
+func hire(t *testing.T, place Place) (*Remote, ear) {
 	t.Helper()
-	want, got := spec{Addr: "a\x00\u2028<&>"}, spec{}
-	r, err := New(place, "puppet", want, &got)
+	want, got, ear := spec{Addr: "a\x00\u2028<&>"}, spec{}, make(ear, 8)
+	r, err := New(place, "puppet", want, &got, ear.heard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,21 +115,21 @@ func hire(t *testing.T, place Place) *Remote {
 	if got != want {
 		t.Errorf("it was made ready for %+v, want %+v", got, want)
 	}
-	return r
+	return r, ear
 }
 
 // Every message and its effect is the same at each distance.
 func TestPlaces(t *testing.T) {
 	for name, place := range places {
 		t.Run(name, func(t *testing.T) {
-			r := hire(t, place)
+			r, ear := hire(t, place)
 			at := time.Unix(1, 2).UTC()
 			if err := errors.Join(r.Start(at), r.Tell("first"), r.Tell("second")); err != nil {
 				t.Fatal(err)
 			}
 			var began time.Time
-			if m, err := r.Receive(); err != nil || m.Type != Event || m.Into(&began) != nil || !began.Equal(at) {
-				t.Errorf("%+v, %v", m, err)
+			if m := <-ear; m.err != nil || m.Type != Event || m.Into(&began) != nil || !began.Equal(at) {
+				t.Errorf("%+v", m)
 			}
 			var words []string
 			u, err := r.Sample(time.Minute, &words)
@@ -124,10 +137,13 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("sampled %+v, %q, %v", u, words, err)
 			}
 			var end string
-			if err := errors.Join(r.Stop(), r.Result(time.Minute, &end)); err != nil || end != "stopped" {
-				t.Errorf("ended by %q, %v", end, err)
+			if err := errors.Join(r.Stop(), r.Await(time.Minute)); err != nil {
+				t.Fatal(err)
 			}
-			if _, err := r.Receive(); !matches(err, `^puppet( \(process \d+\))? (has )?ended$`) {
+			if m := <-ear; m.Type != Done || m.Into(&end) != nil || end != "stopped" {
+				t.Errorf("ended by %+v", m)
+			}
+			if _, err := r.Sample(time.Minute, nil); !matches(err, `^puppet( \(process \d+\))? has ended$`) {
 				t.Errorf("after the end: %v", err)
 			}
 			r.Close()
@@ -143,13 +159,15 @@ func TestPlaces(t *testing.T) {
 func TestRoleEndsByItself(t *testing.T) {
 	for name, place := range places {
 		t.Run(name, func(t *testing.T) {
-			r := hire(t, place)
+			r, ear := hire(t, place)
 			if err := errors.Join(r.Start(time.Time{}), r.Tell("end")); err != nil {
 				t.Fatal(err)
 			}
-			var words []string
-			if err := r.Result(time.Minute, &words); err != nil || len(words) != 1 {
-				t.Errorf("%q, %v", words, err)
+			if err := r.Await(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if first, second := <-ear, <-ear; first.Type != Event || second.Type != Done {
+				t.Errorf("heard %+v, then %+v", first, second)
 			}
 		})
 	}
@@ -186,18 +204,21 @@ func TestAgentRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := Remote{conn, "puppet"}
+			r := newRemote(conn, "puppet", nil)
 			defer r.Close()
 			for _, m := range tt.say {
-				if err := r.Send(m); err != nil {
+				if err := conn.Send(m); err != nil {
 					t.Fatal(err)
 				}
+				if m.Type == Prepare && len(tt.say) > 1 {
+					select {
+					case <-r.answers:
+					case <-r.gone:
+					}
+				}
 			}
-			for err == nil { // some is ready first
-				_, err = r.Receive()
-			}
-			if !matches(err, tt.want) {
-				t.Errorf("error %v, want %q", err, tt.want)
+			if err := r.Await(time.Minute); err != nil || !matches(r.why, tt.want) {
+				t.Errorf("%v, ended by %v, want %q", err, r.why, tt.want)
 			}
 		})
 	}
@@ -206,18 +227,18 @@ func TestAgentRefuses(t *testing.T) {
 // An agent that does not answer is closed, and the error says what it was asked, after how long.
 func TestSilentAgentIsNamed(t *testing.T) {
 	for asked, ask := range map[string]func(*Remote) error{
-		"sample":          func(r *Remote) error { _, err := r.Sample(time.Hour, nil); return err },
-		"send its result": func(r *Remote) error { return errors.Join(r.Stop(), r.Result(time.Hour, nil)) },
+		"sample": func(r *Remote) error { _, err := r.Sample(time.Hour, nil); return err },
+		"end":    func(r *Remote) error { return errors.Join(r.Stop(), r.Await(time.Hour)) },
 	} {
 		t.Run(asked, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				over := make(chan struct{})
 				defer close(over)
-				r, err := New(Memory{Roles{"still": func() Role { return &stuck{over: over} }}}, "still", spec{}, nil)
+				r, err := New(Memory{Roles{"still": func() Role { return &stuck{over: over} }}}, "still", spec{}, nil, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err, want := ask(r), "^still gave no answer within 1h0m0s when asked to "+asked+", so it was ended$"; !matches(err, want) {
+				if err, want := ask(r), "^still gave no answer within 1h0m0s when it was asked to "+asked+", so it was ended$"; !matches(err, want) {
 					t.Errorf("%v, want %q", err, want)
 				}
 			})

@@ -124,10 +124,10 @@ func TestCoordinatorIsToldNonsense(t *testing.T) {
 		`{"type":"ready"}` + "\n":              `^server: "ready" without its content$`,
 		`{"type":"ready","body":7}` + "\n":     `^server: the content of "ready": json: cannot unmarshal number`,
 		`{"type":"failed","error":"no luck"}`:  `^server: no luck$`,
-		`{"type":"event","body":{}}` + "\n":    `^server: said "event", expected "ready"$`,
+		`{"type":"event","body":{}}` + "\n":    `has ended`, // an event is no answer
 		`{"type":"sampled","usage":{}}` + "\n": `^server: said "sampled", expected "ready"$`,
 	} {
-		if _, err := New(speaker(text), "server", spec{}, &spec{}); !matches(err, want) {
+		if _, err := New(speaker(text), "server", spec{}, &spec{}, nil); !matches(err, want) {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
 	}

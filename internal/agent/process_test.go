@@ -51,7 +51,7 @@ func spawn(t *testing.T, how string) (*Process, *Remote) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	return conn.(*Process), &Remote{conn, how}
+	return conn.(*Process), newRemote(conn, how, nil)
 }
 
 // What a coordinator is told of a process that does not do its part.
@@ -65,12 +65,12 @@ func TestCoordinatorTellsHowAProcessEnded(t *testing.T) {
 	} {
 		t.Run(how, func(t *testing.T) {
 			_, r := spawn(t, how)
-			_, err := r.Receive()
-			if !matches(err, want) {
-				t.Errorf("error %v, want %q", err, want)
+			<-r.gone
+			if !matches(r.why, want) {
+				t.Errorf("error %v, want %q", r.why, want)
 			}
-			if err != nil && len(err.Error()) > 2*headSize {
-				t.Errorf("the error has %d bytes", len(err.Error()))
+			if len(r.why.Error()) > 2*headSize {
+				t.Errorf("the error has %d bytes", len(r.why.Error()))
 			}
 		})
 	}
@@ -87,8 +87,8 @@ func TestAskTheDead(t *testing.T) {
 
 // One that fails before it is told anything more says why, although telling it fails.
 func TestAgentThatFailedSaysWhy(t *testing.T) {
-	r := hire(t, Processes{})
-	p := r.Conn.(*Process)
+	r, _ := hire(t, Processes{})
+	p := r.Process()
 	if err := r.Tell("refuse"); err != nil {
 		t.Fatal(err)
 	}
@@ -102,12 +102,12 @@ func TestAgentThatFailedSaysWhy(t *testing.T) {
 }
 
 func TestKilledFromOutside(t *testing.T) {
-	r := hire(t, Processes{})
+	r, _ := hire(t, Processes{})
 	if err := r.signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Receive(); !matches(err, `^puppet \(process \d+\) ended: signal: killed$`) {
-		t.Error(err)
+	if <-r.gone; !matches(r.why, `^puppet \(process \d+\) ended: signal: killed$`) {
+		t.Error(r.why)
 	}
 	if err := r.Freeze(); err != nil { // there is nobody left to stop
 		t.Error(err)
@@ -117,8 +117,8 @@ func TestKilledFromOutside(t *testing.T) {
 // Signals that may reach all processes at once do not end an agent, and it has a process group
 // of its own: the terminal's Ctrl-C is not for it.
 func TestSignalsAreTheCoordinatorsBusiness(t *testing.T) {
-	r := hire(t, Processes{})
-	pid := r.Conn.(*Process).PID()
+	r, _ := hire(t, Processes{})
+	pid := r.Process().PID()
 	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
 		t.Errorf("process group %d of process %d, %v", group, pid, err)
 	}
@@ -145,12 +145,10 @@ func TestCloseKillsTheStubborn(t *testing.T) {
 			p, r := spawn(t, life)
 			switch how {
 			case "stubborn":
-				if m, err := r.Receive(); err != nil || m.Type != Ready {
-					t.Fatal(m, err)
-				}
+				<-r.answers
 			case "hangs up":
-				if _, err := r.Receive(); !matches(err, `^hangs up \(process \d+\) closed its socket$`) {
-					t.Error(err)
+				if <-r.gone; !matches(r.why, `^hangs up \(process \d+\) closed its socket$`) {
+					t.Error(r.why)
 				}
 			case "stopped":
 				if err := r.Freeze(); err != nil {
@@ -173,20 +171,13 @@ func TestCloseKillsTheStubborn(t *testing.T) {
 // killed.
 func TestCloseEndsReceive(t *testing.T) {
 	p, r := spawn(t, "silent")
-	received := make(chan error)
-	go func() {
-		_, err := r.Receive()
-		received <- err
-	}()
-	for deadline := time.Now().Add(30 * time.Second); !blocked("(*Remote).Receive"); runtime.Gosched() {
+	for deadline := time.Now().Add(30 * time.Second); !blocked("(*Process).Receive"); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("Receive does not wait")
 		}
 	}
 	p.Close()
-	if err := <-received; err == nil {
-		t.Error("a message came from a process that says nothing")
-	}
+	<-r.gone
 	if p.status != nil {
 		t.Errorf("the process ended by %v", p.status)
 	}

@@ -32,10 +32,12 @@ func (p *Plan) mostServed(loops int) int {
 	return min(MostConnections(), server.Most(MostConnections()+SpareDescriptors, loops, len(p.Server.Addrs)))
 }
 
+// close ends all agents.
 func (s *stage) close() {
+	close(s.left)
 	var group sync.WaitGroup
-	for _, p := range slices.Concat(s.clients, s.servers) {
-		group.Go(p.Close)
+	for _, r := range slices.Concat(s.clients, s.servers, s.observers()) {
+		group.Go(r.Close)
 	}
 	group.Wait()
 }
@@ -52,16 +54,11 @@ func (s *stage) startServers() error {
 		if n > 1 {
 			cfg.Loops, cfg.Addrs = 1, part(cfg.Addrs, i, n)
 		}
-		p, err := agent.Spawn("server", s.plan.at(Server))
+		r, addrs, err := StartServer(s.place(Server), &cfg)
 		if err != nil {
 			return err
 		}
-		s.servers = append(s.servers, p)
-		ready, err := p.AskWithin(agent.StartPatience, agent.Message{Type: agent.Prepare, Server: &cfg}, agent.Ready)
-		if err != nil {
-			return err
-		}
-		s.owned = append(s.owned, ready.Addrs)
+		s.servers, s.owned = append(s.servers, r), append(s.owned, addrs)
 	}
 	s.plan.Client.Targets = slices.Concat(s.owned...)
 	return nil
@@ -95,14 +92,16 @@ func (s *stage) startClients() error {
 				cfg.Targets = s.owned[i]
 			}
 		}
-		p, err := agent.Spawn("client", s.plan.at(Client))
+		r, err := agent.New(s.place(Client), clientRole, cfg, nil, func(m agent.Message, err error) {
+			select {
+			case s.said <- saying{m, i, err}:
+			case <-s.left:
+			}
+		})
 		if err != nil {
 			return err
 		}
-		s.clients = append(s.clients, p)
-		if _, err := p.AskWithin(agent.StartPatience, agent.Message{Type: agent.Prepare, Client: &cfg}, agent.Ready); err != nil {
-			return err
-		}
+		s.clients = append(s.clients, r)
 	}
 	return nil
 }
@@ -114,21 +113,6 @@ type saying struct {
 	err  error
 }
 
-// listen passes on what a client says until it is done, or until nobody asks any more.
-func (s *stage) listen(client int, said chan<- saying, left <-chan struct{}) {
-	for {
-		m, err := s.clients[client].Receive()
-		select {
-		case said <- saying{m, client, err}:
-		case <-left:
-			return
-		}
-		if err != nil || m.Type == agent.Done {
-			return
-		}
-	}
-}
-
 // silencePatience is how long a client may say nothing: it tells of each second of the measured
 // time, but may be starved, or issue a burst of a million connections.
 const silencePatience = time.Minute
@@ -138,7 +122,7 @@ const silencePatience = time.Minute
 type silence []int
 
 // tick is an error if a client has been silent for longer than a run of the plan explains.
-func (q silence) tick(p *Plan, clients []*agent.Process) error {
+func (q silence) tick(p *Plan, clients []*agent.Remote) error {
 	patience := silencePatience + p.Client.Warmup
 	if p.Freeze != nil {
 		patience += p.Freeze.For
@@ -151,42 +135,43 @@ func (q silence) tick(p *Plan, clients []*agent.Process) error {
 	return nil
 }
 
-// tell sends a message without content to every client.
-func (s *stage) tell(t agent.Type) error {
+// each does something with all agents, and returns all errors.
+func each(all []*agent.Remote, do func(*agent.Remote) error) error {
 	var errs []error
-	for _, p := range s.clients {
-		errs = append(errs, p.Send(agent.Message{Type: t}))
+	for _, r := range all {
+		errs = append(errs, do(r))
 	}
 	return errors.Join(errs...)
 }
 
-// sample asks the servers what they have used and counted, and gives nil if one of them is
-// ours no more.
-func (s *stage) sample() *agent.Usage {
+// tell passes a word to every client.
+func (s *stage) tell(word string) error {
+	return each(s.clients, func(r *agent.Remote) error { return r.Tell(word) })
+}
+
+// sample asks the servers what they have used and counted. It returns nil if there is none, or
+// if one has been lost.
+func (s *stage) sample() *ServerUsage {
 	if len(s.servers) == 0 || s.serverLost != nil {
 		return nil
 	}
 	// All at once: each may take its time, and the run waits for it.
-	answers, errs := make([]agent.Message, len(s.servers)), make([]error, len(s.servers))
+	answers, errs := make([]*ServerUsage, len(s.servers)), make([]error, len(s.servers))
 	var group sync.WaitGroup
-	for i, p := range s.servers {
-		group.Go(func() {
-			answers[i], errs[i] = p.AskWithin(s.patience, agent.Message{Type: agent.Sample}, agent.Sampled)
-		})
+	for i, r := range s.servers {
+		group.Go(func() { answers[i], errs[i] = SampleServer(r, s.patience) })
 	}
 	group.Wait()
+	total := &ServerUsage{Server: &metrics.ServerReport{}}
 	if s.serverLost = errors.Join(errs...); s.serverLost != nil {
 		return nil
 	}
-	total := &agent.Usage{Server: &metrics.ServerReport{}}
-	for _, m := range answers {
-		var err error
-		total.UserNS += m.Usage.UserNS
-		total.SystemNS += m.Usage.SystemNS
-		total.MaxRSS += m.Usage.MaxRSS
-		total.Server.Merge(*m.Usage.Server)
-		if total.Histograms, err = metrics.MergeHistograms(total.Histograms, m.Usage.Histograms); err != nil {
-			s.serverLost = err
+	for _, u := range answers {
+		total.UserNS += u.UserNS
+		total.SystemNS += u.SystemNS
+		total.MaxRSS += u.MaxRSS
+		total.Server.Merge(*u.Server)
+		if total.Histograms, s.serverLost = metrics.MergeHistograms(total.Histograms, u.Histograms); s.serverLost != nil {
 			return nil
 		}
 	}

@@ -42,10 +42,10 @@ func (s *stage) follow() (failed <-chan error, end func() error) {
 			done <- nil
 			return
 		}
-		err := each(all, (*agent.Process).Freeze)
+		err := each(all, (*agent.Remote).Freeze)
 		s.freezeLate = time.Since(s.earliest.Add(f.At))
 		waits(began.Add(f.At+f.For), over)
-		done <- errors.Join(err, each(all, (*agent.Process).Thaw))
+		done <- errors.Join(err, each(all, (*agent.Remote).Thaw))
 	}()
 	return nil, sync.OnceValue(func() error {
 		close(over)
@@ -63,12 +63,4 @@ func waits(until time.Time, over <-chan struct{}) bool {
 	case <-over:
 		return false
 	}
-}
-
-func each(all []*agent.Process, do func(*agent.Process) error) error {
-	var errs []error
-	for _, p := range all {
-		errs = append(errs, do(p))
-	}
-	return errors.Join(errs...)
 }

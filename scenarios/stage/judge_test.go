@@ -40,8 +40,8 @@ func sound() *verdict {
 		},
 		moved: kernel.Moved{"Tcp": {"ActiveOpens": 1100}},
 	}
-	v.stage.from.server = &agent.Usage{}
-	v.stage.to.server = &agent.Usage{SystemNS: second / 5}
+	v.stage.from.server = &ServerUsage{}
+	v.stage.to.server = &ServerUsage{Usage: agent.Usage{SystemNS: second / 5}}
 	v.result = metrics.Result{
 		Tally:      metrics.Tally{Attempted: 1000, Succeeded: 1000, Failed: map[string]uint64{}},
 		ElapsedS:   1,

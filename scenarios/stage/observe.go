@@ -1,6 +1,11 @@
 package stage
 
 import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -13,91 +18,139 @@ import (
 	"tcpbench/metrics"
 )
 
-// observation watches the kernel beside a run, in one network namespace. It has a thread of
-// its own, whose processor time is the cost that the result states.
-type observation struct {
+// observer is the role that watches the kernel during a run, in one network namespace. It has a
+// thread of its own, whose processor time is the cost that the result states. Its spec is a
+// watch; its only event, without content, is that half of the local ports of a space are taken.
+// Start says when the measured time begins.
+type observer struct {
+	enter  func() error   // takes the thread to the namespace; nil is this one
+	budget *kernel.Budget // shared by all observers of the run
+
+	voice *agent.Voice
 	began time.Time
 	zero  atomic.Int64 // when the measured time began, in nanoseconds since began
 	stop  chan struct{}
 	once  sync.Once // of closing stop
-	done  chan struct{}
-
-	// What follows is to be read after done.
-	view       metrics.Namespace
-	histograms map[string]metrics.Histogram
-	err        error
 }
 
-// observe begins to watch, and returns when the first sample is taken, so that nothing of
-// what comes is missed. halfFull is called once, when half of the local ports of a space
-// are taken; it must not wait for the end of the observation.
-func observe(of Side, enter func() error, watch kernel.Watch, halfFull func()) *observation {
-	o := &observation{began: time.Now(), stop: make(chan struct{}), done: make(chan struct{})}
-	sampled := make(chan struct{})
-	lab.Go(func() { o.run(of, enter, watch, halfFull, sampled) })
-	select {
-	case <-sampled:
-	case <-o.done:
+// watch is the spec of an observer.
+type watch struct {
+	Of    Side         `json:"of"`
+	Watch kernel.Watch `json:"watch"`
+}
+
+// seen is the result of an observer.
+type seen struct {
+	View       metrics.Namespace            `json:"view"`
+	Histograms map[string]metrics.Histogram `json:"histograms,omitempty"`
+}
+
+// Prepare begins to watch. It returns after the first sample, so nothing of what follows is missed.
+func (o *observer) Prepare(ctx context.Context, spec json.RawMessage, voice *agent.Voice) (any, error) {
+	var w watch
+	if err := json.Unmarshal(spec, &w); err != nil {
+		return nil, err
 	}
-	return o
+	w.Watch.Budget = o.budget
+	o.voice, o.began, o.stop = voice, time.Now(), make(chan struct{})
+	sampled := make(chan error, 1)
+	lab.Go(func() { o.run(ctx, w, sampled) })
+	return nil, <-sampled
 }
 
-func (o *observation) run(of Side, enter func() error, watch kernel.Watch, halfFull func(), sampled chan<- struct{}) {
-	defer close(o.done)
-	if enter != nil {
-		if o.err = enter(); o.err != nil {
+func (o *observer) run(ctx context.Context, w watch, sampled chan<- error) {
+	if o.enter != nil {
+		if err := o.enter(); err != nil {
+			sampled <- err
 			return
 		}
 	}
-	k, err := kernel.NewObserver(watch)
+	k, err := kernel.NewObserver(w.Watch)
 	if err != nil {
-		o.err = err
+		sampled <- err
 		return
 	}
 	defer k.Close()
-	if o.err = k.Sample(0); o.err != nil {
-		return
-	}
-	close(sampled)
+	err = k.Sample(0)
+	sampled <- err
 	ticker := time.NewTicker(kernel.Fastest)
 	defer ticker.Stop()
-	for told := false; ; {
+	for told := false; err == nil; {
 		select {
 		case <-ticker.C:
-			o.err = k.Sample(time.Since(o.began))
+			err = k.Sample(time.Since(o.began))
 		case <-o.stop:
-			o.err = o.finish(k, of)
+			o.voice.End(o.finish(k, w.Of))
+			return
+		case <-ctx.Done():
 			return
 		}
-		if o.err != nil {
-			return
-		}
-		if !told && k.HalfFull() {
+		if err == nil && !told && k.HalfFull() {
 			told = true
+			o.voice.Event(nil)
+		}
+	}
+	o.voice.End(nil, err)
+}
+
+func (o *observer) finish(k *kernel.Observer, of Side) (s seen, err error) {
+	if err = k.Finish(time.Since(o.began)); err != nil {
+		return s, err
+	}
+	if s.View, err = k.View(string(of), time.Duration(o.zero.Load())); err != nil {
+		return s, err
+	}
+	s.Histograms, err = k.Histograms()
+	return s, err
+}
+
+func (o *observer) Start(at time.Time) error {
+	o.zero.Store(int64(at.Sub(o.began)))
+	return nil
+}
+
+func (o *observer) Tell(word string) error {
+	return fmt.Errorf("an observer does not know the word %q", word)
+}
+
+func (o *observer) Sample() (any, error) { return nil, nil }
+
+func (o *observer) Stop() error {
+	o.once.Do(func() { close(o.stop) })
+	return nil
+}
+
+// observation is an observer as the stage sees it.
+type observation struct {
+	*agent.Remote
+	// After Await.
+	seen seen
+	err  error
+}
+
+// observe starts an observer. halfFull is called once, when half of the local ports of a space
+// are taken.
+func (s *stage) observe(of Side, w kernel.Watch, budget *kernel.Budget, halfFull func()) {
+	o := &observation{}
+	here := agent.Memory{Roles: agent.Roles{observerRole: func() agent.Role {
+		return &observer{enter: s.plan.at(of), budget: budget}
+	}}}
+	var err error
+	o.Remote, err = agent.New(here, observerRole, watch{of, w}, nil, func(m agent.Message, err error) {
+		switch {
+		case err != nil:
+			o.err = err
+		case m.Type == agent.Done:
+			o.err = m.Into(&o.seen)
+		default:
 			halfFull()
 		}
+	})
+	if err != nil {
+		s.unobserved = err
+		return
 	}
-}
-
-func (o *observation) finish(k *kernel.Observer, of Side) error {
-	if err := k.Finish(time.Since(o.began)); err != nil {
-		return err
-	}
-	var err error
-	if o.view, err = k.View(string(of), time.Duration(o.zero.Load())); err != nil {
-		return err
-	}
-	o.histograms, err = k.Histograms()
-	return err
-}
-
-// begin tells that the measured time begins now.
-func (o *observation) begin() { o.zero.Store(int64(time.Since(o.began))) }
-
-// end takes the last sample and waits until nothing is watched any more.
-func (o *observation) end() {
-	o.once.Do(func() { close(o.stop) })
-	<-o.done
+	s.seen = append(s.seen, o)
 }
 
 // startObserving watches the run's own sockets from here on.
@@ -114,33 +167,43 @@ func (s *stage) startObserving(host *metrics.Host) {
 	if s.plan.Trace {
 		s.tracer, s.untraced = s.plan.trace(sockdiag.RangesOf(ports))
 	}
-	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4, Budget: new(kernel.Budget)}
+	watch := kernel.Watch{Servers: s.plan.Client.Targets, RangeSize: s.plan.rangeSize(host), IPv4: onlyIPv4}
+	budget := new(kernel.Budget)
 	halfFull := func() {
-		// A client that is gone cannot be told, and listen hears of it.
-		_ = s.tell(agent.Upper)
+		_ = s.tell(wordUpper) // drive hears of a client that is gone
 	}
 	switch {
 	case s.plan.Lab != nil:
-		s.seen = append(s.seen, observe(Client, s.plan.at(Client), watch, halfFull), observe(Server, s.plan.at(Server), watch, func() {}))
+		s.observe(Client, watch, budget, halfFull)
+		s.observe(Server, watch, budget, func() {})
 	case s.plan.local():
-		s.seen = append(s.seen, observe(Both, nil, watch, halfFull))
+		s.observe(Both, watch, budget, halfFull)
 	default:
-		s.seen = append(s.seen, observe(Client, nil, watch, halfFull))
+		s.observe(Client, watch, budget, halfFull)
 	}
+}
+
+// observers are the agents that observe.
+func (s *stage) observers() (all []*agent.Remote) {
+	for _, o := range s.seen {
+		all = append(all, o.Remote)
+	}
+	return all
 }
 
 // endObserving takes the last samples.
 func (s *stage) endObserving() {
 	for _, o := range s.seen {
-		o.end()
+		if err := errors.Join(o.Stop(), o.Await(s.patience)); err != nil {
+			s.unobserved = err
+		}
 	}
 }
 
-// stopObserving leaves nothing in the kernel.
-func (s *stage) stopObserving() {
-	s.endObserving()
+// stopTracing leaves nothing in the kernel, which takes away what is not closed when this process
+// ends.
+func (s *stage) stopTracing() {
 	if s.tracer != nil {
-		// The kernel takes away what is not closed when this process ends.
 		_ = s.tracer.Close()
 	}
 }
@@ -168,11 +231,13 @@ func (p *Plan) rangeSize(host *metrics.Host) int {
 // fillKernel writes what was seen into the result.
 func (s *stage) fillKernel(r *metrics.Result) error {
 	for _, o := range s.seen {
-		if o.err != nil {
-			s.unobserved = o.err
-			return nil
-		}
-		r.Kernel = append(r.Kernel, o.view)
+		s.unobserved = cmp.Or(o.err, s.unobserved)
+	}
+	if s.unobserved != nil {
+		return nil
+	}
+	for _, o := range s.seen {
+		r.Kernel = append(r.Kernel, o.seen.View)
 		var err error
 		if r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.ofClient(o)); err != nil {
 			return err
@@ -207,5 +272,5 @@ func (s *stage) ofClient(o *observation) map[string]metrics.Histogram {
 	if o != s.seen[0] {
 		return nil
 	}
-	return o.histograms
+	return o.seen.Histograms
 }

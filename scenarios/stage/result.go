@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"tcpbench/internal/agent"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 	"tcpbench/loadgen/pace"
@@ -107,7 +106,7 @@ func (s *stage) fillHold(r *metrics.Result, report *metrics.ClientReport) {
 }
 
 // serve adds what the servers have counted and measured to the result.
-func serve(r *metrics.Result, u *agent.Usage) error {
+func serve(r *metrics.Result, u *ServerUsage) error {
 	if u == nil {
 		return nil
 	}
@@ -222,7 +221,7 @@ func local(targets []netip.AddrPort) bool {
 }
 
 // beatsBetween are those that a server has counted between two samples.
-func beatsBetween(from, to *agent.Usage) (b metrics.Beats) {
+func beatsBetween(from, to *ServerUsage) (b metrics.Beats) {
 	if from == nil || to == nil || to.Server.Beats == nil {
 		return b
 	}
@@ -233,7 +232,7 @@ func beatsBetween(from, to *agent.Usage) (b metrics.Beats) {
 }
 
 // cpuOf is the processor time of a server between two samples, in nanoseconds.
-func cpuOf(from, to *agent.Usage) int64 {
+func cpuOf(from, to *ServerUsage) int64 {
 	if from == nil || to == nil {
 		return 0
 	}

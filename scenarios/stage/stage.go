@@ -31,7 +31,7 @@ const samplePatience = 5 * time.Second
 
 // mark is what both sides and the machine had used at one moment.
 type mark struct {
-	server *agent.Usage
+	server *ServerUsage
 	own    time.Duration // this process: it watches, and carries the packets of a lab
 	cpu    kernel.CPUTimes
 }
@@ -42,8 +42,11 @@ type stage struct {
 	obs      Observer
 	patience time.Duration    // with a server that is asked for its counts
 	ticks    <-chan time.Time // each second
-	clients  []*agent.Process
-	servers  []*agent.Process   // none for a foreign server
+	place    func(Side) agent.Place
+	clients  []*agent.Remote
+	said     chan saying        // by clients
+	left     chan struct{}      // closed when nobody listens to them any more
+	servers  []*agent.Remote    // none for a foreign server
 	owned    [][]netip.AddrPort // where each of them listens
 	rows     []metrics.Row
 	phases   map[loadgen.Phase]int // clients that have entered it
@@ -72,7 +75,21 @@ type stage struct {
 // Run stages the plan. Ending ctx ends the run in order: the result then holds what was
 // measured so far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
-	s := &stage{plan: &plan, obs: obs, patience: samplePatience, phases: map[loadgen.Phase]int{}}
+	s := newStage(&plan, obs)
+	s.place = func(of Side) agent.Place { return agent.Processes{Enter: plan.at(of)} }
+	return s.run(ctx)
+}
+
+func newStage(plan *Plan, obs Observer) *stage {
+	return &stage{
+		plan: plan, obs: obs, patience: samplePatience, phases: map[loadgen.Phase]int{},
+		said: make(chan saying), left: make(chan struct{}),
+		unfollow: func() error { return nil },
+	}
+}
+
+func (s *stage) run(ctx context.Context) (*metrics.Result, error) {
+	plan := s.plan
 	if err := plan.settleIn(); err != nil {
 		return nil, err
 	}
@@ -81,8 +98,8 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		return nil, err
 	}
 	forecast := plan.Forecast(&host)
-	if obs.Forecast != nil && len(forecast) > 0 {
-		obs.Forecast(forecast)
+	if s.obs.Forecast != nil && len(forecast) > 0 {
+		s.obs.Forecast(forecast)
 	}
 	defer s.close()
 	ticker := time.NewTicker(time.Second)
@@ -107,8 +124,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 		return nil, err
 	}
 	s.startObserving(&host)
-	defer s.stopObserving()
-	s.unfollow = func() error { return nil }
+	defer s.stopTracing()
 	defer func() { _ = s.unfollow() }() // of a run that failed for another reason
 	started := time.Now()
 	report, err := s.drive(ctx)
@@ -127,7 +143,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 	host.LoadAfter, host.Interfaces = sysinfo.Load(), sysinfo.Interfaces(plan.Client.Targets)
 	r := &metrics.Result{
 		Schema: metrics.Schema, Tool: plan.Tool, Host: host,
-		Scenario: describe(&plan), Command: plan.Command, Started: started,
+		Scenario: describe(plan), Command: plan.Command, Started: started,
 		Series: s.rows, Forecast: forecast,
 	}
 	if plan.Lab != nil {
@@ -203,18 +219,13 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	if s.before, err = s.plan.readCounters(); err != nil {
 		return metrics.ClientReport{}, err
 	}
-	said := make(chan saying, len(s.clients))
-	left := make(chan struct{})
-	defer close(left)
-	for i := range s.clients {
-		go s.listen(i, said, left)
-	}
-	s.earliest = time.Now().Add(s.plan.Client.Warmup)
-	if err := s.tell(agent.Start); err != nil {
+	now := time.Now()
+	s.earliest = now.Add(s.plan.Client.Warmup)
+	if err := each(s.clients, func(r *agent.Remote) error { return r.Start(now) }); err != nil {
 		return metrics.ClientReport{}, err
 	}
 	// The clients themselves bound how long they take to stop.
-	release := context.AfterFunc(ctx, func() { _ = s.tell(agent.Stop) })
+	release := context.AfterFunc(ctx, func() { _ = each(s.clients, (*agent.Remote).Stop) })
 	defer release()
 	var total metrics.ClientReport
 	intervals := metrics.NewLineup[metrics.Interval](len(s.clients))
@@ -222,7 +233,7 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	for done := 0; done < len(s.clients); {
 		var m saying
 		select {
-		case m = <-said:
+		case m = <-s.said:
 			quiet[m.from] = 0
 		case <-s.ticks:
 			if err := quiet.tick(s.plan, s.clients); err != nil {
@@ -237,19 +248,24 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 		if m.err != nil {
 			return total, m.err
 		}
-		switch m.Type {
-		case agent.Phase:
-			err = s.enter(m.Phase, m.At)
-		case agent.Interval:
-			intervals.Add(m.from, m.Interval.Index, *m.Interval)
-			err = s.give(intervals)
-		case agent.Done:
+		if m.Type == agent.Done {
 			done++
 			quiet[m.from] = math.MinInt // for good
 			intervals.End(m.from)
-			err = errors.Join(total.Merge(*m.Report), s.give(intervals))
-		default:
-			err = fmt.Errorf("a client said %q in the middle of a run", m.Type)
+			var report metrics.ClientReport
+			if err = m.Into(&report); err == nil {
+				err = errors.Join(total.Merge(report), s.give(intervals))
+			}
+		} else {
+			var e clientEvent
+			switch err = m.Into(&e); {
+			case err != nil:
+			case e.Interval != nil:
+				intervals.Add(m.from, e.Interval.Index, *e.Interval)
+				err = s.give(intervals)
+			default:
+				err = s.enter(e.Phase, e.Over)
+			}
 		}
 		if err != nil {
 			return total, err
@@ -289,8 +305,11 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 			s.linkFailed, s.unfollow = s.follow()
 		}
 		s.from = s.mark()
+		now := time.Now()
 		for _, o := range s.seen {
-			o.begin()
+			if err := o.Start(now); err != nil {
+				s.unobserved = err
+			}
 		}
 	case p == loadgen.Draining && last:
 		if s.plan.Freeze != nil {
@@ -302,7 +321,7 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 	case p == loadgen.Holding && last:
 		s.kept = s.mark()
 		s.earliest = time.Now()
-		if err := s.tell(agent.Begin); err != nil {
+		if err := s.tell(wordHold); err != nil {
 			return err
 		}
 		s.linkFailed, s.unfollow = s.follow()
@@ -316,8 +335,8 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 // endWarmUp tells the servers when the measured time begins. They count anew from then on: a
 // message at that time would reach them late.
 func (s *stage) endWarmUp(at time.Time) {
-	for _, p := range s.servers {
-		if err := p.Send(agent.Message{Type: agent.Mark, At: at}); err != nil && s.serverLost == nil {
+	for _, r := range s.servers {
+		if err := r.Start(at); err != nil && s.serverLost == nil {
 			s.serverLost = err
 		}
 	}
@@ -334,7 +353,7 @@ func (s *stage) mark() mark {
 // settle waits until the servers have accepted and closed what the clients have opened and
 // closed: the last connections are still on their way through their queues when the
 // clients are done.
-func (s *stage) settle(report *metrics.ClientReport) *agent.Usage {
+func (s *stage) settle(report *metrics.ClientReport) *ServerUsage {
 	if s.phases[loadgen.Measuring] == 0 { // interrupted before
 		s.endWarmUp(time.Time{})
 	}

@@ -22,7 +22,7 @@ const patience = 30 * time.Second
 // The children of a run are this binary again.
 func TestMain(m *testing.M) {
 	if agent.Invoked() {
-		os.Exit(agent.Main())
+		os.Exit(agent.Main(Roles()))
 	}
 	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {
