@@ -6,45 +6,38 @@ import (
 	"slices"
 )
 
-// ClientReport is what one client process measured. Reports of several clients
-// that ran together merge into one without loss.
+// ClientReport is what one client process measured. Reports of clients that ran together merge
+// without loss. The measured time excludes warm-up and drain.
 type ClientReport struct {
-	// Tally counts the attempts of the measured time, warm-up excluded.
-	Tally
-	// InTime is the number of attempts that succeeded within the measured time, those that
-	// began in the warm-up included.
-	InTime uint64 `json:"in_time"`
-	// EndedInTime is the number of all attempts that ended within it, failures included.
+	Tally // of attempts that began in the measured time
+	// InTime are the attempts that succeeded within it, and EndedInTime all that ended within it,
+	// whenever they began.
+	InTime      uint64 `json:"in_time"`
 	EndedInTime uint64 `json:"ended_in_time"`
-	// ElapsedNS is the measured time.
-	ElapsedNS int64 `json:"elapsed_ns"`
-	// SYNs is the number of connect() calls, warm-up included, that entered
-	// SYN_SENT: what the kernel counts as Tcp ActiveOpens.
-	SYNs uint64 `json:"syns"`
-	// Established is the number of those, warm-up included, that the client saw
-	// established.
+	ElapsedNS   int64  `json:"elapsed_ns"`
+	// SYNs are the connect() calls that entered SYN_SENT (Tcp ActiveOpens), Established those of
+	// them that the client saw established; both include the warm-up.
+	SYNs        uint64 `json:"syns"`
 	Established uint64 `json:"established"`
-	// ExhaustedNS is the part of the measured time for which arrivals were held back
-	// because no four-tuple was free.
+	// ExhaustedNS is how long arrivals were held back because no four-tuple was free.
 	ExhaustedNS int64 `json:"exhausted_ns"`
 	// Exhaustion is the first connect() that found no free four-tuple.
 	Exhaustion *Exhaustion `json:"exhaustion,omitempty"`
-	// TCP is what the kernel said of a sample of the connections (TCP_INFO).
-	TCP TCPSample `json:"tcp"`
-	// MPTCP is zero where the client has plain TCP sockets.
+	TCP        TCPSample   `json:"tcp"`
+	// MPTCP is zero if the client has plain TCP sockets.
 	MPTCP MPTCP `json:"mptcp"`
-	// RampNS is the time until all of a held population had had their first
-	// exchange; zero if that never came to be.
+	// RampNS is the time until all of a held population had their first exchange; zero if that
+	// never happened.
 	RampNS int64 `json:"ramp_ns,omitempty"`
-	// Held is the number of connections established when the measured time ended.
+	// Held are the connections established when the measured time ended.
 	Held uint64 `json:"held"`
-	// Hold is all zero if no population was held.
+	// Hold is zero if no population was held.
 	Hold   HoldReport `json:"hold"`
 	Beats  Beats      `json:"beats"`
 	Bursts []Burst    `json:"bursts,omitempty"`
 	// Said is what the server answered on connections that failed.
 	Said *Said `json:"said,omitempty"`
-	// Stopped says why the run ended before its bound; empty when it did not.
+	// Stopped says why the run ended before its bound, if it did.
 	Stopped    string               `json:"stopped,omitempty"`
 	Histograms map[string]Histogram `json:"histograms"`
 	Loops      []LoopReport         `json:"loops"`
@@ -55,15 +48,12 @@ type ClientReport struct {
 
 // Exhaustion is a moment at which a connect() found no free four-tuple (EADDRNOTAVAIL).
 type Exhaustion struct {
-	// AtNS is nanoseconds since the start of the measured time.
-	AtNS int64 `json:"at_ns"`
-	// Source and Target name the four-tuple space; Source is empty where the kernel
-	// chose the address.
+	AtNS int64 `json:"at_ns"` // since the start of the measured time
+	// Source and Target name the four-tuple space; Source is empty if the kernel chose the address.
 	Source string `json:"source,omitempty"`
 	Target string `json:"target"`
-	// Ports is the size of the range of local ports, TimeWait how many of them were in
-	// TIME_WAIT at that moment and InUse in other states, as the census nearest to it saw
-	// the fullest space. All are zero where nobody watched.
+	// Ports is the size of the range of local ports. TimeWait of them were in TIME_WAIT and InUse in
+	// other states, as the nearest census saw the fullest space. All are zero if nobody watched.
 	Ports    int   `json:"ports,omitempty"`
 	TimeWait int64 `json:"time_wait,omitempty"`
 	InUse    int64 `json:"in_use,omitempty"`
@@ -77,13 +67,12 @@ func Earlier(a, b *Exhaustion) *Exhaustion {
 	return a
 }
 
-// TCPSample sums up TCP_INFO of a sample of connections: when they were established,
-// those among them that took 200 ms or more, all of them; and before
-// they were closed.
+// TCPSample sums up TCP_INFO of a sample of connections, when they were established and before they
+// were closed. The sample has all that took 200 ms or more to establish.
 type TCPSample struct {
 	Established    uint64 `json:"established"`     // asked when established
 	SYNRetransmits uint64 `json:"syn_retransmits"` // SYNs that these had sent again
-	NoticedNS      int64  `json:"noticed_max"`     // how long one of these was established at most before the client knew
+	NoticedNS      int64  `json:"noticed_max"`     // the longest time that one was established before the client knew
 	Closed         uint64 `json:"closed"`          // asked before their close
 	Retransmits    uint64 `json:"retransmits"`     // segments that these had sent again, SYNs included
 	Retransmitted  uint64 `json:"retransmitted"`   // how many of these had sent any again
@@ -118,9 +107,8 @@ type LoopReport struct {
 	Turns uint64 `json:"turns"`
 }
 
-// Beats counts heartbeats by the side that sends the pings; where the server only
-// listens, it counts those that it has heard as answered. Those that the peer was still
-// to answer when the run ended are neither answered nor missed.
+// Beats counts heartbeats, by the side that sends the pings. A server that only listens counts
+// those that it heard as answered. A beat without an answer yet at the end is neither answered nor missed.
 type Beats struct {
 	Sent     uint64 `json:"sent"`
 	Answered uint64 `json:"answered"`
@@ -139,15 +127,13 @@ func (b Beats) Since(earlier Beats) Beats {
 	return Beats{b.Sent - earlier.Sent, b.Answered - earlier.Answered, b.Missed - earlier.Missed}
 }
 
-// HoldReport is what a held population took until it was there, and while it was kept. Times
-// are nanoseconds.
+// HoldReport is about a held population. Times are nanoseconds.
 type HoldReport struct {
-	// Opened is the number of connections established when it was there.
-	Opened uint64 `json:"opened"`
-	// NS is for how long it was kept, and Beats are those of the client in that time.
+	Opened uint64 `json:"opened"` // connections established at the end of the ramp
+	// NS is how long it was kept after the ramp, and Beats are those of the client in that time.
 	NS    int64 `json:"ns"`
 	Beats Beats `json:"beats"`
-	// RampCPUNS is the client's processor time until it was there, CPUNS while it was kept.
+	// RampCPUNS is the client's processor time during the ramp, CPUNS afterwards.
 	RampCPUNS int64 `json:"ramp_cpu_ns"`
 	CPUNS     int64 `json:"cpu_ns"`
 }
@@ -161,12 +147,12 @@ func (h *HoldReport) Add(other HoldReport) {
 	h.CPUNS += other.CPUNS
 }
 
-// Burst is what one loop, or several together, issued for one instant. Times are
-// nanoseconds since the start of the run.
+// Burst is what one or more loops issued for one instant. Times are nanoseconds since the start of
+// the run.
 type Burst struct {
 	Due   int64  `json:"due_ns"`
-	First int64  `json:"first_ns"` // the first connect() began
-	Last  int64  `json:"last_ns"`  // the last one did
+	First int64  `json:"first_ns"` // when the first connect() began
+	Last  int64  `json:"last_ns"`  // when the last one began
 	Count uint64 `json:"count"`
 }
 

@@ -2,8 +2,7 @@ package metrics
 
 import "fmt"
 
-// Interval is one second as one client saw it: the differences to the second
-// before, and the state at its end.
+// Interval is one second of one client: what happened in it, and the state at its end.
 type Interval struct {
 	// Index counts intervals from zero at the start of the measured time.
 	Index     int    `json:"index"`
@@ -17,14 +16,11 @@ type Interval struct {
 	Connect Histogram `json:"connect"`
 }
 
-// Calls sums up connect() calls: their time is that of the port search where a range of
-// ports is full.
+// Calls sums up connect() calls. If a range of ports is full, their time is that of the port search.
 type Calls struct {
-	Made uint64 `json:"made"` // those that found a port
-	NS   int64  `json:"ns"`   // time inside them, all together
-	// Exhausted are those that found no free four-tuple, tries that were made again among
-	// them.
-	Exhausted uint64 `json:"exhausted"`
+	Made      uint64 `json:"made"`      // those that found a port
+	NS        int64  `json:"ns"`        // time inside them
+	Exhausted uint64 `json:"exhausted"` // those that found no free four-tuple, repeated tries included
 }
 
 // Add adds other calls.
@@ -39,7 +35,7 @@ func (c Calls) Since(earlier Calls) Calls {
 	return Calls{c.Made - earlier.Made, c.NS - earlier.NS, c.Exhausted - earlier.Exhausted}
 }
 
-// MergeIntervals makes the row of the intervals of one index from all clients.
+// MergeIntervals makes a row of all clients' intervals of one index.
 func MergeIntervals(parts []Interval) (Row, error) {
 	var row Row
 	connect := NewRecorder()

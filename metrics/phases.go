@@ -1,38 +1,37 @@
 package metrics
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
-// Combine makes the result of several runs, one after the other: what the scenario and
-// the host are stands in the first, counts are sums, histograms are merged, and series
-// follow each other. Names of checks and flags begin with that of their phase.
+// Combine makes one result of several phases: the first names the scenario and the host, counts are
+// sums, histograms are merged, and series follow each other. The names of checks and flags begin
+// with that of their phase. What the kernel showed, forecasts and findings stay with their phases.
 func Combine(phases []Phase) (*Result, error) {
 	if len(phases) == 0 {
-		return nil, fmt.Errorf("combine results: there is none")
+		return nil, errors.New("combine results: there is none")
 	}
-	sum := phases[0].Result
-	sum.Tally, sum.ElapsedS, sum.Rate, sum.RateOffered, sum.RateIntended = Tally{}, 0, 0, 0, nil
-	sum.Histograms, sum.Series, sum.Bursts = map[string]Histogram{}, []Row{}, nil
-	sum.Population, sum.Beats, sum.Server, sum.CPU, sum.FreezeLateNS = nil, nil, nil, CPU{}, 0
-	sum.Exhaustion, sum.TCP, sum.MPTCP, sum.Said = nil, nil, nil, nil
-	sum.Kernel, sum.Forecast, sum.Findings = nil, nil, nil // what is seen in a phase stays with it
-	sum.Checks, sum.Flags, sum.Expectations = []Check{}, []Flag{}, nil
-	sum.Phases = phases
+	first := phases[0].Result
+	all := Result{
+		Schema: first.Schema, Tool: first.Tool, Host: first.Host, Scenario: first.Scenario, Lab: first.Lab, Loopback: first.Loopback,
+		Command: first.Command, Started: first.Started, Experiment: first.Experiment, Verdict: first.Verdict,
+		Histograms: map[string]Histogram{}, Series: []Row{}, Checks: []Check{}, Flags: []Flag{}, Phases: phases,
+	}
 	for i := range phases {
-		if err := sum.add(&phases[i]); err != nil {
+		if err := all.add(&phases[i]); err != nil {
 			return nil, fmt.Errorf("combine results: phase %s: %w", phases[i].Name, err)
 		}
 	}
-	if sum.ElapsedS > 0 {
-		sum.Rate /= sum.ElapsedS
-		sum.RateOffered /= sum.ElapsedS
-		sum.CPU.HostBusy /= sum.ElapsedS
-		sum.CPU.HostSteal /= sum.ElapsedS
-		sum.CPU.HostSoftIRQ /= sum.ElapsedS
+	if all.ElapsedS > 0 {
+		for _, product := range []*float64{&all.Rate, &all.RateOffered, &all.CPU.HostBusy, &all.CPU.HostSteal, &all.CPU.HostSoftIRQ} {
+			*product /= all.ElapsedS
+		}
 	}
-	return &sum, nil
+	return &all, nil
 }
 
-// Phase returns the result of a phase; nil where there is none of that name.
+// Phase returns the result of the phase of that name, or nil.
 func (r *Result) Phase(name string) *Result {
 	for i := range r.Phases {
 		if r.Phases[i].Name == name {
@@ -42,7 +41,7 @@ func (r *Result) Phase(name string) *Result {
 	return nil
 }
 
-// add adds a phase; rates and shares are still products with their time.
+// add adds a phase. Rates and shares are products with their time until Combine divides them.
 func (r *Result) add(p *Phase) error {
 	histograms, err := MergeHistograms(r.Histograms, p.Histograms)
 	if err != nil {
@@ -63,44 +62,19 @@ func (r *Result) add(p *Phase) error {
 		later.AtNS += int64(r.ElapsedS * 1e9)
 		r.Exhaustion = &later
 	}
-	if p.TCP != nil {
-		sample := *p.TCP
-		if r.TCP != nil {
-			sample.Add(*r.TCP)
-		}
-		r.TCP = &sample
-	}
-	if p.MPTCP != nil {
-		counts := *p.MPTCP
-		if r.MPTCP != nil {
-			counts.Add(*r.MPTCP)
-		}
-		r.MPTCP = &counts
-	}
+	r.TCP = sum(r.TCP, p.TCP, (*TCPSample).Add)
+	r.MPTCP = sum(r.MPTCP, p.MPTCP, (*MPTCP).Add)
+	r.Beats = sum(r.Beats, p.Beats, (*Beats).Add)
+	r.Server = sum(r.Server, p.Server, (*ServerReport).Merge)
+	r.Said = r.Said.Merge(p.Said).Shortened()
 	r.ElapsedS += p.ElapsedS
 	r.Rate += p.Rate * p.ElapsedS
 	r.RateOffered += p.RateOffered * p.ElapsedS
 	r.CPU.HostBusy += p.CPU.HostBusy * p.ElapsedS
 	r.CPU.HostSoftIRQ += p.CPU.HostSoftIRQ * p.ElapsedS
 	r.CPU.HostSteal += p.CPU.HostSteal * p.ElapsedS
-	r.CPU.Client = r.CPU.Client.plus(p.CPU.Client)
-	r.CPU.Server = r.CPU.Server.plus(p.CPU.Server)
-	r.Said = r.Said.Merge(p.Said).Shortened()
-	if p.Beats != nil {
-		beats := *p.Beats
-		if r.Beats != nil {
-			beats.Add(*r.Beats)
-		}
-		r.Beats = &beats
-	}
-	if p.Server != nil {
-		served := ServerReport{}
-		if r.Server != nil {
-			served = *r.Server
-		}
-		served.Merge(*p.Server)
-		r.Server = &served
-	}
+	r.CPU.Client = sum(r.CPU.Client, p.CPU.Client, (*Usage).add)
+	r.CPU.Server = sum(r.CPU.Server, p.CPU.Server, (*Usage).add)
 	for _, c := range p.Checks {
 		c.Name = p.Name + ": " + c.Name
 		r.Checks = append(r.Checks, c)
@@ -112,21 +86,15 @@ func (r *Result) add(p *Phase) error {
 	return nil
 }
 
-// plus is the usage of both; nil is none.
-func (u *Usage) plus(other *Usage) *Usage {
-	if u == nil || other == nil {
-		if u == nil {
-			return other
-		}
-		return u
+// add adds the usage of a later phase.
+func (u *Usage) add(other Usage) {
+	n := u.connections() + other.connections()
+	*u = Usage{UserS: u.UserS + other.UserS, SystemS: u.SystemS + other.SystemS, MaxRSSBytes: max(u.MaxRSSBytes, other.MaxRSSBytes)}
+	if n > 0 {
+		u.UserPerConnection = u.UserS * 1e6 / n
+		u.SystemPerConnection = u.SystemS * 1e6 / n
+		u.PerConnection = u.UserPerConnection + u.SystemPerConnection
 	}
-	sum := Usage{UserS: u.UserS + other.UserS, SystemS: u.SystemS + other.SystemS, MaxRSSBytes: max(u.MaxRSSBytes, other.MaxRSSBytes)}
-	if n := u.connections() + other.connections(); n > 0 {
-		sum.UserPerConnection = sum.UserS * 1e6 / n
-		sum.SystemPerConnection = sum.SystemS * 1e6 / n
-		sum.PerConnection = sum.UserPerConnection + sum.SystemPerConnection
-	}
-	return &sum
 }
 
 // connections is the number of attempts that PerConnection is an average of.

@@ -1,28 +1,29 @@
 package metrics
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
-// ServerReport is what a tcpbench server counted in the measured time and the drain:
+// ServerReport is what a tcpbench server counted in the measured time and the drain. It balances:
 // accepted + those open at the end of the warm-up = open + the sum over closed.
 type ServerReport struct {
 	Accepted  uint64            `json:"accepted"`
 	Open      uint64            `json:"open"`
 	Exchanges uint64            `json:"exchanges"`
 	Closed    map[string]uint64 `json:"closed"` // by reason, docs/protocol.md
-	// Beats are the server's own pings, or the pings of clients that it only heard.
-	Beats *Beats `json:"heartbeats,omitempty"`
-	// WarmUp is absent if there was none.
+	// Beats are the server's own pings, or the clients' pings that it only listened to.
+	Beats  *Beats  `json:"heartbeats,omitempty"`
 	WarmUp *WarmUp `json:"warmup,omitempty"`
 }
 
-// WarmUp is what a server has left of the time before the measured time.
+// WarmUp is what a server counted before the measured time.
 type WarmUp struct {
 	Accepted uint64 `json:"accepted"` // in it
 	Open     uint64 `json:"open"`     // at its end
 }
 
-// Since is what a server has counted since an earlier report of the same, at the end of its
-// warm-up.
+// Since returns what the server counted since an earlier report, at the end of its warm-up.
 func (r ServerReport) Since(warmUp ServerReport) ServerReport {
 	r.Accepted -= warmUp.Accepted
 	r.Exchanges -= warmUp.Exchanges
@@ -69,18 +70,22 @@ func (r *ServerReport) Balance() error {
 // Merge adds the report of another server that ran at the same time.
 func (r *ServerReport) Merge(other ServerReport) {
 	if other.WarmUp != nil {
-		sum := r.Before()
-		r.WarmUp = &WarmUp{Accepted: sum.Accepted + other.WarmUp.Accepted, Open: sum.Open + other.WarmUp.Open}
+		before := r.Before()
+		r.WarmUp = &WarmUp{Accepted: before.Accepted + other.WarmUp.Accepted, Open: before.Open + other.WarmUp.Open}
 	}
 	r.Accepted += other.Accepted
 	r.Open += other.Open
 	r.Exchanges += other.Exchanges
 	r.Closed = addCounts(r.Closed, other.Closed)
-	if other.Beats != nil {
-		sum := *other.Beats
-		if r.Beats != nil {
-			sum.Add(*r.Beats)
-		}
-		r.Beats = &sum
+	r.Beats = sum(r.Beats, other.Beats, (*Beats).Add)
+}
+
+// sum adds two parts of reports into a new one; nil is none.
+func sum[P any](a, b *P, add func(*P, P)) *P {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
 	}
+	both := *a
+	add(&both, *b)
+	return &both
 }
