@@ -4,16 +4,14 @@ import "slices"
 
 // Experiment is what was done to single connections, and what was seen of them.
 type Experiment struct {
-	// Family of the connections is IPv4 or IPv6. A document of an earlier version has none,
-	// and is of IPv4.
-	Family string `json:"family,omitempty"`
-	// Events are what happened, in order.
-	Events []Event `json:"events"`
-	// Facts are what the events come to, by the names that a verdict knows.
+	// Family is IPv4 or IPv6. Earlier documents have none, and mean IPv4.
+	Family string  `json:"family,omitempty"`
+	Events []Event `json:"events"` // in order
+	// Facts are drawn from the events; a verdict names them seen.NAME.
 	Facts []Value `json:"facts"`
-	// Unfinished says why it ended before its last step; facts may be missing then.
+	// Unfinished says why it ended before its last step, so that facts may be missing.
 	Unfinished string `json:"unfinished,omitempty"`
-	// Table shows facts side by side; nil if they are no table.
+	// Table shows facts side by side, if they make a table.
 	Table *Table `json:"table,omitempty"`
 }
 
@@ -51,22 +49,18 @@ const (
 type Event struct {
 	T    float64   `json:"t_s"` // seconds since its start
 	Kind EventKind `json:"kind"`
-	// Of is the side, client or server: whose state or act it is, or who sent the segment.
-	// A note on both has none.
-	Of string `json:"of,omitempty"`
-	// Text is what happened: connect(), SYN_SENT, SYN seq 0.
-	Text string `json:"text"`
-	// Connection tells connections apart where there are several.
-	Connection string `json:"connection,omitempty"`
-	// Label says what a segment is that is not the next step of a connection: retransmission,
-	// duplicate ACK, window update, window probe, keepalive, or the answer to a probe.
+	// Of is client or server: whose state or act it is, or who sent the segment. Empty is both.
+	Of         string `json:"of,omitempty"`
+	Text       string `json:"text"`                 // what happened: connect(), SYN_SENT, SYN seq 0
+	Connection string `json:"connection,omitempty"` // if there are several
+	// Label names a segment that is not the next step of a connection: retransmission, duplicate ACK,
+	// window update, window probe, keepalive, or the answer to a probe.
 	Label string `json:"label,omitempty"`
-	// Fate of a segment is held or lost where it did not pass at once, and empty where it did;
-	// released is the later passing of one that was held.
+	// Fate of a segment is held or lost if it did not pass at once; released is when a held one passed.
 	Fate string `json:"fate,omitempty"`
 }
 
-// EventKind says what an event tells of.
+// EventKind is what an event is about.
 type EventKind string
 
 // The kinds of events.

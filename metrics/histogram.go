@@ -8,21 +8,20 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// The range and precision of every latency histogram: 1 ns to 24 h at three
-// significant digits, so a reported quantile is within 0.1 % of the true one.
+// The range and precision of every histogram: 1 ns to 24 h at three significant digits, so a
+// quantile is within 0.1 % of the true one.
 const (
 	HighestLatency    = int64(24 * 3600e9)
 	significantDigits = 3
 )
 
-// Recorder collects durations in an HDR histogram. It allocates only when it is
-// made; one goroutine uses it at a time. Values outside of 1 ns … 24 h count at
-// the nearest end of the range and are counted as clamped; the exact extremes are
-// kept beside the histogram, whose own are rounded to a bucket.
+// Recorder collects values in an HDR histogram. Only its constructor allocates; one goroutine uses
+// it at a time. Values outside of 1 ns … 24 h count at the nearest end, and as clamped. The extremes
+// are exact, because those of the HDR histogram are rounded to a bucket.
 type Recorder struct {
 	hdr      *hdrhistogram.Histogram
 	unit     string
-	lowest   int64 // what is below counts as this
+	lowest   int64 // smaller values count as this
 	step     int64 // Histogram.Resolution
 	clamped  int64
 	min, max int64
@@ -35,15 +34,15 @@ func NewRecorder() *Recorder {
 	return r
 }
 
-// NewCountRecorder returns an empty recorder of numbers of something, zero among them.
+// NewCountRecorder returns an empty recorder of counts in a unit. Zero is one of them.
 func NewCountRecorder(unit string) *Recorder {
 	r := NewRecorder()
 	r.unit, r.lowest = unit, 0
 	return r
 }
 
-// NewCoarseRecorder returns an empty recorder of durations that are known in steps of
-// resolution nanoseconds, zero among them.
+// NewCoarseRecorder returns an empty recorder of durations that are known in steps of resolution
+// nanoseconds. Zero is less than a step.
 func NewCoarseRecorder(resolution int64) *Recorder {
 	r := NewRecorder()
 	r.step, r.lowest = resolution, 0
@@ -57,22 +56,21 @@ func (r *Recorder) Empty() *Recorder {
 	return empty
 }
 
-// noExtremes are the bounds of no value at all: whatever comes is below and above.
+// noExtremes are the extremes of no value: the first one replaces both.
 func noExtremes() (lowest, highest int64) { return math.MaxInt64, math.MinInt64 }
 
-// Record adds one duration in nanoseconds.
+// Record adds one value.
 func (r *Recorder) Record(ns int64) {
-	r.min = min(r.min, ns)
-	r.max = max(r.max, ns)
-	// RecordValue takes 160 ns to refuse a value, and 3.5 ns to take one.
+	r.min, r.max = min(r.min, ns), max(r.max, ns)
+	// RecordValue takes 3.5 ns, and 160 ns to refuse a value.
 	if ns < r.lowest || ns > HighestLatency {
 		ns = min(max(ns, r.lowest), HighestLatency)
 		r.clamped++
 	}
-	_ = r.hdr.RecordValue(ns) // in range by the line above
+	_ = r.hdr.RecordValue(ns) // in range
 }
 
-// RecordMany adds the same duration n times.
+// RecordMany adds the same value n times.
 func (r *Recorder) RecordMany(ns, n int64) {
 	if n <= 0 {
 		return
@@ -82,14 +80,14 @@ func (r *Recorder) RecordMany(ns, n int64) {
 		ns = min(max(ns, r.lowest), HighestLatency)
 		r.clamped += n
 	}
-	_ = r.hdr.RecordValues(ns, n) // in range by the line above
+	_ = r.hdr.RecordValues(ns, n) // in range
 }
 
 // Count is the number of recorded values.
 func (r *Recorder) Count() int64 { return r.hdr.TotalCount() }
 
-// Quantile returns the value below which the share q (0 to 1) of the values lies,
-// and zero when there is none.
+// Quantile returns the value below which the share q (0 to 1) of the values lies, or zero if there
+// is none.
 func (r *Recorder) Quantile(q float64) int64 {
 	if r.Count() == 0 {
 		return 0
@@ -97,8 +95,7 @@ func (r *Recorder) Quantile(q float64) int64 {
 	return min(max(r.hdr.ValueAtQuantile(q*100), r.min), r.max)
 }
 
-// CountBetween is the number of values from low to below high, to the precision of a
-// bucket, 0.1 %.
+// CountBetween is the number of values from low to below high, within a bucket, 0.1 %.
 func (r *Recorder) CountBetween(low, high int64) (n int64) {
 	for _, bar := range r.hdr.Distribution() {
 		if bar.From >= low && bar.From < high {
@@ -108,7 +105,7 @@ func (r *Recorder) CountBetween(low, high int64) (n int64) {
 	return n
 }
 
-// Max is the exact largest value, and zero when there is none.
+// Max is the exact largest value, or zero if there is none.
 func (r *Recorder) Max() int64 {
 	if r.Count() == 0 {
 		return 0
@@ -128,7 +125,7 @@ func (r *Recorder) Merge(other *Recorder) {
 	r.max = max(r.max, other.max)
 }
 
-// Without returns the values that are not in part, whose values are all in r too.
+// Without returns the values that are not in part. All values of part must be in r.
 func (r *Recorder) Without(part *Recorder) *Recorder {
 	rest := r.Empty()
 	minus := map[int64]int64{}
@@ -140,7 +137,7 @@ func (r *Recorder) Without(part *Recorder) *Recorder {
 		if n <= 0 {
 			continue
 		}
-		_ = rest.hdr.RecordValues(bar.From, n) // in range, for it came from such a histogram
+		_ = rest.hdr.RecordValues(bar.From, n) // in range, as in r
 		rest.min, rest.max = min(rest.min, bar.From), max(rest.max, bar.To)
 	}
 	return rest
@@ -153,39 +150,33 @@ func (r *Recorder) Reset() {
 	r.min, r.max = noExtremes()
 }
 
-// Histogram is a recorder as it stands in a result. HDR holds all of it (HdrHistogram V2,
-// compressed, base64); the quantiles are drawn out for readers without a library.
+// Histogram is a recorder in a result. HDR holds all of it (HdrHistogram V2, compressed, base64); the
+// quantiles are for readers without a library.
 type Histogram struct {
 	Unit string `json:"unit"` // ns, sockets or ports
-	// Resolution is the step in which the values are known, absent if it is one of the unit: a
-	// value of zero is less than that, any other within one step of the true one.
-	Resolution int64 `json:"resolution,omitempty"`
-
-	Count   int64   `json:"count"`
-	Clamped int64   `json:"clamped"` // values outside of 1 ns … 24 h, counted at the nearest end
-	Min     int64   `json:"min"`
-	Mean    float64 `json:"mean"`
-	P50     int64   `json:"p50"`
-	P90     int64   `json:"p90"`
-	P99     int64   `json:"p99"`
-	P999    int64   `json:"p999"`
-	Max     int64   `json:"max"`
-	HDR     string  `json:"hdr"`
+	// Resolution is the step in which values are known, absent if it is one of the unit: zero means
+	// less than a step, any other value is right within a step.
+	Resolution int64   `json:"resolution,omitempty"`
+	Count      int64   `json:"count"`
+	Clamped    int64   `json:"clamped"` // values outside of 1 ns … 24 h, counted at the nearest end
+	Min        int64   `json:"min"`
+	Mean       float64 `json:"mean"`
+	P50        int64   `json:"p50"`
+	P90        int64   `json:"p90"`
+	P99        int64   `json:"p99"`
+	P999       int64   `json:"p999"`
+	Max        int64   `json:"max"`
+	HDR        string  `json:"hdr"`
 }
 
-// Export freezes the recorder. It allocates thousands of times: never on a loop's thread.
+// Export returns the recorder's histogram. It allocates thousands of times: never call it on a loop's
+// thread.
 func (r *Recorder) Export() (Histogram, error) {
 	encoded, err := r.hdr.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
 		return Histogram{}, fmt.Errorf("encode histogram: %w", err)
 	}
-	h := Histogram{
-		Unit:       r.unit,
-		Resolution: r.step,
-		Count:      r.Count(),
-		Clamped:    r.clamped,
-		HDR:        string(encoded),
-	}
+	h := Histogram{Unit: r.unit, Resolution: r.step, Count: r.Count(), Clamped: r.clamped, HDR: string(encoded)}
 	if h.Count > 0 {
 		h.Min, h.Max, h.Mean = r.min, r.max, r.hdr.Mean()
 		h.P50, h.P90, h.P99, h.P999 = r.Quantile(.5), r.Quantile(.9), r.Quantile(.99), r.Quantile(.999)
@@ -193,7 +184,7 @@ func (r *Recorder) Export() (Histogram, error) {
 	return h, nil
 }
 
-// Recorder reads a histogram back, so that results can be merged without loss.
+// Recorder reads the histogram back. The error says what is wrong with it: it may be a file's.
 func (h Histogram) Recorder() (*Recorder, error) {
 	var r *Recorder
 	switch {
@@ -224,8 +215,7 @@ func (h Histogram) Recorder() (*Recorder, error) {
 	return r, nil
 }
 
-// decodeHDR turns the library's panics on damaged input into errors: a result file
-// is input like any other.
+// decodeHDR turns the library's panics on damaged input into errors.
 func decodeHDR(text string) (h *hdrhistogram.Histogram, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -1,14 +1,17 @@
 package metrics
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
-// Lineup puts the parts of numbered intervals together that come from several sources,
-// each of which counts upwards and may leave numbers out.
+// Lineup joins the parts of numbered intervals from several sources. Each source counts upwards and
+// may leave numbers out.
 type Lineup[T any] struct {
-	last  []int // by source, the last number it has given
+	last  []int // the last number of each source
 	over  []bool
 	parts map[int][]T
-	given int // the numbers below it have been handed out
+	given int // lower numbers have been taken
 }
 
 // NewLineup returns a lineup of that many sources.
@@ -26,14 +29,13 @@ func (l *Lineup[T]) Add(source, number int, part T) {
 	l.parts[number] = append(l.parts[number], part)
 }
 
-// End says that a source will add nothing more.
+// End tells that a source will add nothing more.
 func (l *Lineup[T]) End(source int) { l.over[source] = true }
 
 // Over tells whether all sources have ended.
 func (l *Lineup[T]) Over() bool { return !slices.Contains(l.over, false) }
 
-// Take returns the parts of the next interval to which no source can add any more, and
-// false if there is none yet.
+// Take returns the parts of the next interval that is complete, or false if there is none yet.
 func (l *Lineup[T]) Take() ([]T, bool) {
 	for l.given <= l.settled() {
 		parts := l.parts[l.given]
@@ -46,19 +48,16 @@ func (l *Lineup[T]) Take() ([]T, bool) {
 	return nil, false
 }
 
-// settled is the last number that every source has passed.
+// settled is the last number that every source has passed; without sources the last number of all.
 func (l *Lineup[T]) settled() int {
-	settled, all := -1, true
+	settled := math.MaxInt
 	for source, last := range l.last {
-		if l.over[source] {
-			continue
+		if !l.over[source] {
+			settled = min(settled, last)
 		}
-		if all || last < settled {
-			settled = last
-		}
-		all = false
 	}
-	if all {
+	if settled == math.MaxInt { // all sources have ended
+		settled = -1
 		for number := range l.parts {
 			settled = max(settled, number)
 		}

@@ -3,26 +3,24 @@ package metrics
 import "slices"
 
 // Namespace is what the kernel of one network namespace showed during a run, warm-up and drain
-// included. Who was there makes it, on this machine or on another.
+// included.
 type Namespace struct {
-	// Of says whose namespace it is: client, server, or both where they share one.
-	Of string `json:"of"`
-	// Counters is by how much each counter of /proc/net/snmp and /proc/net/netstat moved,
-	// by group and name, as the kernel names them. Those that stood still are left out.
+	Of string `json:"of"` // client, server, or both if they share it
+	// Counters is by how much each counter of /proc/net/snmp and /proc/net/netstat moved, by group
+	// and name. Those that did not move are left out.
 	Counters map[string]map[string]int64 `json:"counters"`
 	// Listeners are the listening sockets of the run's ports.
-	Listeners []Queue `json:"listeners,omitempty"`
-	// Spaces tells how full the ranges of local ports were.
-	Spaces   *Spaces      `json:"spaces,omitempty"`
-	Softnet  Softnet      `json:"softnet"`
-	Timeline Timeline     `json:"timeline"`
-	Cost     ObserverCost `json:"observer"`
-	// Trace is what tracepoints told, where they were asked (--bpf).
+	Listeners []Queue      `json:"listeners,omitempty"`
+	Spaces    *Spaces      `json:"spaces,omitempty"`
+	Softnet   Softnet      `json:"softnet"`
+	Timeline  Timeline     `json:"timeline"`
+	Cost      ObserverCost `json:"observer"`
+	// Trace is present with --bpf.
 	Trace *Trace `json:"trace,omitempty"`
 }
 
-// Trace is what the kernel's tracepoints told of a run's connections. Keys begin with the
-// side, client or server.
+// Trace is what the kernel's tracepoints counted of a run's connections. Keys begin with the side,
+// client or server.
 type Trace struct {
 	// Transitions are changes of state: "client SYN_SENT ESTABLISHED".
 	Transitions map[string]uint64 `json:"transitions"`
@@ -30,61 +28,55 @@ type Trace struct {
 	Retransmits map[string]uint64 `json:"retransmits_by_state"`
 	// ResetsSent are RSTs by the kernel's reason: "server NO_SOCKET".
 	ResetsSent map[string]uint64 `json:"resets_sent"`
-	// ResetsReceived are RSTs that a socket took.
+	// ResetsReceived are RSTs that a socket accepted.
 	ResetsReceived map[string]uint64 `json:"resets_received"`
-	// Refused says which tracepoints the kernel did not give, and why.
+	// Refused names the tracepoints that could not be attached, and why.
 	Refused []string `json:"refused,omitempty"`
 }
 
 // Queue is the accept queue of one address, over all sockets that listen there.
 type Queue struct {
-	Addr string `json:"addr"`
-	// Peak is the largest number of connections that a sample saw waiting in one socket.
-	Peak int `json:"peak"`
-	// Limit is that of one socket. One connection more than it fits in.
-	Limit int `json:"limit"`
-	// Drops is how many SYNs and last ACKs of handshakes its sockets dropped, for whatever reason;
-	// TcpExt ListenDrops is those of all listening sockets of the namespace.
+	Addr  string `json:"addr"`
+	Peak  int    `json:"peak"`  // most connections that a sample saw waiting in one socket
+	Limit int    `json:"limit"` // of one socket, which holds Limit + 1 connections
+	// Drops are SYNs and last ACKs of handshakes that its sockets dropped, for any reason. TcpExt
+	// ListenDrops counts those of all listening sockets of the namespace.
 	Drops int64 `json:"drops"`
 }
 
-// Spaces is how full the four-tuple spaces of a run were: pairs of a source address and a
-// destination, of which each has the whole range of local ports.
+// Spaces tells how full the four-tuple spaces of a run were. A space is a source address and a
+// destination, and has the whole range of local ports.
 type Spaces struct {
-	// Count is the number of spaces that were seen in use.
-	Count int `json:"count"`
-	// Ports is the size of the range.
-	Ports int `json:"ports"`
-	// Fullest is the one with the most ports taken, Peak how many those were.
-	Fullest string `json:"fullest"`
-	Peak    int    `json:"peak"`
-	// Left is how many of the client's sockets were in none of these at one census, at the most,
-	// because there are too many spaces to tell apart.
+	Count   int    `json:"count"`   // spaces that were seen in use
+	Ports   int    `json:"ports"`   // size of the range
+	Fullest string `json:"fullest"` // the space with the most ports taken
+	Peak    int    `json:"peak"`    // how many those were
+	// Left is the most client sockets that one census found outside of these, because there are too
+	// many spaces to tell apart.
 	Left int `json:"left_out,omitempty"`
 }
 
-// Softnet is by how much /proc/net/softnet_stat moved, all processors together. It is of
-// the machine, not of a namespace.
+// Softnet is by how much /proc/net/softnet_stat moved, over all processors. It is the machine's, not
+// a namespace's.
 type Softnet struct {
 	Processed int64 `json:"processed"` // packets
 	Dropped   int64 `json:"dropped"`   // because netdev_max_backlog was full
-	Squeezed  int64 `json:"squeezed"`  // times that work was left when netdev_budget was used up
+	Squeezed  int64 `json:"squeezed"`  // times that netdev_budget was used up before the work was done
 }
 
 // Timeline is a table of samples. Every column is as long as T.
 type Timeline struct {
 	T []float64 `json:"t_s"` // since the start of the measured time
-	// Every is how many samples make a row: one, or more if the run was long.
+	// Every is how many samples make a row: more than one in a long run.
 	Every int `json:"samples_per_row"`
 	// Sockets are numbers at that time: client.ESTABLISHED, server.SYN_RECV, tw, …
 	Sockets map[string][]int64 `json:"sockets"`
-	// Counters are growths since the sample before: TcpExt.ListenOverflows, …
+	// Counters are differences to the sample before: TcpExt.ListenOverflows, …
 	Counters map[string][]int64 `json:"counters"`
 }
 
-// Fullest is how the ports of the fullest four-tuple space were used when it was nearest to a
-// time in seconds since the start of the measured time, or a moment later: a census comes
-// behind what it sees.
+// Fullest is how the ports of the fullest four-tuple space were used at a time, in seconds since the
+// start of the measured time, or a moment later: a census ends after what it sees.
 func (v *Namespace) Fullest(at float64) (timeWait, other int64, ok bool) {
 	tw, rest := v.Timeline.Sockets["fullest.TIME_WAIT"], v.Timeline.Sockets["fullest.other"]
 	for i, t := range v.Timeline.T[:min(len(v.Timeline.T), len(tw), len(rest))] {
@@ -96,8 +88,8 @@ func (v *Namespace) Fullest(at float64) (timeWait, other int64, ok bool) {
 	return timeWait, other, ok
 }
 
-// Peak is the largest number of the run's own sockets of a side in a state, by the census. It is
-// not ok if there was none.
+// Peak is the largest number of the run's own sockets of a side in a state. It is not ok if there was
+// no census.
 func (v *Namespace) Peak(side, state string) (n int64, ok bool) {
 	column := v.Timeline.Sockets[side+"."+state] // absent if there never was one
 	if len(column) > 0 {
@@ -106,13 +98,12 @@ func (v *Namespace) Peak(side, state string) (n int64, ok bool) {
 	return n, v.Cost.Censuses > 0 || len(column) > 0
 }
 
-// ObserverCost is what the observation itself took.
+// ObserverCost is what the observation cost.
 type ObserverCost struct {
-	Samples  int   `json:"samples"`
-	Censuses int   `json:"censuses"`
-	CensusNS int64 `json:"census_ns"` // processor time of one, on average
-	// CPUShare is the share of one processor, 0 to 1.
-	CPUShare float64 `json:"cpu_share"`
+	Samples  int     `json:"samples"`
+	Censuses int     `json:"censuses"`
+	CensusNS int64   `json:"census_ns"` // mean processor time of a census
+	CPUShare float64 `json:"cpu_share"` // of one processor, 0 to 1
 }
 
 // namespaces are what was seen of the kernel, in every phase.

@@ -5,15 +5,15 @@ import (
 	"maps"
 )
 
-// Stage is the part of a connection's life in which an attempt ended. A mute peer
-// and a full accept queue both end in a timeout; only the stage tells them apart.
+// Stage is the part of a connection's life in which an attempt ended. It tells a silent peer from a
+// full accept queue: both end in a timeout.
 type Stage uint8
 
 // The stages, in the order in which a connection passes through them.
 const (
 	StageSocket   Stage = iota // socket(), bind() and their options
 	StageConnect               // connect() called, not yet established
-	StageHello                 // established, and the first words of both sides not said
+	StageHello                 // established, before the hello is over
 	StageExchange              // established, requests or responses outstanding
 	StageClose                 // waiting for the end of the other side
 	Stages
@@ -26,8 +26,7 @@ func (s Stage) String() string { return stageNames[s] }
 // Outcome is how an attempt ended. Everything but Succeeded is a failure.
 type Outcome uint8
 
-// The outcomes. Those up to TimedOut come from an errno or a deadline, the rest
-// from what the peer said or left unsaid.
+// The outcomes. Those up to TimedOut come from an errno or a deadline, the others from the peer.
 const (
 	Succeeded           Outcome = iota
 	PortsExhausted              // EADDRNOTAVAIL from connect(), EADDRINUSE from bind(): no free four-tuple
@@ -42,18 +41,18 @@ const (
 	TimedOut                    // our own deadline passed
 	ClosedEarly                 // FIN before the response was whole
 	Unexpected                  // bytes after the response, or a FIN where a RST was due
-	PeerSilent                  // as many beats in a row without an answer as make a dead peer
+	PeerSilent                  // so many beats in a row had no answer that the peer counts as dead
 	OtherError                  // an errno that has no name here
-	Corrupted                   // a byte of a response that does not belong where it came
+	Corrupted                   // a wrong byte in a response
 
-	// What a tcpbench server says why it refuses (docs/protocol.md).
+	// Reasons of a tcpbench server that refuses (docs/protocol.md).
 	ServerDescriptors // it has no file descriptor left
-	ServerConnections // this address has as many connections as it may
+	ServerConnections // this address has all the connections that it may have
 	ServerRate        // this address orders more bytes a second than it may
 	ServerBytes       // the connection orders more bytes than it may
-	ServerLife        // the connection has lived for as long as it may
-	ServerSize        // a request or response is larger than it takes
-	ServerRefused     // for a reason that has no name here
+	ServerLife        // the connection is as old as it may become
+	ServerSize        // a request or response is larger than the server allows
+	ServerRefused     // a reason that has no name here
 	Outcomes
 )
 
@@ -82,7 +81,7 @@ func (e *Ends) Add(other *Ends) {
 	}
 }
 
-// Sub takes away the counts of an earlier state of the same Ends.
+// Sub subtracts the counts of an earlier state of the same Ends.
 func (e *Ends) Sub(earlier *Ends) {
 	for s := range e {
 		for o := range e[s] {
@@ -99,7 +98,7 @@ func (e *Ends) Succeeded() (n uint64) {
 	return n
 }
 
-// Failed is the flat map of a result: every failure that occurred, by name.
+// Failed has every failure that occurred, by name.
 func (e *Ends) Failed() map[string]uint64 {
 	failed := map[string]uint64{}
 	for s := range e {
@@ -112,18 +111,16 @@ func (e *Ends) Failed() map[string]uint64 {
 	return failed
 }
 
-// Tally counts attempts, and what became of each.
+// Tally counts attempts by how they ended: attempted = succeeded + failed + open.
 type Tally struct {
 	Attempted uint64            `json:"attempted"`
 	Succeeded uint64            `json:"succeeded"`
 	Failed    map[string]uint64 `json:"failed"`
-	// Open is the number of attempts that had not ended when the run did.
-	Open uint64 `json:"open"`
-	// Missed is the number of arrivals that were due and could not start,
-	// because every slot was taken. They are not attempts.
+	Open      uint64            `json:"open"` // attempts that had not ended when the run did
+	// Missed are arrivals that were due and could not start, because all slots were taken. They are
+	// not attempts.
 	Missed uint64 `json:"missed"`
-	// CheckedBytes is how many bytes of responses were checked and right; --check-content asks
-	// for that.
+	// CheckedBytes of responses were right (--check-content).
 	CheckedBytes uint64 `json:"checked_bytes,omitempty"`
 }
 
@@ -145,8 +142,8 @@ func (t *Tally) Add(other Tally) {
 	t.Failed = addCounts(t.Failed, other.Failed)
 }
 
-// addCounts adds two maps of counts into a new one: a copy of a struct shares its
-// maps with the original, which must not change with it.
+// addCounts adds two maps of counts into a new one: copies of a struct share its maps, so neither
+// may change.
 func addCounts(a, b map[string]uint64) map[string]uint64 {
 	sum := maps.Clone(a)
 	if sum == nil {

@@ -8,8 +8,8 @@ import (
 // portSet is a set of ports.
 type portSet [1 << 16]bool
 
-// mark adds or takes away the ports of a list, as net.ipv4.ip_local_reserved_ports writes it:
-// 8080,9000-9009.
+// mark adds or removes the ports of a list such as 8080,9000-9009
+// (net.ipv4.ip_local_reserved_ports).
 func (s *portSet) mark(list string, in bool) {
 	for part := range strings.SplitSeq(list, ",") {
 		first, last, isRange := strings.Cut(part, "-")
@@ -38,14 +38,13 @@ func (h *Host) localRange() (low, high int, ok bool) {
 	return int(l), int(u), err1 == nil && err2 == nil && l <= u
 }
 
-// LocalPorts is the number of local ports that connect() can have towards one destination: those
-// of net.ipv4.ip_local_port_range that net.ipv4.ip_local_reserved_ports does not take and no
-// socket listens on, at whatever address (__inet_hash_connect). It is zero if the range is not
-// known.
+// LocalPorts is the number of local ports that connect() can take towards one destination: those of
+// net.ipv4.ip_local_port_range that net.ipv4.ip_local_reserved_ports leaves and no socket listens on,
+// at any address (__inet_hash_connect). It is zero if the range is unknown.
 func (h *Host) LocalPorts() int { return h.LocalPortsWithin(0, 0) }
 
-// LocalPortsWithin is how many of them a socket with the option IP_LOCAL_PORT_RANGE can have. An
-// end that lies outside of the host's range does not count (inet_sk_get_local_port_range).
+// LocalPortsWithin is how many of them a socket with the option IP_LOCAL_PORT_RANGE can take. The
+// kernel ignores an end outside of the host's range (inet_sk_get_local_port_range).
 func (h *Host) LocalPortsWithin(low, high int) (n int) {
 	from, to, ok := h.localRange()
 	if !ok {
@@ -73,12 +72,11 @@ func (h *Host) LocalPortsWithin(low, high int) (n int) {
 	return n
 }
 
-// firstServerPort is where the ports begin that a server takes if it may choose: below are those
-// of well-known services.
+// firstServerPort is the lowest port that a server chooses: lower ones belong to well-known services.
 const firstServerPort = 10_000
 
-// ServerPorts are the ports on which a server holds none of those that connect() chooses from,
-// and that need no privilege and are not reserved.
+// ServerPorts are the ports for a server: connect() does not choose from them, they need no privilege
+// and are not reserved.
 func (h *Host) ServerPorts() (all []uint16) {
 	from, to, ok := h.localRange()
 	if !ok {
@@ -95,11 +93,11 @@ func (h *Host) ServerPorts() (all []uint16) {
 	return all
 }
 
-// UnprivilegedPort is the lowest port that bind() gives without CAP_NET_BIND_SERVICE.
+// UnprivilegedPort is the lowest port that bind() allows without CAP_NET_BIND_SERVICE.
 func (h *Host) UnprivilegedPort() int {
 	p, err := strconv.ParseUint(h.Sysctls["net.ipv4.ip_unprivileged_port_start"], 10, 16)
 	if err != nil {
-		return 1024 // what it is before anybody changes it (PROT_SOCK)
+		return 1024 // PROT_SOCK, the default
 	}
 	return int(p)
 }

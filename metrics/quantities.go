@@ -125,7 +125,7 @@ var ofNamespaces = []Quantity{
 	}, "packets that the lab's link lost on purpose"),
 	evidence("lab.data_lost", "", ofData(func(d *LabData) uint64 { return d.Lost }),
 		"with `sequences: true` under `lab`, in the directions that lose packets: TCP segments with data that the link lost"),
-	evidence("lab.data_again", "", ofData(func(d *LabData) uint64 { return d.Again }), "segments that began with a sequence number that had come before"),
+	evidence("lab.data_again", "", ofData(func(d *LabData) uint64 { return d.Again }), "segments with a sequence number that had come before"),
 	evidence("lab.data_bytes", "", ofData(func(d *LabData) uint64 { return d.Bytes }), "different sequence numbers that came"),
 	evidence("lab.data_missing", "", ofData(func(d *LabData) uint64 { return d.Missing }), "how many of these never passed"),
 }

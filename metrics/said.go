@@ -12,24 +12,20 @@ import (
 // SaidBytes is how much of an answer is kept.
 const SaidBytes = 256
 
-// saidShown is how many different answers a result has; others are counted together.
+// saidShown is how many different answers a result has; the others are counted together.
 const saidShown = 16
 
-// Said is what the server answered on connections that failed, of a sample of them.
+// Said is what the server answered on a sample of the connections that failed.
 type Said struct {
-	// Texts are the answers, the most frequent first.
-	Texts []SaidText `json:"texts"`
-	// Others counts answers of the sample for which there was no room.
-	Others uint64 `json:"others"`
+	Texts  []SaidText `json:"texts"`  // the most frequent first
+	Others uint64     `json:"others"` // answers of the sample that Texts leaves out
 }
 
 // SaidText is one answer.
 type SaidText struct {
-	// Failure is how the connections ended that got it: stage.outcome.
-	Failure string `json:"failure"`
-	// Text is its first SaidBytes, with the escapes of --payload.
-	Text  string `json:"text"`
-	Count uint64 `json:"count"`
+	Failure string `json:"failure"` // how the connections ended: stage.outcome
+	Text    string `json:"text"`    // the first SaidBytes, with the escapes of --payload
+	Count   uint64 `json:"count"`
 }
 
 // Merge adds the sample of another client; either may be nil.
@@ -55,7 +51,7 @@ func (s *Said) Merge(other *Said) *Said {
 	return sum
 }
 
-// Shortened is the sample with as many texts as a result has, the most frequent first.
+// Shortened is the sample with the texts that a result has room for.
 func (s *Said) Shortened() *Said {
 	if s == nil {
 		return nil
@@ -70,7 +66,7 @@ func (s *Said) Shortened() *Said {
 	return short
 }
 
-// Sampled is how many answers were looked at.
+// Sampled is the number of answers in the sample.
 func (s *Said) Sampled() uint64 {
 	n := s.Others
 	for _, t := range s.Texts {
@@ -79,8 +75,8 @@ func (s *Said) Sampled() uint64 {
 	return n
 }
 
-// Escape makes bytes printable: what is not stands as \r, \n, \t or \xNN, and a backslash
-// twice. So the text can be given to --payload.
+// Escape makes bytes printable, as --payload takes them: others become \r, \n, \t or \xNN, and a
+// backslash is doubled.
 func Escape(b []byte) string {
 	var out strings.Builder
 	for len(b) > 0 {

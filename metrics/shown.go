@@ -2,24 +2,23 @@ package metrics
 
 import "slices"
 
-// Standing is what a scenario of a run of all of them came to.
+// Standing is what a run of a scenario came to.
 type Standing string
 
 // The standings.
 const (
 	Reproduced    Standing = "reproduced"
 	NotReproduced Standing = "not_reproduced"
-	Undecided     Standing = "undecided"  // the run failed, or lacks evidence
-	Measured      Standing = "measured"   // a benchmark, which claims nothing
+	Undecided     Standing = "undecided"  // the run failed, or evidence is missing
+	Measured      Standing = "measured"   // a benchmark makes no claim
 	CannotRun     Standing = "cannot_run" // this machine lacks something
 	NotBegun      Standing = "not_begun"  // a signal came first
 )
 
 // Shown is what a run of all scenarios came to.
 type Shown struct {
-	Scenarios []ShownScenario `json:"scenarios"`
-	// Counts has the number of scenarios of each standing, also of those that none has.
-	Counts map[Standing]int `json:"counts"`
+	Scenarios []ShownScenario  `json:"scenarios"`
+	Counts    map[Standing]int `json:"counts"` // has every standing
 }
 
 // ShownScenario is one of them.
@@ -27,14 +26,13 @@ type ShownScenario struct {
 	Name     string   `json:"name"`
 	Standing Standing `json:"standing"`
 	TookS    float64  `json:"took_s,omitempty"`
-	// Why says why it was not run, or is undecided; Lift is what changes that.
-	Why  string `json:"why,omitempty"`
-	Lift string `json:"lift,omitempty"`
-	// Result is nil if there is none.
+	// Why says why it did not run or is undecided, Lift what changes that.
+	Why    string  `json:"why,omitempty"`
+	Lift   string  `json:"lift,omitempty"`
 	Result *Result `json:"result,omitempty"`
 }
 
-// NewShown has no scenario yet.
+// NewShown returns one without scenarios.
 func NewShown() *Shown {
 	return &Shown{
 		Scenarios: []ShownScenario{},
@@ -48,7 +46,7 @@ func (s *Shown) Add(one ShownScenario) {
 	s.Counts[one.Standing]++
 }
 
-// StandingOf is what a result decides, and why it decides nothing. A result without a verdict is
+// StandingOf returns what a result decides, or why it decides nothing. A result without a verdict is
 // a measurement, unless it is worthless.
 func StandingOf(r *Result) (Standing, string) {
 	if r.Verdict != nil {

@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// synSteps are the times since connect() at which the kernel sends a SYN again that nobody answers,
-// by the settings of the client's namespace: the first timeout is 1 s (TCP_TIMEOUT_INIT), and each
-// further one twice as long, but for the first net.ipv4.tcp_syn_linear_timeouts of them
-// (tcp_retransmit_timer, since Linux 6.5).
+// synSteps are the times since connect() at which the client's kernel sends an unanswered SYN again.
+// The first timeout is 1 s (TCP_TIMEOUT_INIT). The first net.ipv4.tcp_syn_linear_timeouts are as long,
+// and each further one is twice as long as the one before (tcp_retransmit_timer, since Linux 6.5).
 func synSteps(r *Result) (all []time.Duration) {
 	setting := func(key string, otherwise int) int {
 		if n, err := strconv.Atoi(r.Host.Sysctls[key]); err == nil {
@@ -32,15 +31,15 @@ func synSteps(r *Result) (all []time.Duration) {
 	return all
 }
 
-// mostLate is how late a connect may be to tell at which step it lies: half of the first second.
-const mostLate = 500 * time.Millisecond
+const (
+	// mostLate is the lateness from which on nobody can tell at which step a connect lies.
+	mostLate = 500 * time.Millisecond
+	// longestTick is that of a kernel with HZ=100.
+	longestTick = 10 * time.Millisecond
+)
 
-// longestTick is that of a kernel whose clock ticks a hundred times a second.
-const longestTick = 10 * time.Millisecond
-
-// lateness is how much longer than a round trip and a step a connect may have taken because this
-// machine was busy: until the link read its packets, and the client knew of its end. Most connects
-// lose no SYN, so they show it, too.
+// lateness is by how much a busy machine may have delayed a connect: until the link read its packets,
+// and until the client knew. Connects that lose no SYN show it too.
 func lateness(r *Result, connects *Histogram) time.Duration {
 	const usual = 100 * time.Millisecond // of timers, and of what nobody has measured
 	waited := int64(usual)
@@ -53,11 +52,11 @@ func lateness(r *Result, connects *Histogram) time.Duration {
 	return time.Duration(max(waited, 4*(connects.P50-connects.Min), 2*r.Histograms[LoopLag].Max))
 }
 
-// connectSteps sorts connects by the steps of synSteps. seen is at how many steps some lie, and off
-// is how many lie at none, nor at the start. It is not ok if this machine was too slow to tell.
+// connectSteps sorts connects by synSteps: seen is the number of steps with connects, off the number of
+// connects neither at a step nor at the start. It is not ok if the machine was too slow to tell.
 func connectSteps(r *Result) (seen, off int64, ok bool) {
 	h := r.Histograms[Connect]
-	if u, open := r.Histograms[ConnectUncorrected]; open { // the client's own lateness is no step
+	if u, open := r.Histograms[ConnectUncorrected]; open { // without the client's own lateness
 		h = u
 	}
 	connects, err := h.Recorder()
@@ -70,14 +69,14 @@ func connectSteps(r *Result) (seen, off int64, ok bool) {
 	}
 	off = h.Count
 	steps := append([]time.Duration{0}, synSteps(r)...)
-	// The kernel's timers count ticks that have begun, so they are early by one. The round trip
-	// behind a step may be shorter than that of any connect that came with all the others.
+	// The kernel's timers count ticks that have begun, so they may be one early. The round trip after
+	// a step may be shorter than that of any connect at the start.
 	begins := func(step time.Duration) int64 {
 		from := int64(max(0, step-longestTick))
 		return from - from/1000 // to the histogram's resolution
 	}
 	for i, step := range steps {
-		// And they are late by up to an eighth of their time (kernel/time/timer.c).
+		// They are late by up to an eighth of their time (kernel/time/timer.c).
 		to := int64(step+step/8+late) + h.Min
 		if i+1 < len(steps) {
 			to = min(to, begins(steps[i+1]))

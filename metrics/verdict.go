@@ -10,40 +10,35 @@ import (
 
 // Verdict says whether a run has shown what its scenario claims.
 type Verdict struct {
-	// Claim is what is said of TCP, and where it comes from.
-	Claim string `json:"claim"`
-	// Steps are what was done to show it.
-	Steps []string `json:"steps"`
-	// Outcome is reproduced, not_reproduced or undecided.
+	Claim   string   `json:"claim"` // about TCP, with its source
+	Steps   []string `json:"steps"` // what was done to show it
 	Outcome Standing `json:"outcome"`
-	// Why says what is missing for a decision; it is empty if there is one.
+	// Why says what is missing for a decision.
 	Why string `json:"why,omitempty"`
-	// Reproduced is true if that is the outcome; earlier documents have it alone.
+	// Reproduced is true if that is the outcome. Earlier documents have no outcome.
 	Reproduced bool `json:"reproduced"`
-	// Conditions are what the run must have been to decide anything.
-	Conditions []Condition `json:"conditions,omitempty"`
-	// Evidence are the expressions that decide, with what was measured.
-	Evidence []Expectation `json:"evidence"`
-	// Production is what to do about it where it matters, and what that costs.
+	// Conditions must hold before the evidence decides.
+	Conditions []Condition   `json:"conditions,omitempty"`
+	Evidence   []Expectation `json:"evidence"`
+	// Production is what to do about it in use, and at what cost.
 	Production string `json:"production"`
 }
 
 // Condition is an expression that must hold of a run before its evidence decides.
 type Condition struct {
-	// Else says what is wrong with a run of which it does not hold: too slow to tell.
-	Else string `json:"else"`
+	Else string `json:"else"` // what is wrong with the run if it does not hold: too slow to tell
 	Expectation
 }
 
-// worthless are the flags of a run that shows nothing, whatever its numbers are.
+// worthless are the flags of runs that show nothing, whatever their numbers are.
 var worthless = []string{"invalid", "interrupted", "server-lost", "unobserved", "unfinished", "late-link"}
 
 // Worthless tells whether a result with this flag shows nothing.
 func (f Flag) Worthless() bool { return slices.Contains(worthless, f.Name) }
 
-// Decide sets the outcome from the conditions and the evidence. The claim is reproduced if all
-// evidence holds, and not reproduced if some was measured and does not. It is undecided if the
-// result is worthless, a condition does not hold, or evidence is missing and the rest holds.
+// Decide sets the outcome. The claim is reproduced if all evidence holds, and not reproduced if some
+// evidence was measured and does not hold. It is undecided if the result is worthless, a condition
+// does not hold, or evidence is missing and the rest holds.
 func (v *Verdict) Decide(r *Result) {
 	v.Outcome, v.Why = v.decide(r)
 	v.Reproduced = v.Outcome == Reproduced
@@ -89,9 +84,9 @@ func (c *Condition) why() string {
 // String is the value with its unit.
 func (v Value) String() string {
 	switch v.Unit {
-	case "text":
+	case Text:
 		return strconv.Quote(v.Text)
-	case "ns":
+	case Nanoseconds:
 		return time.Duration(v.Value).Round(10 * time.Microsecond).String()
 	}
 	return strings.TrimSpace(strconv.FormatFloat(v.Value, 'g', -1, 64) + " " + v.Unit)
