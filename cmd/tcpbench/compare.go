@@ -110,11 +110,8 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	s.Preset(f)
 	f.Var(values.New(&o.format, "text", "text|json|bench", parseTableFormat), "format", "what to print on stdout; bench is for benchstat")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
-	for flag, list := range map[string][]string{"format": {"text", "json", "bench"}, "profile": machine.Profiles(), "client-profile": machine.Profiles(), "server-profile": machine.Profiles()} {
+	for flag, list := range map[string][]string{"profile": machine.Profiles(), "client-profile": machine.Profiles(), "server-profile": machine.Profiles()} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveDefault))
-	}
-	for flag, list := range workload.Words() {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
 	}
 }
 

@@ -58,7 +58,6 @@ ratios, and the command that would tell.`,
 		},
 	}
 	c.Flags().Var(values.New(&format, "text", "text|json|bench", parseTableFormat), "format", "what to print on stdout; bench is for benchstat")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json", "bench"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

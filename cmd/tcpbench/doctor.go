@@ -86,7 +86,6 @@ func doctorFlags(c *cobra.Command, s *scenarios.Scenario) *string {
 	c.Flags().SortFlags = false
 	s.Preset(c.Flags())
 	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return &format
 }
 

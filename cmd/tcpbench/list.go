@@ -37,7 +37,6 @@ func newList() *cobra.Command {
 		},
 	}
 	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

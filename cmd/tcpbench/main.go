@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tcpbench/internal/agent"
 	"tcpbench/internal/probe"
@@ -109,6 +110,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 	}
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
 	root.AddCommand(newRun(), newLab(), newCompare(), newDiff(), newProfiles(), newRestore(), newList(), newShow(), newCheck(), newDoctor(), newWatch(), newServe())
+	completeWords(root)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w%s; %s --help lists the flags", values.Wanted(err), nearest(c, err), c.CommandPath())
 	})
@@ -119,6 +121,18 @@ Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded
 7 undecided whether reproduced, 130 interrupted, 143 terminated, 129 the terminal went away.
 `)
 	return root
+}
+
+// completeWords offers the words of each flag that takes one of a few.
+func completeWords(c *cobra.Command) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if words := values.Words(f.Value); len(words) > 0 {
+			_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
+	for _, child := range c.Commands() {
+		completeWords(child)
+	}
 }
 
 func tool() metrics.Tool {

@@ -14,7 +14,6 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
-	"tcpbench/scenarios/workload"
 )
 
 // runOptions are the flags of run that decide what is shown.
@@ -142,11 +141,6 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")
 	f.BoolVar(&o.json, "json", false, "the same as --format json")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress; with --out no summary either")
-	words := workload.Words()
-	words["format"] = []string{"text", "json"}
-	for flag, list := range words {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp))
-	}
 }
 
 var examples = map[string]string{

@@ -25,7 +25,6 @@ func (p *place) register(c *cobra.Command, s *scenarios.Scenario, f *pflag.FlagS
 		return
 	}
 	f.Var(values.Word(p, anywhere, inLab, onLoopback), "where", "where a claim is shown that needs no lab: in a lab, on this host's loopback with other evidence, or on loopback only if no lab can be made")
-	_ = c.RegisterFlagCompletionFunc("where", cobra.FixedCompletions([]string{string(anywhere), string(inLab), string(onLoopback)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // settle makes the scenario the one for loopback if it is shown there, and returns why there

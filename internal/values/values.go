@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,44 @@ func (v *value[T]) Set(text string) error {
 	return nil
 }
 
+func (v *value[T]) off() bool { return reflect.ValueOf(v.to).Elem().IsZero() }
+
+// Off tells whether a flag of this package has the value zero or false.
+func Off(v pflag.Value) bool {
+	zero, ok := v.(interface{ off() bool })
+	return ok && zero.off()
+}
+
+// Text returns a flag of any text that is not empty: an empty one is mostly that of a variable of
+// the shell that nobody has set.
+func Text(to *string, kind string) pflag.Value {
+	return New(to, *to, kind, func(text string) (string, error) {
+		if text == "" {
+			return "", errors.New("want a value, or leave the flag out")
+		}
+		return text, nil
+	})
+}
+
+// toggle is a flag that is on or off.
+type toggle bool
+
+// Switch returns a flag that is on or off.
+func Switch(to *bool) pflag.Value { return (*toggle)(to) }
+
+func (t *toggle) String() string { return strconv.FormatBool(bool(*t)) }
+func (t *toggle) Type() string   { return "bool" }
+func (t *toggle) off() bool      { return !bool(*t) }
+
+func (t *toggle) Set(text string) error {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return errors.New("want true or false, or no value at all")
+	}
+	*t = toggle(on)
+	return nil
+}
+
 // Wanted says what a switch takes: the errors of package strconv name the parser, not the
 // remedy. A flag of this package says that itself.
 func Wanted(err error) error {
@@ -53,6 +92,22 @@ func Wanted(err error) error {
 		return err
 	}
 	return fmt.Errorf("invalid argument %q for --%s: want true or false, or no value at all", invalid.GetValue(), invalid.GetFlag().Name)
+}
+
+// Words are those that a flag takes, for completion: close and bytes: of bytes:N|close|REGEXP.
+func Words(v pflag.Value) (words []string) {
+	choices := strings.Split(v.Type(), "|")
+	for _, choice := range choices {
+		word, rest, ok := strings.Cut(choice, ":")
+		switch {
+		case len(choices) == 1 || word == strings.ToUpper(word):
+		case ok && rest == strings.ToUpper(rest):
+			words = append(words, word+":")
+		default:
+			words = append(words, choice)
+		}
+	}
+	return words
 }
 
 // Word is a flag that takes one of a few words.

@@ -151,9 +151,6 @@ func (s *Scenario) phaseNames() (names []string) {
 	return names
 }
 
-// onceForAll are the flags of the server, which is the same in all phases.
-var onceForAll = []string{"target", "ports", "ipv4", "ipv6", "defer-accept", "server-keepalive", "server-user-timeout", "fastopen", "mptcp"}
-
 func (s *Scenario) readPhase(n node) (Phase, error) {
 	var p Phase
 	m, err := n.mapping("a phase has a name and what differs from run, as in - name: peak")
@@ -190,7 +187,7 @@ func (s *Scenario) readPhase(n node) (Phase, error) {
 		p.Setup = &setup
 	}
 	for _, set := range p.Run {
-		if slices.Contains(onceForAll, set.Name) && p.Setup == nil {
+		if workload.Shared(set.Name) && p.Setup == nil {
 			return p, s.errorf(set.key, "%s belongs to the server, which is the same in all phases without a lab of their own: put it under run", set.Name)
 		}
 	}

@@ -62,7 +62,7 @@ func TestMistakesInScenarioFiles(t *testing.T) {
 		{"phases is a word", "name: x\nphases: two\n", "f.yaml:2:9: a single value: want a list"},
 		{"phase without a name", "name: x\nphases:\n  - rate: 1k\n", "f.yaml:3:5: a phase has a name"},
 		{"two phases of a name", "name: x\nphases:\n  - name: a\n  - name: a\n", `f.yaml:4:11: a second phase is called "a"`},
-		{"impossible with run", "name: x\nrun:\n  rate: 1k\nphases:\n  - name: a\n    burst: 3\n", "f.yaml:3:9: --rate and --burst 3: these are two arrival processes"},
+		{"impossible with run", "name: x\nrun:\n  rate: 1k\nphases:\n  - name: a\n    burst: 3\n", "f.yaml:3:9: --rate 1k and --burst 3: these are two arrival processes"},
 		{"server in a phase", "name: x\nphases:\n  - name: a\n    defer-accept: 1s\n", "f.yaml:4:5: defer-accept belongs to the server"},
 		{"expect is a word", "name: x\nexpect: rate > 1\n", "f.yaml:2:9: a single value: want a list"},
 		{"expectation", "name: x\nexpect:\n  - connect.p99 < 5ms\n  - conect.p99 < 5ms\n", `f.yaml:4:5: unknown name "conect.p99": did you mean connect.p99?`},

@@ -1,19 +1,22 @@
 package workload
 
-import (
-	"testing"
-
-	"github.com/spf13/pflag"
-)
+import "testing"
 
 // Rules are about flags that exist.
 func TestRulesAreAboutFlags(t *testing.T) {
-	f := pflag.NewFlagSet("", pflag.ContinueOnError)
-	blank("").register(f)
-	for _, x := range exclusions {
-		for _, term := range append([]term{x.first}, x.others...) {
-			if f.Lookup(term.flag) == nil {
-				t.Errorf("a rule is about --%s, which is no flag", term.flag)
+	w := blank("")
+	check := func(name string) {
+		if w.flags.Lookup(name) == nil {
+			t.Errorf("a rule is about --%s, which is no flag", name)
+		}
+	}
+	for _, f := range w.table {
+		for _, name := range f.replaces {
+			check(name)
+		}
+		for _, x := range f.excludes {
+			for _, other := range x.others {
+				check(other.flag)
 			}
 		}
 	}

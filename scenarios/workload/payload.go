@@ -4,34 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"tcpbench/internal/values"
+	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 )
-
-// rawWords are what a workload says to a server that is no tcpbench server.
-type rawWords struct {
-	payload     []loadgen.Template
-	file        string
-	lines       bool
-	hello       []byte
-	helloUntil  loadgen.Until
-	noPreflight bool
-}
-
-func (w *Workload) registerRaw(f *pflag.FlagSet) {
-	f.Var(&requests{to: &w.raw.payload, flags: f}, "payload", `send this instead of a header, to any server; escapes \r \n \t \\ \xNN, fields {{n:8}} {{rand:8}} {{hex:16}}; given again, or behind \|, another request in rotation`)
-	f.StringVar(&w.raw.file, "payload-file", "", "send the content of this `FILE`, byte by byte")
-	f.BoolVar(&w.raw.lines, "payload-lines", false, "each line of --payload-file is a request like --payload, sent in rotation")
-	f.Var(values.New(&w.raw.hello, "", "TEXT", loadgen.ParsePayload), "hello", "send this once, before the first --payload of a connection")
-	f.Var(values.New(&w.raw.helloUntil, "", "bytes:N|REGEXP", parseHelloUntil), "hello-until", "when the answer to --hello is whole; alone, wait for a greeting that long")
-	f.BoolVar(&w.raw.noPreflight, "no-preflight", false, "begin the load of a --payload without trying one exchange before")
-}
 
 func parseHelloUntil(text string) (loadgen.Until, error) {
 	u, err := loadgen.ParseUntil(text)
@@ -44,12 +23,11 @@ func parseHelloUntil(text string) (loadgen.Until, error) {
 // between separates the requests of one --payload. It is no escape of a request's own.
 const between = `\|`
 
-// requests is the value of the flag --payload. Given again it adds requests; but the first one of a
-// command line takes the place of what the scenario has.
+// requests is the value of the flag --payload. Given again it adds requests, but the first one of
+// a command line replaces the scenario's.
 type requests struct {
-	to    *[]loadgen.Template
-	flags *pflag.FlagSet
-	text  string
+	w    *Workload
+	text string
 }
 
 func (p *requests) String() string { return p.text }
@@ -64,14 +42,14 @@ func (p *requests) Set(text string) error {
 		}
 		all = append(all, t)
 	}
-	if p.flags.Changed("payload") {
-		all, text = append(*p.to, all...), p.text+between+text
+	if p.w.flags.Changed("payload") {
+		all, text = append(p.w.payload, all...), p.text+between+text
 	}
-	*p.to, p.text = all, text
+	p.w.payload, p.text = all, text
 	return nil
 }
 
-// divided is a text without what stands between its requests.
+// divided splits a text into its requests.
 func divided(text string) (all []string) {
 	begin := 0
 	for i := 0; i+1 < len(text); i++ {
@@ -86,32 +64,19 @@ func divided(text string) (all []string) {
 	return append(all, text[begin:])
 }
 
-// emptyRequest tells whether one of the requests of --payload has no bytes.
-func (w *Workload) emptyRequest() bool {
-	return slices.ContainsFunc(w.raw.payload, func(t loadgen.Template) bool { return len(t.Text) == 0 })
-}
-
-// greeting is what is said once; nil is nothing.
-func (w *Workload) greeting() *loadgen.Greeting {
-	if !w.set("hello-until") {
-		return nil
-	}
-	return &loadgen.Greeting{Request: w.raw.hello, Response: w.raw.helloUntil}
-}
-
-// ask fills in the requests.
+// ask fills in the requests to a server of any kind, and how their answers end.
 func (w *Workload) ask(l *loadgen.Lifecycle) error {
-	all := w.raw.payload
-	if w.raw.file != "" {
-		content, err := readPayload(w.raw.file)
+	all := w.payload
+	if w.payloadFile != "" {
+		content, err := readPayload(w.payloadFile)
 		switch {
 		case err != nil:
 			return misuse("payload-file", ": %w: name a file that can be read", err)
-		case !w.raw.lines:
+		case !w.payloadLines:
 			all = []loadgen.Template{{Text: content}}
 		default:
 			if all, err = loadgen.ParseLines(string(content)); err != nil {
-				return misuse("payload-file", " %s: %w", w.raw.file, err)
+				return misuse("payload-file", " %s: %w", w.payloadFile, err)
 			}
 		}
 	}
@@ -119,6 +84,13 @@ func (w *Workload) ask(l *loadgen.Lifecycle) error {
 	l.Again = l.Request
 	if len(all) > 1 || len(all[0].Fields) > 0 {
 		l.Rotation = all
+	}
+	if l.Response = w.until; w.until.Kind == loadgen.PeerFIN {
+		l.CloseBy = wire.Server
+	}
+	if w.set("hello-until") {
+		hello := w.hello
+		l.Hello = &hello
 	}
 	return nil
 }
