@@ -168,7 +168,7 @@ var contradictions = []bad{
 	{"--replace", "--replace", "add --hold"},
 	{"--burst 5 --count 6", "--count", "add --every"},
 	{"--open-rate 1k --rate 1k", "--open-rate", "leave one of them out"},
-	{"--exchanges 2 --connect-only", "--connect-only", "and --exchanges: nothing is sent: leave one"},
+	{"--exchanges 2 --connect-only", "--connect-only", "and --exchanges 2: nothing is sent: leave one"},
 	{"--pipeline", "--pipeline", "2 or more"},
 	{"--burst 99999999999", "--burst", "from 0 to 16777216"},
 	{"--timeout 3sec", "--timeout", "did you mean 3s"},

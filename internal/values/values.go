@@ -59,7 +59,7 @@ func Off(v pflag.Value) bool {
 func Text(to *string, kind string) pflag.Value {
 	return New(to, *to, kind, func(text string) (string, error) {
 		if text == "" {
-			return "", errors.New("want a value, or leave the flag out")
+			return "", errors.New("want a value, or leave it out")
 		}
 		return text, nil
 	})
