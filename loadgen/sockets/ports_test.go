@@ -3,7 +3,9 @@ package sockets
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -429,5 +431,29 @@ func TestUpperHalf(t *testing.T) {
 		if n := got.Histograms[metrics.ConnectCallUpper].Count; n != want {
 			t.Errorf("half full %v: %d connects apart, want %d", upper, n, want)
 		}
+	}
+}
+
+// Of two explicit ports one is in use: the attempt has the other.
+func TestExplicitPortsInUseAreSkipped(t *testing.T) {
+	if !alone.Namespace(t) { // nobody else takes the other port
+		return
+	}
+	watchLeaks(t)
+	taken := mute(t, "127.0.0.2:0", 1)
+	port := int(taken.Port())
+	seen := map[string]uint64{}
+	for _, r := range [][2]int{{port, port + 1}, {port - 1, port}, {port, port}} {
+		got := load(t.Context(), t, loadgen.Config{
+			Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Sources: sources(t, "127.0.0.2"), Connections: 1, Count: 1, Loops: 1, Timeout: patience,
+			Lifecycle: echo(1, wire.Client, wire.RST), Options: loadgen.Options{FixedPorts: true, PortRange: r},
+		})
+		seen[fmt.Sprint(r[0]-port, r[1]-port)] = got.Succeeded
+		if r[0] == r[1] && got.Failed["socket.ports_exhausted"] != 1 {
+			t.Errorf("the only port is in use: %s", got.ends())
+		}
+	}
+	if want := map[string]uint64{"0 1": 1, "-1 0": 1, "0 0": 0}; !maps.Equal(seen, want) {
+		t.Errorf("succeeded, by the distance of the range from the port in use: %v, want %v", seen, want)
 	}
 }

@@ -228,7 +228,7 @@ func (w *Workload) list() (all []flag) {
 		{name: "bind-port", value: values.Switch(&sockets.TakePort), help: "bind() without IP_BIND_ADDRESS_NO_PORT: takes the port from all destinations",
 			excludes: []exclusion{against("these are two ways to bind a port", on("explicit-ports"))}},
 		{name: "local-ports", value: values.New(&sockets.PortRange, "", "LOW-HIGH", values.PortRange), help: "source ports (IP_LOCAL_PORT_RANGE)"},
-		{name: "explicit-ports", value: values.Switch(&sockets.FixedPorts), help: "bind() every port of --local-ports in turn, instead of a search by the kernel",
+		{name: "explicit-ports", value: values.Switch(&sockets.FixedPorts), help: "bind() every port of --local-ports in turn, past those in use, instead of a search by the kernel",
 			needs: []need{needs("takes ports from a range: add --local-ports, as in --local-ports 20000-29999", func() bool { return sockets.PortRange != [2]int{} })}},
 		{name: "syncnt", value: values.Whole(&sockets.SYNCount, 0, 127), help: "TCP_SYNCNT: how often to send the SYN again (default net.ipv4.tcp_syn_retries)"},
 		{name: "tos", value: values.Whole(&sockets.TOS, 0, 255), help: "IP_TOS, or the traffic class of IPv6"},
