@@ -20,9 +20,9 @@ const (
 	SYNBurst = "syn-burst"
 )
 
-// names lists the catalogue: those to start from, and then the life of a connection from its
+// Names lists the catalogue: those to start from, and then the life of a connection from its
 // first segment to its last.
-var names = []string{
+var Names = []string{
 	Short, Long, SYNBurst,
 	"handshake", "simultaneous-open", "self-connect", "mss", "syn-loss", "backlog", "accept-overflow",
 	"retransmit", "zero-window", "keepalive", "heartbeat-designs",
@@ -32,14 +32,14 @@ var names = []string{
 }
 
 // Planned are phenomena that only crafted packets can show. They have a place in the
-// catalogue, and nothing runs by their names yet.
+// catalogue, and nothing runs by their Names yet.
 var Planned = []string{"old-duplicate-syn", "isn", "third-ack-data", "syn-retries", "syn-flood"}
 
 // Builtins returns the scenarios that come with the program, in the order in which they
 // are best read.
 func Builtins() []*Scenario {
 	var all []*Scenario
-	for _, name := range names {
+	for _, name := range Names {
 		all = append(all, builtin(name))
 	}
 	return all
@@ -47,7 +47,7 @@ func Builtins() []*Scenario {
 
 // Find returns the built-in scenario of that name, and whether there is one.
 func Find(name string) (*Scenario, bool) {
-	if !slices.Contains(names, name) {
+	if !slices.Contains(Names, name) {
 		return nil, false
 	}
 	return builtin(name), true
@@ -69,7 +69,7 @@ func builtin(name string) *Scenario {
 // to be sound.
 var parsed = func() map[string]func() *Scenario {
 	all := map[string]func() *Scenario{}
-	for _, name := range names {
+	for _, name := range Names {
 		all[name] = sync.OnceValue(func() *Scenario {
 			text, err := catalogue.ReadFile(fileOf(name))
 			if err != nil {

@@ -43,7 +43,7 @@ const mostRounds = 1000
 // otherwise: many short rounds tell more than a few long ones, because a machine drifts.
 const quickRun = "3s"
 
-func newCompare() *cobra.Command {
+func newCompare(line []string) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "compare SCENARIO|FILE.yaml",
 		Short:   "Run a scenario under several profiles of kernel settings, and tell what differs",
@@ -73,9 +73,9 @@ unless --duration, --count or --hold says otherwise.`,
 		}
 		return o.execute(c, s)
 	}
-	for _, s := range scenarios.Builtins() {
+	withScenarios(c, line, func(s *scenarios.Scenario) *cobra.Command {
 		if s.Experiment() || s.OwnLabs() {
-			continue
+			return nil
 		}
 		o := &compareOptions{}
 		sub := &cobra.Command{
@@ -86,8 +86,8 @@ unless --duration, --count or --hold says otherwise.`,
 			RunE:  func(c *cobra.Command, _ []string) error { return o.execute(c, s) },
 		}
 		o.register(sub, s)
-		c.AddCommand(sub)
-	}
+		return sub
+	})
 	return c
 }
 

@@ -23,7 +23,7 @@ func TestLengthOfACompare(t *testing.T) {
 		}
 		return stages[0].Plan.Client.Duration + stages[0].Plan.Client.HoldFor
 	}
-	c := newCompare()
+	c := newCompare(nil)
 	for _, s := range scenarios.Builtins() {
 		if s.Experiment() || s.OwnLabs() {
 			continue

@@ -20,7 +20,7 @@ import (
 )
 
 // newDoctor tells what will go wrong before it does.
-func newDoctor() *cobra.Command {
+func newDoctor(line []string) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "doctor [SCENARIO|FILE.yaml]",
 		Short:   "Tell what this machine can do, and what a run will meet",
@@ -51,7 +51,7 @@ Exit code 4 says that something will go wrong.`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			if len(workload.Overrides(c.Flags())) > 0 {
-				return usage("doctor: flags of which scenario? There are: %v; or name a file", builtinNames())
+				return usage("doctor: flags of which scenario? There are: %v; or name a file", scenarios.Names)
 			}
 			if err := examineHost(c.OutOrStdout(), *format); err != nil {
 				return exit{exitFailed, err}
@@ -64,9 +64,9 @@ Exit code 4 says that something will go wrong.`,
 		}
 		return examine(c, s, *format)
 	}
-	for _, s := range scenarios.Builtins() {
+	withScenarios(c, line, func(s *scenarios.Scenario) *cobra.Command {
 		if s.Phenomenon != nil && !s.Phenomenon.Host {
-			continue // it runs in a lab, with settings of its own
+			return nil // it runs in a lab, with settings of its own
 		}
 		sub := &cobra.Command{
 			Use:   s.Name,
@@ -75,8 +75,8 @@ Exit code 4 says that something will go wrong.`,
 		}
 		format := doctorFlags(sub, s)
 		sub.RunE = func(c *cobra.Command, _ []string) error { return examine(c, s, *format) }
-		c.AddCommand(sub)
-	}
+		return sub
+	})
 	return c
 }
 

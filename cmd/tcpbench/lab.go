@@ -189,7 +189,7 @@ func (o *labOptions) lab(c *cobra.Command) (*scenarios.Lab, error) {
 	return l, nil
 }
 
-func newLab() *cobra.Command {
+func newLab(line []string) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "lab SCENARIO|FILE.yaml",
 		Short:   "Run a scenario between two private hosts, with kernel settings of their own",
@@ -221,9 +221,7 @@ run; the server is always the run's own.`,
 		}
 		return o.execute(c, s)
 	}
-	for _, s := range scenarios.Builtins() {
-		c.AddCommand(newLabScenario(s))
-	}
+	withScenarios(c, line, newLabScenario)
 	c.AddCommand(newLabShell())
 	return c
 }

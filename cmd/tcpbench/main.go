@@ -67,7 +67,7 @@ func main() {
 
 // run is the whole command without its process. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot(args...)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -93,7 +93,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-func newRoot() *cobra.Command {
+// newRoot makes the commands that a command line needs, and all without one.
+func newRoot(line ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tcpbench",
 		Short: "Load and measure the life of TCP connections",
@@ -109,7 +110,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 		Version:       tool().Version,
 	}
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Commands:"})
-	root.AddCommand(newRun(), newLab(), newCompare(), newDiff(), newProfiles(), newRestore(), newList(), newShow(), newCheck(), newDoctor(), newWatch(), newServe())
+	root.AddCommand(newRun(line), newLab(line), newCompare(line), newDiff(), newProfiles(), newRestore(), newList(), newShow(), newCheck(), newDoctor(line), newWatch(), newServe())
 	completeWords(root)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w%s; %s --help lists the flags", values.Wanted(err), nearest(c, err), c.CommandPath())

@@ -14,6 +14,7 @@ import (
 
 	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
+	"tcpbench/scenarios"
 )
 
 // nearest suggests the flag that an unknown one may have meant, as " (did you mean
@@ -58,7 +59,7 @@ func mistaken(root *cobra.Command, args []string) error {
 	if target, ok := targetIn(word); ok {
 		return usage("%s", asTarget(target))
 	}
-	names := builtinNames()
+	names := scenarios.Names
 	line := func(words ...string) string { return shell(slices.Concat([]string{"tcpbench"}, words, rest)) }
 	switch near := values.Nearest(word, slices.Concat(commands, names)); {
 	case slices.Contains(names, word):

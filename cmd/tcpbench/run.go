@@ -31,7 +31,7 @@ type runOptions struct {
 	where     place       // of a claim that can be shown without a lab
 }
 
-func newRun() *cobra.Command {
+func newRun(line []string) *cobra.Command {
 	blank := scenarios.Blank()
 	o := &runOptions{format: "text"}
 	all := false
@@ -84,9 +84,7 @@ measured; a second one ends it at once.`,
 	}
 	o.register(c, blank)
 	c.Flags().BoolVar(&all, "all", false, "show every phenomenon of tcpbench list, one after the other")
-	for _, s := range scenarios.Builtins() {
-		c.AddCommand(newScenario(s))
-	}
+	withScenarios(c, line, newScenario)
 	return c
 }
 

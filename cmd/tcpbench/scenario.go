@@ -13,12 +13,26 @@ import (
 	"tcpbench/scenarios/file"
 )
 
-func builtinNames() []string {
-	var names []string
-	for _, s := range scenarios.Builtins() {
-		names = append(names, s.Name)
+// withScenarios gives a verb a command for each scenario of the catalogue, whose values are the
+// defaults of its flags. make returns nil for a scenario that is not for the verb. Only those that
+// the command line needs are read: those that it names, or all for help and completion. No
+// command line is any.
+func withScenarios(verb *cobra.Command, line []string, make func(*scenarios.Scenario) *cobra.Command) {
+	asksFor := func(word string) bool { return slices.Contains(line, word) }
+	all := len(line) == 0 || slices.Contains([]string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, line[0])
+	if !all && line[0] != verb.Name() {
+		return
 	}
-	return names
+	all = all || !slices.ContainsFunc(scenarios.Names, asksFor) && (asksFor("--help") || asksFor("-h"))
+	for _, name := range scenarios.Names {
+		if !all && !asksFor(name) {
+			continue
+		}
+		s, _ := scenarios.Find(name)
+		if c := make(s); c != nil {
+			verb.AddCommand(c)
+		}
+	}
 }
 
 // findBuiltin returns a scenario of the catalogue, or says which may have been meant.
@@ -29,10 +43,10 @@ func findBuiltin(verb, name string) (*scenarios.Scenario, error) {
 	if slices.Contains(scenarios.Planned, name) {
 		return nil, usage("%s: %s needs crafted packets, which tcpbench cannot make yet", verb, name)
 	}
-	if near := values.Nearest(name, builtinNames()); near != "" {
+	if near := values.Nearest(name, scenarios.Names); near != "" {
 		return nil, usage("%s: no scenario %q: did you mean %s?", verb, name, near)
 	}
-	return nil, usage("%s: no scenario %q; there are: %s", verb, name, strings.Join(builtinNames(), ", "))
+	return nil, usage("%s: no scenario %q; there are: %s", verb, name, strings.Join(scenarios.Names, ", "))
 }
 
 // oneScenario checks that a verb has one scenario to be about.
@@ -40,7 +54,7 @@ func oneScenario(verb, or string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch len(args) {
 		case 0:
-			return usage("%s: which scenario? There are: %s; %s", verb, strings.Join(builtinNames(), ", "), or)
+			return usage("%s: which scenario? There are: %s; %s", verb, strings.Join(scenarios.Names, ", "), or)
 		case 1:
 			return nil
 		}
@@ -99,7 +113,7 @@ docs/scenario-files.md tells what may stand in it.`,
   tcpbench show long | tcpbench run - --connections 100`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage("show: which scenario? There are: %s", strings.Join(builtinNames(), ", "))
+				return usage("show: which scenario? There are: %s", strings.Join(scenarios.Names, ", "))
 			}
 			return nil
 		},
@@ -111,7 +125,7 @@ docs/scenario-files.md tells what may stand in it.`,
 			_, err = c.OutOrStdout().Write(s.Text)
 			return err
 		},
-		ValidArgsFunction: cobra.FixedCompletions(builtinNames(), cobra.ShellCompDirectiveNoFileComp),
+		ValidArgsFunction: cobra.FixedCompletions(scenarios.Names, cobra.ShellCompDirectiveNoFileComp),
 	}
 }
 
