@@ -19,7 +19,7 @@ func Comparison(w io.Writer, c *compare.Report, style Style) error {
 	p.unapplied(c)
 	p.differences(c.Sides, c.Differences)
 	for i := range c.Sides {
-		p.entry(compare.Letter(i), label, strings.Fields(fmt.Sprintf("%s, %s", clean(c.Sides[i]), plural(c.Rounds[i], "result"))))
+		p.entry(compare.Letter(i), label, wordsf("%s, %s", c.Sides[i], plural(c.Rounds[i], "result")))
 	}
 	for i := range c.Sides[1:] {
 		p.line("")
@@ -37,7 +37,7 @@ func (p *page) cautions(all []compare.Caution) {
 		if c.Alarm {
 			head, i = "INVALID", alarm
 		}
-		p.entry(head, i, strings.Fields(clean(c.Text)))
+		p.entry(head, i, words(c.Text))
 	}
 	if len(all) > 0 {
 		p.line("")
@@ -52,7 +52,7 @@ func (p *page) unapplied(c *compare.Report) {
 			host = u.Host + " "
 		}
 		side := compare.Letter(max(0, slices.Index(c.Sides, u.Side)))
-		p.entry("not set", warning, strings.Fields(clean(fmt.Sprintf("%s %s%s = %s: %s", side, host, u.Key, u.Value, u.Reason))))
+		p.entry("not set", warning, wordsf("%s %s%s = %s: %s", side, host, u.Key, u.Value, u.Reason))
 	}
 	if len(c.Unapplied) > 0 {
 		p.line("")
@@ -81,7 +81,7 @@ func (p *page) differences(sides []string, all []compare.Difference) {
 		if d.Unfair != "" {
 			text += ": " + d.Unfair
 		}
-		p.entry(head, i, strings.Fields(text))
+		p.entry(head, i, words(text))
 	}
 	if len(all) > 0 {
 		p.line("")
@@ -113,11 +113,11 @@ func (p *page) pair(t *compare.Table, side int) {
 	p.table(p.fitting(out, t.Untested == ""))
 	for _, why := range slices.Sorted(maps.Keys(empty)) {
 		if why != "" {
-			p.hang("  ", plain, strings.Fields(strings.Join(empty[why], ", ")+": "+why+"."), label)
+			p.hang("  ", plain, words(strings.Join(empty[why], ", ")+": "+why+"."), label)
 		}
 	}
 	if len(needed) > 0 {
-		p.hang("  ", plain, strings.Fields("About so many rounds would show a difference of the size seen: "+strings.Join(needed, ", ")+"."), label)
+		p.hang("  ", plain, words("About so many rounds would show a difference of the size seen: "+strings.Join(needed, ", ")+"."), label)
 	}
 }
 
@@ -147,17 +147,17 @@ func (p *page) fitting(whole table, tested bool) table {
 // decided says how to read the table: what decides, or why nothing can be.
 func (p *page) decided(t *compare.Table) {
 	if t.Untested != "" {
-		p.hang("", plain, strings.Fields("No difference can be called significant: "+clean(t.Untested)+". This would tell:"), warning)
+		p.hang("", plain, words("No difference can be called significant: "+t.Untested+". This would tell:"), warning)
 		p.line("  " + clean(t.Command))
 		return
 	}
 	if t.Paired < t.Enough {
-		p.hang("", plain, strings.Fields(fmt.Sprintf("With %s no difference can be shown, however large: it takes %d.", plural(t.Paired, "round"), t.Enough)), warning)
+		p.hang("", plain, wordsf("With %s no difference can be shown, however large: it takes %d.", plural(t.Paired, "round"), t.Enough), warning)
 	}
 	if fewest := slices.Min(t.Rounds); fewest > t.Paired {
-		p.hang("", plain, strings.Fields(fmt.Sprintf("Only the %s in which every side ran are tested.", plural(t.Paired, "round"))), warning)
+		p.hang("", plain, wordsf("Only the %s in which every side ran are tested.", plural(t.Paired, "round")), warning)
 	}
-	p.hang("", plain, strings.Fields("Medians, and the ratio within rounds with its interval. A/A, if there is room, is how far a side differs from itself, 19 times of 20. A row differs "+
+	p.hang("", plain, words("Medians, and the ratio within rounds with its interval. A/A, if there is room, is how far a side differs from itself, 19 times of 20. A row differs "+
 		"if its interval excludes 0 %: chance alone makes any row of this table differ less than once in twenty (signed ranks, Holm). "+
 		"Else it is unclear: a difference within the interval may be there."), label)
 }

@@ -8,32 +8,20 @@ import (
 	"tcpbench/metrics"
 )
 
-const success ink = "\x1b[32m" // green: what was to hold does
-
-// rule is a line across the page with a title.
-func (p *page) rule(title string) {
-	head := "── " + title + " "
-	p.line(p.paint(label, head+strings.Repeat("─", max(0, p.width-columns(head)))))
-}
-
-// expectations tells of each expression whether it held, and what was measured. What could not
-// be measured is not met.
-func (p *page) expectations(all []metrics.Expectation) { p.judged(all, "FAIL") }
-
-// judged does the same, with a word for an expression of which something was not measured.
+// judged says of each expression whether it held, and what was measured. missing is the word for one
+// without a sample.
 func (p *page) judged(all []metrics.Expectation, missing string) {
 	if len(all) == 0 {
 		return
 	}
 	p.line("")
 	for _, e := range all {
-		head, i := "PASS", success
+		head, i := "FAIL", failure
 		switch {
 		case e.Pass:
-		case e.Reason == "":
-			head, i = "FAIL", failure
-		default:
-			head, i = missing, failure
+			head, i = "PASS", success
+		case e.Reason != "":
+			head = missing
 		}
 		items := []string{clean(e.Expression)}
 		for _, v := range e.Values {
@@ -49,15 +37,15 @@ func (p *page) judged(all []metrics.Expectation, missing string) {
 // value writes a measured value in its unit.
 func value(v metrics.Value) string {
 	switch v.Unit {
-	case "text":
+	case metrics.Text:
 		return clean(v.Text)
-	case "ns":
+	case metrics.Nanoseconds:
 		return duration(v.Value)
 	case "s":
 		return duration(v.Value * 1e9)
-	case "1/s":
+	case metrics.PerSecond:
 		return Rate(v.Value)
-	case "share":
+	case metrics.Share:
 		return Percent(v.Value, 1)
 	}
 	if v.Value != math.Trunc(v.Value) {

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"tcpbench/metrics"
 )
@@ -30,7 +29,7 @@ func (p *page) findings(all []metrics.Finding) {
 		p.line("")
 		p.entry("found", failure, sentence(f.Name, f.What))
 		if f.Mechanism != "" {
-			p.entry("  why", label, strings.Fields(clean(f.Mechanism)))
+			p.entry("  why", label, words(f.Mechanism))
 		}
 		var items []string
 		for _, v := range f.Evidence {
@@ -48,7 +47,7 @@ func (p *page) findings(all []metrics.Finding) {
 			if r.Cost != "" && r.Cost != "none" {
 				text += fmt.Sprintf(" (costs: %s)", clean(r.Cost))
 			}
-			p.hang(pad(head, 8)+"· ", label, strings.Fields(text), plain)
+			p.hang(pad(head, 8)+"· ", label, words(text), plain)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"tcpbench/metrics"
 )
@@ -15,24 +14,18 @@ func (p *page) populations(r *metrics.Result) {
 	if len(names) == 0 {
 		return
 	}
-	t := populationTable(r, names, Count[int64])
-	if !t.fits(p.width) {
-		t = populationTable(r, names, compact)
-	}
 	p.line("")
-	p.table(t)
+	p.fit(func(count func(int64) string) table {
+		t := table{{"sockets and ports", "p50", "p90", "p99", "max", "samples"}}
+		for _, name := range names {
+			h := r.Histograms[name]
+			t = append(t, []string{clean(name), count(h.P50), count(h.P90), count(h.P99), count(h.Max), count(h.Count)})
+		}
+		return t
+	})
 }
 
-func populationTable(r *metrics.Result, names []string, count func(int64) string) table {
-	t := table{{"sockets and ports", "p50", "p90", "p99", "max", "samples"}}
-	for _, name := range names {
-		h := r.Histograms[name]
-		t = append(t, []string{clean(name), count(h.P50), count(h.P90), count(h.P99), count(h.Max), count(h.Count)})
-	}
-	return t
-}
-
-// kernel tells what the kernel showed: populations, queues, and the counters that moved.
+// kernel shows the most sockets, the queues, and the counters that moved, in each namespace.
 func (p *page) kernel(r *metrics.Result) {
 	for i := range r.Kernel {
 		v := &r.Kernel[i]
@@ -48,7 +41,7 @@ func (p *page) kernel(r *metrics.Result) {
 			if l.Drops > 0 {
 				text += fmt.Sprintf(", %s SYNs and last ACKs dropped", Count(l.Drops))
 			}
-			p.entry("", label, strings.Fields(text))
+			p.entry("", label, words(text))
 		}
 		for _, g := range groupsOf(v.Counters) {
 			if items := moved(v.Counters[g]); len(items) > 0 {
@@ -57,15 +50,15 @@ func (p *page) kernel(r *metrics.Result) {
 		}
 		p.trace(v.Trace)
 		if n := v.Timeline.Every; n > 1 {
-			p.entry("", label, strings.Fields(fmt.Sprintf("a row of the timeline stands for %d samples", n)))
+			p.entry("", label, wordsf("a row of the timeline stands for %d samples", n))
 		}
 		c := v.Cost
-		p.entry("", label, strings.Fields(fmt.Sprintf("watched %s times, with %s censuses of %s each: %s of one CPU",
-			Count(c.Samples), Count(c.Censuses), Duration(c.CensusNS), Percent(c.CPUShare, 1))))
+		p.entry("", label, wordsf("watched %s times, with %s censuses of %s each: %s of one CPU",
+			Count(c.Samples), Count(c.Censuses), Duration(c.CensusNS), Percent(c.CPUShare, 1)))
 	}
 }
 
-// trace tells what the tracepoints told.
+// trace shows what the tracepoints counted.
 func (p *page) trace(t *metrics.Trace) {
 	if t == nil {
 		return
@@ -86,7 +79,7 @@ func (p *page) trace(t *metrics.Trace) {
 	}
 }
 
-// peaks are the largest numbers of sockets and ports that were seen.
+// peaks are the largest numbers of sockets and ports.
 func peaks(r *metrics.Result, v *metrics.Namespace) (items []string) {
 	if len(r.Kernel) > 1 {
 		items = append(items, "of the "+clean(v.Of)+"'s namespace")
@@ -118,7 +111,7 @@ func plural(n int, what string) string {
 	return Count(n) + " " + what + "s"
 }
 
-// moved lists counters and their growth by name.
+// moved lists counters with their growth.
 func moved(counters map[string]int64) (items []string) {
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
 		items = append(items, clean(name)+" "+Count(counters[name]))

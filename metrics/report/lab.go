@@ -23,7 +23,7 @@ func (p *page) lab(l *metrics.Lab) {
 		}
 		missed := h.host.Missed()
 		text := fmt.Sprintf("%s: profile %s, %d of %d settings applied", h.name, clean(h.host.Profile), len(h.host.Settings)-len(missed), len(h.host.Settings))
-		p.entry(head, label, strings.Fields(text))
+		p.entry(head, label, words(text))
 		for _, s := range missed {
 			text := fmt.Sprintf("%s = %s: %s", clean(s.Key), clean(s.Value), clean(s.Outcome))
 			if s.Now != "" {
@@ -32,7 +32,7 @@ func (p *page) lab(l *metrics.Lab) {
 			if s.Why != "" {
 				text += " (" + clean(s.Why) + ")"
 			}
-			p.hang("          ", warning, strings.Fields(text), warning)
+			p.hang("          ", warning, words(text), warning)
 		}
 	}
 	for _, d := range []struct {
@@ -43,7 +43,7 @@ func (p *page) lab(l *metrics.Lab) {
 			continue
 		}
 		if text := link(d.link, len(l.Timeline) > 0); text != "" {
-			p.entry("", label, strings.Fields(d.name+": "+text))
+			p.entry("", label, words(d.name+": "+text))
 		}
 	}
 }

@@ -68,15 +68,15 @@ func (p *page) rung(e *metrics.Event) {
 	case e.Kind == metrics.Carried:
 		p.arrow(at, text, clean(e.Fate), server)
 	case e.Kind == metrics.Remark:
-		p.hang(at, label, strings.Fields("· "+text), label)
+		p.hang(at, label, words("· "+text), label)
 	case server:
-		lines := wrap(strings.Fields(text), p.width-timeColumn)
+		lines := wrap(words(text), p.width-timeColumn)
 		for _, line := range lines {
 			p.line(p.paint(label, at) + padLeft(line, p.width-timeColumn))
 			at = strings.Repeat(" ", timeColumn)
 		}
 	default:
-		lines := wrap(strings.Fields(text), p.width-timeColumn)
+		lines := wrap(words(text), p.width-timeColumn)
 		for _, line := range lines {
 			p.line(p.paint(label, at) + line)
 			at = strings.Repeat(" ", timeColumn)
@@ -162,11 +162,11 @@ func (p *page) arms(r *metrics.Result) {
 	for i := range r.Phases {
 		a := &r.Phases[i]
 		if a.Why != "" {
-			p.hang(pad("  "+clean(a.Name), width+4), label, strings.Fields(clean(a.Why)), plain)
+			p.hang(pad("  "+clean(a.Name), width+4), label, words(a.Why), plain)
 		}
 		for _, more := range [][2]string{{"costs: ", a.Costs}, {"seen: ", strings.Join(price(a), ", ")}} {
 			if more[1] != "" {
-				p.hang(strings.Repeat(" ", width+4)+more[0], label, strings.Fields(clean(more[1])), plain)
+				p.hang(strings.Repeat(" ", width+4)+more[0], label, words(more[1]), plain)
 			}
 		}
 	}

@@ -1,11 +1,12 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
 
-// ink is an ANSI code, and says what the text means rather than how it looks.
+// ink is an ANSI code, named by what the text means.
 type ink string
 
 const (
@@ -13,7 +14,8 @@ const (
 	label   ink = "\x1b[2m"    // dim: what stands beside or above the numbers
 	failure ink = "\x1b[31m"   // red
 	warning ink = "\x1b[33m"   // yellow
-	alarm   ink = "\x1b[1;31m" // bold red: nothing on this page is to be believed
+	alarm   ink = "\x1b[1;31m" // bold red: the run is invalid
+	success ink = "\x1b[32m"   // green
 	reset       = "\x1b[0m"
 )
 
@@ -33,13 +35,29 @@ func (p *page) paint(i ink, s string) string {
 
 func (p *page) line(s string) { p.WriteString(strings.TrimRight(s, " ") + "\n") }
 
-// entry writes a label of eight columns and the words beside it, as many lines as
-// they need.
-func (p *page) entry(name string, i ink, words []string) {
-	p.hang(pad(name, 8), i, words, plain)
+// rule is a line across the page with a title.
+func (p *page) rule(title string) {
+	head := "── " + title + " "
+	p.line(p.paint(label, head+strings.Repeat("─", max(0, p.width-columns(head)))))
 }
 
-// hang writes words behind a head; further lines are indented by the head's width.
+// entry writes a label of eight columns and the words beside it.
+func (p *page) entry(name string, i ink, words []string) { p.hang(pad(name, 8), i, words, plain) }
+
+// words are those of a text of a document.
+func words(text string) []string { return strings.Fields(clean(text)) }
+
+func wordsf(format string, args ...any) []string { return words(fmt.Sprintf(format, args...)) }
+
+// sentence is a name and what there is to say about it.
+func sentence(name, text string) []string {
+	if strings.TrimSpace(text) != "" {
+		name += ":"
+	}
+	return words(name + " " + text)
+}
+
+// hang writes a head, and words after it; further lines are indented by the head's width.
 func (p *page) hang(head string, headInk ink, words []string, i ink) {
 	width := columns(head)
 	for _, text := range wrap(words, p.width-width) {
@@ -52,8 +70,8 @@ func (p *page) hang(head string, headInk ink, words []string, i ink) {
 	}
 }
 
-// wrap joins words with spaces to lines of at most width runes. A word that is
-// longer than a line is broken. There is always at least one line.
+// wrap joins words to lines of at most width runes, and breaks a word that is longer. There is always
+// at least one line.
 func wrap(words []string, width int) []string {
 	var lines []string
 	var line string
@@ -78,30 +96,28 @@ func wrap(words []string, width int) []string {
 	return lines
 }
 
-// listed makes words of items that stay together where a line can hold them, each
-// followed by the separator but the last.
+// listed makes words of items with a separator between. An item stays on one line if it is not long.
 func listed(items []string, separator string) []string {
 	const whole = 40 // a longer item wraps like prose
-	var words []string
+	var all []string
 	for n, item := range items {
 		if n < len(items)-1 {
 			item += separator
 		}
 		if columns(item) <= whole {
-			words = append(words, item)
+			all = append(all, item)
 		} else {
-			words = append(words, strings.Fields(item)...)
+			all = append(all, strings.Fields(item)...)
 		}
 	}
-	return words
+	return all
 }
 
-// table has a heading and rows of the same number of cells. The first column is
-// aligned to the left and indented below its heading, all others to the right.
+// table has a heading and rows of the same number of cells. The first column is aligned to the left and
+// indented below its heading, the others to the right.
 type table [][]string
 
-// lines draws the table, or returns false where it is wider than width and the
-// first column may not be cut.
+// lines draws the table. It returns false if the table is too wide and its first column may not be cut.
 func (t table) lines(width, gap int, cut bool) (lines []string, ok bool) {
 	widths := make([]int, len(t[0]))
 	total := 0
@@ -138,8 +154,8 @@ func (t table) lines(width, gap int, cut bool) (lines []string, ok bool) {
 	return lines, true
 }
 
-// table draws t below a dim heading: with generous gaps if it fits, else with
-// narrow ones, then with its first column cut, at last with its lines cut.
+// table draws t below a dim heading. If it is too wide, the gaps become narrow, then its first column
+// is cut, and at last its lines.
 func (p *page) table(t table) {
 	lines, ok := t.lines(p.width, 2, false)
 	if !ok {
@@ -166,7 +182,7 @@ func padLeft(s string, width int) string {
 	return strings.Repeat(" ", max(0, width-columns(s))) + s
 }
 
-// clip cuts s to width runes and shows that it did.
+// clip cuts s to width runes, the last of which is an ellipsis then.
 func clip(s string, width int) string {
 	if columns(s) <= width {
 		return s

@@ -1,10 +1,8 @@
 package report
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"tcpbench/metrics"
 )
@@ -15,14 +13,14 @@ func (p *page) loopback(l *metrics.Loopback) {
 		return
 	}
 	p.line("")
-	p.entry("where", label, strings.Fields(clean("on this host's loopback, because "+l.Why)))
-	p.entry("", label, strings.Fields(clean("evidence: "+l.Evidence)))
+	p.entry("where", label, words("on this host's loopback, because "+l.Why))
+	p.entry("", label, words("evidence: "+l.Evidence))
 	for _, end := range []struct {
 		name    string
 		options map[string]string
 	}{{"client", l.Client}, {"server", l.Server}} {
 		for _, name := range slices.Sorted(maps.Keys(end.options)) {
-			p.entry("", label, strings.Fields(clean(fmt.Sprintf("sockets of the %s: %s = %s", end.name, name, end.options[name]))))
+			p.entry("", label, wordsf("sockets of the %s: %s = %s", end.name, name, end.options[name]))
 		}
 	}
 }

@@ -106,7 +106,7 @@ func (p *page) whole(r *metrics.Result) {
 	p.kernel(r)
 	p.soundness(r)
 	p.findings(r.Findings)
-	p.expectations(r.Expectations)
+	p.judged(r.Expectations, "FAIL")
 	p.steps(r)
 	p.verdict(r)
 }

@@ -88,9 +88,9 @@ func (p *page) because(word string, i ink, why string, all []metrics.ShownScenar
 	}
 	p.line("")
 	p.hang(word+": ", i, listed(names, ","), plain)
-	p.entry("  why", label, strings.Fields(clean(why)))
+	p.entry("  why", label, words(why))
 	if lift != "" {
-		p.entry("  do", label, strings.Fields(clean(lift)))
+		p.entry("  do", label, words(lift))
 	}
 }
 
@@ -108,17 +108,17 @@ func Abilities(w io.Writer, all []metrics.Ability, style Style) error {
 			name += ", " + clean(a.Amount)
 		}
 		if a.Can {
-			p.hang(pad("yes", 8)+pad(name, 30)+"  ", success, strings.Fields("for "+clean(use)), plain)
+			p.hang(pad("yes", 8)+pad(name, 30)+"  ", success, words("for "+use), plain)
 			continue
 		}
-		p.hang(pad("no", 8)+pad(name, 30)+"  ", failure, strings.Fields("missing for "+clean(use)), plain)
+		p.hang(pad("no", 8)+pad(name, 30)+"  ", failure, words("missing for "+use), plain)
 		if first, known := told[a.Why]; known {
-			p.entry("  why", label, strings.Fields("as for "+clean(first)))
+			p.entry("  why", label, words("as for "+first))
 			continue
 		}
 		told[a.Why] = a.Name
-		p.entry("  why", label, strings.Fields(clean(a.Why)))
-		p.entry("  do", label, strings.Fields(clean(a.Lift)))
+		p.entry("  why", label, words(a.Why))
+		p.entry("  do", label, words(a.Lift))
 	}
 	return p.flush(w)
 }

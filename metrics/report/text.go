@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	invalid   = "invalid"   // the flag of a result that is not to be believed
-	completed = "completed" // the reason for which a server closes when all went to plan
+	invalid   = "invalid"   // the flag of a result that means nothing
+	completed = "completed" // a server's reason for closing if all went as planned
 )
 
-// headline tells what was run.
+// headline names what was run.
 func (p *page) headline(r *metrics.Result) {
 	s := r.Scenario
 	items := []string{s.Name, s.Arrival, s.Lifecycle, targets(s.Target), duration(r.ElapsedS * 1e9)}
@@ -44,52 +44,46 @@ func targets(all []string) string {
 	return fmt.Sprintf("to %s and %d more", all[0], len(all)-1)
 }
 
-// tally tells what became of every attempt, the number in front.
+// tally shows how the attempts ended.
 func (p *page) tally(r *metrics.Result) {
 	type row struct {
 		count, share, indent, text string
 		ink                        ink
 	}
-	share := func(n uint64) string {
-		if r.Attempted == 0 {
-			return ""
+	var rows []row
+	counts, shares := 0, 0
+	add := func(n uint64, ofAll bool, indent, text string, i ink) {
+		it := row{Count(n), "", indent, text, i}
+		if ofAll && r.Attempted > 0 {
+			it.share = Percent(float64(n)/float64(r.Attempted), 2)
 		}
-		return Percent(float64(n)/float64(r.Attempted), 2)
+		rows = append(rows, it)
+		counts, shares = max(counts, columns(it.count)), max(shares, columns(it.share))
 	}
-	failed := r.TotalFailed()
-	rows := []row{
-		{Count(r.Attempted), "", "", "attempted", plain},
-		{Count(r.Succeeded), share(r.Succeeded), "", "succeeded", plain},
-	}
-	if failed == 0 {
-		rows = append(rows, row{"0", "", "", "failed", plain})
+	add(r.Attempted, false, "", "attempted", plain)
+	add(r.Succeeded, true, "", "succeeded", plain)
+	if failed := r.TotalFailed(); failed > 0 {
+		add(failed, true, "", "failed", failure)
 	} else {
-		rows = append(rows, row{Count(failed), share(failed), "", "failed", failure})
+		add(0, false, "", "failed", plain)
 	}
 	for _, name := range byCount(r.Failed) {
-		n := r.Failed[name]
-		rows = append(rows, row{Count(n), share(n), "  ", clean(name), failure})
+		add(r.Failed[name], true, "  ", name, failure)
 	}
 	if r.Open > 0 {
-		rows = append(rows, row{Count(r.Open), share(r.Open), "", "open at the end", plain})
+		add(r.Open, true, "", "open at the end", plain)
 	}
 	if r.Missed > 0 {
-		rows = append(rows, row{Count(r.Missed), "", "", "missed: due, but could not start in time", warning})
-	}
-
-	var counts, shares int
-	for _, row := range rows {
-		counts, shares = max(counts, columns(row.count)), max(shares, columns(row.share))
+		add(r.Missed, false, "", "missed: due, but could not start in time", warning)
 	}
 	p.line("")
 	for _, row := range rows {
 		head := "  " + padLeft(row.count, counts) + "  " + padLeft(row.share, shares) + "  " + row.indent
-		p.hang(head, row.ink, strings.Fields(row.text), row.ink)
+		p.hang(head, row.ink, words(row.text), row.ink)
 	}
 }
 
-// rate tells how fast the run was, and in an open loop how fast it ought to be. What is held
-// does not end within the measured time.
+// rate shows how fast the run was, and in an open loop how fast the schedule was.
 func (p *page) rate(r *metrics.Result) {
 	items := []string{Rate(r.Rate) + " succeeded"}
 	if r.RateIntended != nil {
@@ -108,7 +102,7 @@ func (p *page) rate(r *metrics.Result) {
 	p.entry("rate", label, listed(items, ","))
 }
 
-// histograms lists those of a result that show takes, first those that are known.
+// histograms lists those of a result that show accepts: first the known ones, then others by name.
 func histograms(r *metrics.Result, show func(metrics.Histogram) bool) []string {
 	names := metrics.HistogramNames()
 	for _, name := range slices.Sorted(maps.Keys(r.Histograms)) {
@@ -130,38 +124,38 @@ func (p *page) latencies(r *metrics.Result) {
 		p.entry("latency", label, []string{"no samples"})
 		return
 	}
-
-	t := latencyTable(r, names, Count[int64])
-	if !t.fits(p.width) {
-		t = latencyTable(r, names, compact)
-	}
-	p.table(t)
+	p.fit(func(count func(int64) string) table {
+		t := table{{"latency", "p50", "p90", "p99", "p99.9", "max", "count"}}
+		for _, name := range names {
+			h := r.Histograms[name]
+			row := []string{clean(name)}
+			for _, ns := range []int64{h.P50, h.P90, h.P99, h.P999, h.Max} {
+				row = append(row, resolved(ns, h.Resolution))
+			}
+			t = append(t, append(row, count(h.Count)))
+		}
+		return t
+	})
 	for _, name := range names {
 		if h := r.Histograms[name]; h.Resolution >= tick && h.Min < h.Resolution {
-			why := fmt.Sprintf("%s: 1 tick of the kernel's clock is %s", clean(name), Duration(h.Resolution))
-			p.hang("  ", plain, strings.Fields(why), plain)
+			p.hang("  ", plain, wordsf("%s: 1 tick of the kernel's clock is %s", name, Duration(h.Resolution)), plain)
 		}
 		if n := r.Histograms[name].Clamped; n > 0 {
-			why := fmt.Sprintf("%s: %s outside of 1 ns … 24 h, counted at the nearest end", clean(name), Count(n))
-			p.hang("  ", warning, strings.Fields(why), warning)
+			p.hang("  ", warning, wordsf("%s: %s outside of 1 ns … 24 h, counted at the nearest end", name, Count(n)), warning)
 		}
 	}
 }
 
-func latencyTable(r *metrics.Result, names []string, count func(int64) string) table {
-	t := table{{"latency", "p50", "p90", "p99", "p99.9", "max", "count"}}
-	for _, name := range names {
-		h := r.Histograms[name]
-		row := []string{clean(name)}
-		for _, ns := range []int64{h.P50, h.P90, h.P99, h.P999, h.Max} {
-			row = append(row, resolved(ns, h.Resolution))
-		}
-		t = append(t, append(row, count(h.Count)))
+// fit draws a table with whole counts, or with short ones if those do not fit.
+func (p *page) fit(draw func(count func(int64) string) table) {
+	t := draw(Count[int64])
+	if !t.fits(p.width) {
+		t = draw(compact)
 	}
-	return t
+	p.table(t)
 }
 
-// tick is a step from which on it is one of the kernel's clock: the shortest (HZ 1000).
+// tick is the shortest of the kernel's clock (HZ=1000).
 const tick = 1_000_000
 
 // resolved is a duration that is known in steps: less than one is not zero.
@@ -175,11 +169,11 @@ func resolved(ns, step int64) string {
 	return "<" + Duration(step)
 }
 
-// processors tells what a connection cost each side, and how busy the host was.
+// processors shows what a connection cost each side, and how busy the host was.
 func (p *page) processors(r *metrics.Result) {
 	t := table{{"CPU per connection", "user", "system", "total", "CPUs"}}
 	costs := func(u *metrics.Usage) []string {
-		if u.PerConnection == 0 { // no attempt ended, and there is nothing to divide by
+		if u.PerConnection == 0 { // no attempt ended
 			return []string{absent, absent, absent}
 		}
 		return []string{micros(u.UserPerConnection), micros(u.SystemPerConnection), micros(u.PerConnection)}
@@ -210,7 +204,7 @@ func (p *page) processors(r *metrics.Result) {
 	if r.CPU.HostSteal > 0 {
 		host += ", " + Percent(r.CPU.HostSteal, 0) + " taken by the hypervisor"
 	}
-	p.hang("  ", plain, strings.Fields("host "+host), plain)
+	p.hang("  ", plain, words("host "+host), plain)
 }
 
 // cost is the processor time of each of something, absent if there was none.
@@ -232,8 +226,8 @@ func processorsUsed(u *metrics.Usage, elapsed float64) string {
 	return fmt.Sprintf("%.2f", used)
 }
 
-// soundness tells what the other side saw, and whether the numbers can be believed.
-// The worst stands last, where a terminal leaves the eye.
+// soundness shows what the server saw, and whether the numbers can be trusted. The worst flag stands
+// last, where a reader of a terminal looks first.
 func (p *page) soundness(r *metrics.Result) {
 	if r.Server == nil && len(r.Checks) == 0 && len(r.Flags) == 0 {
 		return
@@ -242,25 +236,16 @@ func (p *page) soundness(r *metrics.Result) {
 	p.server(r.Server)
 	p.multipath(r.MPTCP)
 	p.checks(r.Checks)
-	flags := slices.Clone(r.Flags)
-	slices.SortStableFunc(flags, func(a, b metrics.Flag) int { return cmp.Compare(weight(a), weight(b)) })
-	for _, f := range flags {
-		if r.Finding(f.Name) != nil {
-			continue // it is told at length
+	for _, f := range r.Flags {
+		if f.Name != invalid && r.Finding(f.Name) == nil { // a finding says more
+			p.entry("flag", warning, sentence(f.Name, f.Why))
 		}
+	}
+	for _, f := range r.Flags {
 		if f.Name == invalid {
-			p.entry("INVALID", alarm, strings.Fields(clean(f.Why)))
-			continue
+			p.entry("INVALID", alarm, words(f.Why))
 		}
-		p.entry("flag", warning, sentence(f.Name, f.Why))
 	}
-}
-
-func weight(f metrics.Flag) int {
-	if f.Name == invalid {
-		return 1
-	}
-	return 0
 }
 
 func (p *page) server(s *metrics.ServerReport) {
@@ -298,20 +283,10 @@ func (p *page) checks(checks []metrics.Check) {
 			broken = append(broken, c)
 		}
 	}
-	hold := fmt.Sprintf("%d of %d hold", len(checks)-len(broken), len(checks))
-	p.entry("checks", label, strings.Fields(hold))
+	p.entry("checks", label, wordsf("%d of %d hold", len(checks)-len(broken), len(checks)))
 	for _, c := range broken {
 		p.entry("broken", failure, sentence(c.Name, c.Detail))
 	}
-}
-
-// sentence is a name and what there is to say about it.
-func sentence(name, text string) []string {
-	words := strings.Fields(clean(text))
-	if len(words) > 0 {
-		name += ":"
-	}
-	return append(strings.Fields(clean(name)), words...)
 }
 
 // byCount lists the names with the highest count first.

@@ -14,14 +14,14 @@ func (p *page) claim(v *metrics.Verdict) {
 	if v == nil {
 		return
 	}
-	p.entry("claim", label, strings.Fields(clean(v.Claim)))
+	p.entry("claim", label, words(v.Claim))
 	p.line("")
 	for i, s := range v.Steps {
 		head := "        "
 		if i == 0 {
 			head = pad("steps", 8)
 		}
-		p.hang(head+fmt.Sprintf("%d. ", i+1), label, strings.Fields(clean(s)), plain)
+		p.hang(head+fmt.Sprintf("%d. ", i+1), label, words(s), plain)
 	}
 	if len(v.Steps) > 0 {
 		p.line("")
@@ -43,13 +43,13 @@ func (p *page) verdict(r *metrics.Result) {
 		if v.Why == "" {
 			p.line(p.paint(k.ink, k.line))
 		} else {
-			p.hang(k.line+": ", k.ink, strings.Fields(clean(v.Why)), plain)
+			p.hang(k.line+": ", k.ink, words(v.Why), plain)
 		}
 	}
 	p.judged(v.Evidence, "NO DATA")
 	if v.Production != "" {
 		p.line("")
-		p.entry("in use", label, strings.Fields(clean(v.Production)))
+		p.entry("in use", label, words(v.Production))
 	}
 }
 
