@@ -12,7 +12,7 @@ import (
 	"tcpbench/metrics/compare"
 )
 
-// Comparison writes what bounds a comparison, how the sides differed, and what became of it.
+// Comparison writes the cautions, how the sides differed, and a table for each side but the first.
 func Comparison(w io.Writer, c *compare.Report, style Style) error {
 	p := style.page()
 	p.cautions(c.Cautions)
@@ -30,7 +30,6 @@ func Comparison(w io.Writer, c *compare.Report, style Style) error {
 	return p.flush(w)
 }
 
-// cautions stand at the head.
 func (p *page) cautions(all []compare.Caution) {
 	for _, c := range all {
 		head, i := "caution", warning
@@ -44,7 +43,7 @@ func (p *page) cautions(all []compare.Caution) {
 	}
 }
 
-// unapplied names the lines of profiles that the kernel did not take.
+// unapplied lists the settings of profiles that the kernel did not take.
 func (p *page) unapplied(c *compare.Report) {
 	for _, u := range c.Unapplied {
 		host := ""
@@ -59,7 +58,7 @@ func (p *page) unapplied(c *compare.Report) {
 	}
 }
 
-// differences tells how the runs were not alike.
+// differences lists how the runs were not alike.
 func (p *page) differences(sides []string, all []compare.Difference) {
 	for _, d := range all {
 		i, head := label, "differs"
@@ -121,8 +120,8 @@ func (p *page) pair(t *compare.Table, side int) {
 	}
 }
 
-// fitting leaves out the columns for which a terminal has no room, or that nothing was tested
-// for. They are in the JSON.
+// fitting leaves out columns for which there is no room, or for which nothing was tested. The JSON has
+// them.
 func (p *page) fitting(whole table, tested bool) table {
 	choices := [][]int{{0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 7}, {0, 1, 2, 3, 4, 7}, {0, 1, 2, 3, 7}}
 	if !tested {
@@ -144,7 +143,7 @@ func (p *page) fitting(whole table, tested bool) table {
 	return whole
 }
 
-// decided says how to read the table: what decides, or why nothing can be.
+// decided says how to read the table, or why no difference can be significant.
 func (p *page) decided(t *compare.Table) {
 	if t.Untested != "" {
 		p.hang("", plain, words("No difference can be called significant: "+t.Untested+". This would tell:"), warning)
@@ -194,7 +193,7 @@ func effect(a, b compare.Cell, d compare.Delta) string {
 	return absent
 }
 
-// change writes a ratio as a change, with a decimal below a tenth.
+// change writes a ratio as a change in percent, or as a factor from ten on.
 func change(ratio float64) string {
 	switch c := 100 * (ratio - 1); {
 	case math.Abs(c) < 9.95:

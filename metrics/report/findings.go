@@ -7,14 +7,14 @@ import (
 	"tcpbench/metrics"
 )
 
-// Findings writes findings at length: what, why, by which evidence, and what to do.
+// Findings writes the observation, mechanism, evidence and remedies of each finding.
 func Findings(w io.Writer, all []metrics.Finding, style Style) error {
 	p := style.page()
 	p.findings(all)
 	return p.flush(w)
 }
 
-// Warnings writes the first sentence of each finding: what is told before a run.
+// Warnings writes only the observation of each, before a run.
 func Warnings(w io.Writer, all []metrics.Finding, style Style) error {
 	p := style.page()
 	for i := range all {

@@ -7,17 +7,16 @@ import (
 	"unicode"
 )
 
-// absent stands where there is no number to show.
+// absent replaces a number that there is not.
 const absent = "–"
 
-// Duration writes nanoseconds with three significant digits in the unit that keeps
-// the number below 1000: 431 ns, 8.45 µs, 1.23 ms, 16.7 min.
+// Duration writes nanoseconds with three significant digits: 431 ns, 8.45 µs, 1.23 ms, 16.7 min.
 func Duration(ns int64) string { return duration(float64(ns)) }
 
 var durationUnits = []struct {
 	name  string
 	ns    float64
-	below float64 // from here on the next unit is shorter
+	below float64 // larger numbers have the next unit
 }{
 	{"ns", 1, 1000},
 	{"µs", 1e3, 1000},
@@ -75,7 +74,7 @@ func compact(n int64) string {
 			return text + suffix
 		}
 	}
-	return absent // 2^63 ends within E
+	return absent // never: 2^63 is 9.2E
 }
 
 // Rate writes a number per second, whole from 1000 on: 25,132/s, 12.5/s.
@@ -95,8 +94,7 @@ func Rate(perSecond float64) string {
 	return text + "/s"
 }
 
-// Percent writes a share between 0 and 1. What is not nothing never reads as 0,
-// and what is not all never as 100: <0.01 %, >99.99 %.
+// Percent writes a share between 0 and 1. Only zero reads as 0 and only one as 100: <0.01 %, >99.99 %.
 func Percent(share float64, decimals int) string {
 	v := share * 100
 	switch {
@@ -116,8 +114,8 @@ func Percent(share float64, decimals int) string {
 	return text + " %"
 }
 
-// threeDigits rounds to three significant digits. Whoever picks a unit must look at
-// the rounded value: 999.6 reads as 1000.
+// threeDigits rounds to three significant digits. The rounded value decides the unit: 999.6 reads as
+// 1000.
 func threeDigits(v float64) (text string, rounded float64) {
 	rounded, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'e', 2, 64), 64) // the text is our own
 	decimals := 0
@@ -130,8 +128,8 @@ func threeDigits(v float64) (text string, rounded float64) {
 	return strconv.FormatFloat(rounded, 'f', decimals, 64), rounded
 }
 
-// clean makes a text of a document safe to print on one line: a result file is
-// input, and a terminal obeys escape sequences.
+// clean makes a text safe to print on one line: a result file is input, and a terminal obeys escape
+// sequences.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

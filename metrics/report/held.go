@@ -7,10 +7,10 @@ import (
 	"tcpbench/metrics"
 )
 
-// shownBursts is how many bursts the text names one by one; the document has them all.
+// shownBursts is how many bursts the text lists; the document has them all.
 const shownBursts = 8
 
-// special tells what only some workloads have: a held population, heartbeats, bursts.
+// special shows what only some workloads have: a held population, heartbeats, bursts.
 func (p *page) special(r *metrics.Result) {
 	if q := r.Population; q != nil {
 		items := []string{fmt.Sprintf("%s of %s established at the end", Count(q.Held), Count(q.Wanted))}

@@ -7,7 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// lab tells where the run took place, and which settings are not as they were to be.
+// lab shows the lab's hosts, the settings that the kernel did not take, and the link.
 func (p *page) lab(l *metrics.Lab) {
 	if l == nil {
 		return
@@ -48,8 +48,8 @@ func (p *page) lab(l *metrics.Lab) {
 	}
 }
 
-// link says what a direction of the link was asked to do to packets, and has done. It is empty
-// if that was decided segment by segment, which the ladder shows.
+// link says what a direction of the link did to packets. It is empty if an experiment decided segment
+// by segment, which the ladder shows.
 func link(l *metrics.LabLink, changed bool) string {
 	var parts []string
 	if l.Impairment != "" {
@@ -62,7 +62,7 @@ func link(l *metrics.LabLink, changed bool) string {
 			parts = append(parts, fmt.Sprintf("%s lost %s of %s packets", verb, Count(v.Done), Count(v.Asked)))
 		}
 	}
-	if len(l.Verbs) == 0 && l.Lost > 0 { // of a document that has no counts of verbs
+	if len(l.Verbs) == 0 && l.Lost > 0 { // an earlier document
 		parts = append(parts, Count(l.Lost)+" packets lost by that")
 	}
 	if v, ok := l.Verbs["delay"]; ok {

@@ -9,8 +9,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// experiment draws what happened to single connections: the client on the left, the server on
-// the right, and the link between them, from top to bottom.
+// experiment draws what happened to single connections from top to bottom: the client on the left, the
+// server on the right, the link between them.
 func (p *page) experiment(r *metrics.Result) {
 	e := r.Experiment
 	between := "link"
@@ -63,62 +63,53 @@ func (p *page) rung(e *metrics.Event) {
 	if e.Label != "" {
 		text += " (" + clean(e.Label) + ")"
 	}
-	server := e.Of == "server"
 	switch {
 	case e.Kind == metrics.Carried:
-		p.arrow(at, text, clean(e.Fate), server)
+		p.arrow(at, text, clean(e.Fate), e.Of == "server")
 	case e.Kind == metrics.Remark:
 		p.hang(at, label, words("· "+text), label)
-	case server:
-		lines := wrap(words(text), p.width-timeColumn)
-		for _, line := range lines {
-			p.line(p.paint(label, at) + padLeft(line, p.width-timeColumn))
-			at = strings.Repeat(" ", timeColumn)
-		}
 	default:
-		lines := wrap(words(text), p.width-timeColumn)
-		for _, line := range lines {
+		for _, line := range wrap(words(text), p.width-timeColumn) {
+			if e.Of == "server" {
+				line = padLeft(line, p.width-timeColumn)
+			}
 			p.line(p.paint(label, at) + line)
 			at = strings.Repeat(" ", timeColumn)
 		}
 	}
 }
 
-// arrow draws a segment. One that is held goes half of the way, and later the rest.
+// arrow draws a segment. A held one goes half of the way, and the rest when it is released.
 func (p *page) arrow(at, text, fate string, back bool) {
-	room := p.width - timeColumn - 2*sideColumn
 	i := plain
 	before, after, note := "──", "▶", ""
 	switch fate {
 	case "held":
-		after, note = "┤", " held"
+		after, note = "┤", "held"
 	case "lost":
-		after, note, i = "✗", " lost", warning
+		after, note, i = "✗", "lost", warning
 	case "released":
 		before = "├─"
 	}
-	const around = 3 // a dash, and a space on each side
-	text = clip(text, p.width-timeColumn-sideColumn-columns(before)-columns(after)-columns(note)-around)
-	if back {
-		before, after = mirror(after), mirror(before)
-		note = strings.TrimSpace(note)
-		if note != "" {
-			note += " "
-		}
-		line := room - columns(note) - columns(before) - columns(after) - columns(text) - 2
-		p.line(p.paint(label, at) + strings.Repeat(" ", sideColumn) + p.paint(i, note+before+strings.Repeat("─", max(1, line))+" "+text+" "+after))
-		return
+	room := p.width - timeColumn - sideColumn - columns(before) - columns(after)
+	if note != "" {
+		room -= 1 + columns(note)
 	}
-	line := room - columns(note) - columns(before) - columns(after) - columns(text) - 2
-	p.line(p.paint(label, at) + strings.Repeat(" ", sideColumn) + p.paint(i, before+" "+text+" "+strings.Repeat("─", max(1, line))+after+note))
+	text = clip(text, room-3) // a dash, and a space on each side
+	line := strings.Repeat("─", max(1, room-sideColumn-columns(text)-2))
+	arrow := before + " " + text + " " + line + after + " " + note
+	if back {
+		arrow = note + " " + mirror(after) + line + " " + text + " " + mirror(before)
+	}
+	p.line(p.paint(label, at) + strings.Repeat(" ", sideColumn) + p.paint(i, strings.TrimSpace(arrow)))
 }
 
-// mirror turns an end of an arrow around.
+// mirror reverses an end of an arrow.
 func mirror(s string) string {
 	return strings.NewReplacer("▶", "◀", "┤", "├", "├─", "─┤").Replace(s)
 }
 
-// sinceStart writes a time since the start.
+// sinceStart writes seconds since the start.
 func sinceStart(t float64) string {
 	if t < 10 {
 		return fmt.Sprintf("%.1f ms", t*1e3)
@@ -126,7 +117,7 @@ func sinceStart(t float64) string {
 	return fmt.Sprintf("%.1f s", t)
 }
 
-// extensions lists the counters that tell of TCP's special cases.
+// extensions lists the counters of TCP's special cases.
 func (p *page) extensions(r *metrics.Result) {
 	for i := range r.Kernel {
 		if items := moved(r.Kernel[i].Counters["TcpExt"]); len(items) > 0 {
@@ -137,8 +128,7 @@ func (p *page) extensions(r *metrics.Result) {
 	}
 }
 
-// arms draws the phases of a scenario that claims something, a row each: they are to be
-// compared.
+// arms draws the phases of a scenario with a claim in a table, to be compared.
 func (p *page) arms(r *metrics.Result) {
 	t := table{{""}}
 	for i := range r.Phases {
@@ -156,8 +146,8 @@ func (p *page) arms(r *metrics.Result) {
 	p.table(t)
 	p.line("")
 	width := 0
-	for i := range r.Phases {
-		width = max(width, columns(clean(r.Phases[i].Name)))
+	for _, row := range t[1:] {
+		width = max(width, columns(row[0]))
 	}
 	for i := range r.Phases {
 		a := &r.Phases[i]
@@ -172,10 +162,10 @@ func (p *page) arms(r *metrics.Result) {
 	}
 }
 
-// armColumns are what is told of each arm. A column in which no arm has anything is left out.
+// armColumns are the columns of that table. One that is empty for every arm is left out.
 var armColumns = []struct {
 	head string
-	of   func(*metrics.Phase) string // empty if the arm has no such thing
+	of   func(*metrics.Phase) string
 }{
 	{"burst", func(a *metrics.Phase) string {
 		if len(a.Bursts) == 0 {
@@ -186,7 +176,7 @@ var armColumns = []struct {
 	{"requests", unstopped(func(a *metrics.Phase) string { return Count(requests(a)) })},
 	{"rate", unstopped(func(a *metrics.Phase) string { return Rate(float64(requests(a)) / a.ElapsedS) })},
 	{"failed", func(a *metrics.Phase) string { return Count(a.TotalFailed()) }},
-	{"TIME_WAIT", unstopped(func(a *metrics.Phase) string { return Count(mostIn(a, "TIME_WAIT")) })},
+	{"TIME_WAIT", unstopped(func(a *metrics.Phase) string { return Count(int64(measured(a, "TIME_WAIT.max"))) })},
 	{"queue", func(a *metrics.Phase) string {
 		if q := stopped(a); q != nil {
 			return Count(q.Peak)
@@ -199,13 +189,13 @@ var armColumns = []struct {
 		}
 		return ""
 	}},
-	{"connect p50", func(a *metrics.Phase) string { return quantile(a, func(h metrics.Histogram) int64 { return h.P50 }) }},
-	{"p99", func(a *metrics.Phase) string { return quantile(a, func(h metrics.Histogram) int64 { return h.P99 }) }},
+	{"connect p50", func(a *metrics.Phase) string { return quantity(a, "connect.p50") }},
+	{"p99", func(a *metrics.Phase) string { return quantity(a, "connect.p99") }},
 	{"max", func(a *metrics.Phase) string {
 		if stopped(a) == nil {
 			return ""
 		}
-		return quantile(a, func(h metrics.Histogram) int64 { return h.Max })
+		return quantity(a, "connect.max")
 	}},
 	{"CPU/req", unstopped(func(a *metrics.Phase) string {
 		c, s := a.CPU.Client, a.CPU.Server
@@ -216,10 +206,10 @@ var armColumns = []struct {
 	})},
 }
 
-// requests is how many were answered: connections that are kept carry several each.
+// requests are those that were answered: a connection can carry several.
 func requests(a *metrics.Phase) int64 { return a.Histograms[metrics.ExchangeTime].Count }
 
-// price is what was measured of an arm's cost, and how its attempts failed.
+// price is the measured cost of an arm, and how its attempts failed.
 func price(a *metrics.Phase) (all []string) {
 	for _, c := range []struct {
 		n    int64
@@ -227,7 +217,7 @@ func price(a *metrics.Phase) (all []string) {
 	}{
 		{a.Counter("Tcp", "EstabResets"), "resets, at both ends (Tcp EstabResets)"},
 		{a.Counter("TcpExt", "TCPTimeWaitOverflow"), "closed without TIME_WAIT (TCPTimeWaitOverflow)"},
-		{lastIn(a, "server.TIME_WAIT"), "in TIME_WAIT on the server"},
+		{int64(measured(a, "server.TIME_WAIT.last")), "in TIME_WAIT on the server"},
 	} {
 		if c.n > int64(a.Succeeded/100) {
 			all = append(all, Count(c.n)+" "+c.what)
@@ -239,7 +229,7 @@ func price(a *metrics.Phase) (all []string) {
 	return all
 }
 
-// unstopped leaves an arm out whose server was stopped: it shows queues, and no rate.
+// unstopped leaves out an arm whose server was stopped: it shows queues, not rates.
 func unstopped(of func(*metrics.Phase) string) func(*metrics.Phase) string {
 	return func(a *metrics.Phase) string {
 		if stopped(a) != nil {
@@ -249,16 +239,24 @@ func unstopped(of func(*metrics.Phase) string) func(*metrics.Phase) string {
 	}
 }
 
-// quantile is one of the times of connects.
-func quantile(a *metrics.Phase, of func(metrics.Histogram) int64) string {
-	if h := a.Histograms[metrics.Connect]; h.Count > 0 {
-		return Duration(of(h))
+// quantity shows one of an arm; empty if there is no sample.
+func quantity(a *metrics.Phase, name string) string {
+	q, _ := metrics.FindQuantity(name)
+	if v, ok := q.Value(&a.Result); ok {
+		return value(v)
 	}
 	return ""
 }
 
-// stopped is the accept queue of a run whose server was stopped, so that connections had to wait
-// in it; nil is none.
+// measured is zero if there is no sample.
+func measured(a *metrics.Phase, name string) float64 {
+	q, _ := metrics.FindQuantity(name)
+	n, _ := q.Of(&a.Result)
+	return n
+}
+
+// stopped is the accept queue of an arm whose server was stopped so that connections waited in it, or
+// nil.
 func stopped(a *metrics.Phase) *metrics.Queue {
 	if a.Scenario.Settings["freeze"] == "" {
 		return nil
@@ -271,29 +269,7 @@ func stopped(a *metrics.Phase) *metrics.Queue {
 	return nil
 }
 
-// lastIn is how many sockets a side had in a state at the end.
-func lastIn(a *metrics.Phase, column string) (n int64) {
-	for i := range a.Kernel {
-		if c := a.Kernel[i].Timeline.Sockets[column]; len(c) > 0 {
-			n = max(n, c[len(c)-1])
-		}
-	}
-	return n
-}
-
-// mostIn is the largest number of sockets in a state, on the side that had more.
-func mostIn(a *metrics.Phase, state string) (most int64) {
-	for i := range a.Kernel {
-		for name, column := range a.Kernel[i].Timeline.Sockets {
-			if _, s, _ := strings.Cut(name, "."); s == state && len(column) > 0 && !strings.HasPrefix(name, "fullest") {
-				most = max(most, slices.Max(column))
-			}
-		}
-	}
-	return most
-}
-
-// steps draws how long connects took, where some took so long that the kernel's timers show.
+// steps draws how long connects took, if the slowest show the kernel's timers.
 func (p *page) steps(r *metrics.Result) {
 	const slow = 5e8
 	h := r.Histograms[metrics.Connect]
@@ -302,7 +278,7 @@ func (p *page) steps(r *metrics.Result) {
 	}
 	recorder, err := h.Recorder()
 	if err != nil {
-		return // Read has refused such a document
+		return // Read refuses such a document
 	}
 	type bar struct {
 		head string

@@ -7,7 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// loopback tells that there was no lab, why, and what decided instead.
+// loopback says why there was no lab, and what decided instead.
 func (p *page) loopback(l *metrics.Loopback) {
 	if l == nil {
 		return

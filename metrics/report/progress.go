@@ -11,18 +11,17 @@ type Progress struct {
 	Phase     string // of a scenario with several phases
 	Period    string // warm-up, measuring, draining
 	Elapsed   time.Duration
-	Planned   time.Duration // zero where the run is not bound by time
-	Rate      float64       // succeeded per second, or opened, of a population that is held
+	Planned   time.Duration // zero if time does not bound the run
+	Rate      float64       // per second: succeeded, or opened if a population is held
 	InFlight  int
 	Succeeded uint64
 	Failed    uint64
-	// ConnectP99 is nanoseconds, and zero when no connection was established.
+	// ConnectP99 is nanoseconds, zero if no connection was established.
 	ConnectP99 int64
 }
 
-// ProgressLine writes a run's progress on one line of at most width columns; zero
-// stands for 80. Cells are padded, so that numbers stay in their place from one second
-// to the next. Where the width is short, cells go: the least telling first.
+// ProgressLine writes a run's progress on one line of at most width columns; zero means 80. Cells are
+// padded, so that numbers keep their place. If the line is too long, the least important cells go first.
 func ProgressLine(p Progress, width int) string {
 	if width <= 0 {
 		width = usualWidth
@@ -63,7 +62,7 @@ func join(cells []string) string {
 	return strings.TrimRight(line, " ")
 }
 
-// clock writes 0:04/0:10, or 0:04 where no end is planned.
+// clock writes 0:04/0:10, or 0:04 if no end is planned.
 func clock(elapsed, planned time.Duration) string {
 	if planned <= 0 {
 		return minutes(elapsed)

@@ -1,14 +1,8 @@
-// Package report draws views of a result document: what a person reads in a
-// terminal after a run, and the line that moves while it runs.
+// Package report draws views of documents for a terminal: a result, a comparison, the kernel's state,
+// and the line that shows the progress of a run.
 //
-// Every view is a pure function of the document. Nothing here measures, looks at
-// the terminal or knows the flags, so that a result from last year reads like one
-// of today, and each view is tested from one fixed document. The JSON view is the
-// document itself: [metrics.Result.Write].
-//
-// Two opinions. Nothing is dropped in silence: a failure, histogram or flag that
-// this version has no name for is shown under its own. And a number is as long as
-// it is worth: three digits for what was measured, all digits for what was counted.
+// Every view is a pure function of its document. A failure, histogram or flag that this version does
+// not know is shown under its own name. Measured numbers have three digits, counts have all.
 package report
 
 import (
@@ -21,11 +15,8 @@ import (
 
 // Style is how a text is drawn. The zero value is plain text of 80 columns.
 type Style struct {
-	// Color marks failures, flags and headings with ANSI codes.
-	Color bool
-	// Width is the longest line in columns; zero stands for 80, and what is less
-	// than 60 for 60.
-	Width int
+	Color bool // marks failures, flags and headings with ANSI codes
+	Width int  // longest line in columns: zero means 80, and less than 60 means 60
 }
 
 const (
@@ -53,7 +44,7 @@ func Text(w io.Writer, r *metrics.Result, style Style) error {
 	return p.flush(w)
 }
 
-// page is an empty one of the style.
+// page returns an empty page.
 func (s Style) page() *page {
 	width := s.Width
 	if width <= 0 {
@@ -70,8 +61,7 @@ func (p *page) flush(w io.Writer) error {
 	return nil
 }
 
-// shown draws a result that is to show something, where single connections or several runs
-// side by side do.
+// shown draws a result with a claim, of single connections or of several phases to compare.
 func (p *page) shown(r *metrics.Result) {
 	p.claim(r.Verdict)
 	p.headline(r)
@@ -83,7 +73,7 @@ func (p *page) shown(r *metrics.Result) {
 	} else {
 		p.arms(r)
 	}
-	// What its runs are flagged for is what they are to show, but for what makes them worthless.
+	// The flags describe the phenomenon itself, except those that make the run worthless.
 	sound := *r
 	sound.Flags = slices.DeleteFunc(slices.Clone(r.Flags), func(f metrics.Flag) bool { return !f.Worthless() })
 	p.soundness(&sound)

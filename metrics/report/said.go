@@ -7,10 +7,10 @@ import (
 	"tcpbench/metrics"
 )
 
-// shownTexts is how many of the server's answers the text names; the document has more.
+// shownTexts is how many of the server's answers the text lists; the document has more.
 const shownTexts = 3
 
-// said tells what the server answered on connections that failed.
+// said shows what the server answered on connections that failed.
 func (p *page) said(r *metrics.Result) {
 	s := r.Said
 	if s == nil || len(s.Texts) == 0 {

@@ -5,12 +5,11 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"tcpbench/metrics"
 )
 
-// standings are the words for them, in the order of the sum.
+// standings has the words for each, in the order of Sum.
 var standings = []struct {
 	standing   metrics.Standing
 	line, word string
@@ -24,18 +23,21 @@ var standings = []struct {
 	{metrics.NotBegun, "NOT BEGUN", "not begun", warning},
 }
 
-// Line writes in a line what a scenario came to, and at length why it was not reproduced.
+// Line writes what a scenario came to, and the evidence if it was not reproduced.
 func Line(w io.Writer, s *metrics.ShownScenario, style Style) error {
 	p := style.page()
 	for _, k := range standings {
 		if k.standing != s.Standing {
 			continue
 		}
-		took := ""
+		took, where := "", ""
 		if s.Result != nil {
-			took = Duration(int64(s.TookS * float64(time.Second)))
+			took = duration(s.TookS * 1e9)
+			if s.Result.Loopback != nil {
+				where = "   on loopback"
+			}
 		}
-		p.line(p.paint(k.ink, pad(k.line, 16)) + pad(clean(s.Name), 26) + p.paint(label, padLeft(took, 8)) + where(s.Result))
+		p.line(p.paint(k.ink, pad(k.line, 16)) + pad(clean(s.Name), 26) + p.paint(label, padLeft(took, 8)) + where)
 	}
 	if s.Standing == metrics.NotReproduced {
 		p.judged(s.Result.Verdict.Evidence, "NO DATA")
@@ -44,15 +46,7 @@ func Line(w io.Writer, s *metrics.ShownScenario, style Style) error {
 	return p.flush(w)
 }
 
-// where is the end of a line about a result that was shown without a lab.
-func where(r *metrics.Result) string {
-	if r == nil || r.Loopback == nil {
-		return ""
-	}
-	return "   on loopback"
-}
-
-// Sum writes how many scenarios came to what, and why those were not run that were not.
+// Sum writes how many scenarios came to what, and why some did not run or are undecided.
 func Sum(w io.Writer, s *metrics.Shown, style Style) error {
 	p := style.page()
 	p.line("")
@@ -77,7 +71,7 @@ func Sum(w io.Writer, s *metrics.Shown, style Style) error {
 	return p.flush(w)
 }
 
-// because writes which scenarios have one reason, the reason, and what changes it.
+// because writes a reason, the scenarios that have it, and what changes it.
 func (p *page) because(word string, i ink, why string, all []metrics.ShownScenario) {
 	var names []string
 	lift := ""
@@ -94,10 +88,10 @@ func (p *page) because(word string, i ink, why string, all []metrics.ShownScenar
 	}
 }
 
-// Abilities writes what a machine can do and what not.
+// Abilities writes what a machine can do and what it cannot.
 func Abilities(w io.Writer, all []metrics.Ability, style Style) error {
 	p := style.page()
-	told := map[string]string{} // the first ability with a reason, by the reason
+	told := map[string]string{} // the first ability with each reason
 	for _, a := range all {
 		use := a.For
 		if n := len(a.Scenarios); n > 0 {

@@ -9,7 +9,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// claim tells what the run is to show, and what was done for it.
+// claim shows what the scenario claims, and its steps.
 func (p *page) claim(v *metrics.Verdict) {
 	if v == nil {
 		return
@@ -28,7 +28,7 @@ func (p *page) claim(v *metrics.Verdict) {
 	}
 }
 
-// verdict tells whether it did, by which evidence, and what that means.
+// verdict says whether the run has shown the claim, by which evidence, and what to do about it.
 func (p *page) verdict(r *metrics.Result) {
 	v := r.Verdict
 	if v == nil {
@@ -53,7 +53,7 @@ func (p *page) verdict(r *metrics.Result) {
 	}
 }
 
-// timelines draws how many sockets there were in each state, on either end.
+// timelines draws how many sockets each side had in each state.
 func (p *page) timelines(r *metrics.Result) {
 	const head = 24
 	for i := range r.Kernel {
@@ -83,7 +83,7 @@ func (p *page) timelines(r *metrics.Result) {
 	}
 }
 
-// of says whose a view is.
+// of says whose namespace it is.
 func of(v *metrics.Namespace) string {
 	if v.Of == "both" {
 		return ""
@@ -93,7 +93,7 @@ func of(v *metrics.Namespace) string {
 
 var bars = []rune(" ▁▂▃▄▅▆▇█")
 
-// spark draws a series in so many columns, each as high as the largest value in it.
+// spark draws a series in at most width columns, each as high as the largest value in it.
 func spark(series []int64, width int) string {
 	width = min(width, len(series))
 	most := slices.Max(series)

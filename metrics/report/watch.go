@@ -68,7 +68,7 @@ func stateCounts(counts map[string]int) (items []string) {
 	return items
 }
 
-// groupsOf lists groups of counters, those that matter for connections first.
+// groupsOf lists groups of counters: first the known ones, then others by name.
 func groupsOf[V any](counters map[string]V) []string {
 	groups := metrics.CounterGroups
 	for _, g := range slices.Sorted(maps.Keys(counters)) {
