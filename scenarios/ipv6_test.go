@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"tcpbench/internal/alone"
-	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
 	"tcpbench/scenarios/stage"
@@ -31,7 +31,7 @@ func TestExperimentsOverIPv6(t *testing.T) {
 					own = v.Lab.Client.V6.String()
 					return nil
 				}})
-				if _, refused := lab.Explain(err); refused || errors.Is(err, experiment.ErrNoIPv6) {
+				if _, refused := probe.Explain(err); refused || errors.Is(err, experiment.ErrNoIPv6) {
 					alone.Needed(t, err.Error())
 				}
 				if err != nil {
@@ -68,7 +68,7 @@ func TestExperimentWithoutIPv6(t *testing.T) {
 	s.OverIPv6()
 	off := profile(t, "off", "net.ipv6.conf.all.disable_ipv6=1")
 	_, err := Run(t.Context(), s, Where{Lab: &Lab{Client: off, Server: off}}, Options{}, Observer{})
-	if _, refused := lab.Explain(err); refused {
+	if _, refused := probe.Explain(err); refused {
 		alone.Needed(t, err.Error())
 	}
 	if !errors.Is(err, experiment.ErrNoIPv6) || !strings.Contains(err.Error(), "leave -6 out") {

@@ -13,6 +13,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
 	"tcpbench/scenarios/file"
@@ -48,7 +49,7 @@ func (c change) run(t *testing.T, s *Scenario) *metrics.Result {
 		}
 		return v.Server.Do(c.atServer)
 	}})
-	if _, refused := lab.Explain(err); refused {
+	if _, refused := probe.Explain(err); refused {
 		alone.Needed(t, err.Error())
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
+	"tcpbench/internal/namespace"
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
 	"tcpbench/scenarios/stage"
@@ -137,7 +138,7 @@ func (c *Comparison) once(ctx context.Context, round int, arm *Arm, keys []strin
 		keys: keys, applied: !arm.Ablated,
 	}
 	l.Link.Seed = seed // so the link of a round loses the same packets under each profile
-	var remains *lab.Remains
+	var remains *namespace.Remains
 	told := obs.Lab
 	obs.Lab = func(v *stage.Venue) error {
 		if remains, purged = v.Remains(); told != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tcpbench/internal/agent"
-	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if agent.Invoked() {
 		os.Exit(agent.Main(stage.Roles()))
 	}
-	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
+	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {
 	case done:
 		os.Exit(code)

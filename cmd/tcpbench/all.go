@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
@@ -110,7 +111,7 @@ func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios
 		one.Result, err = r.run(ctx, view)
 	}
 	one.TookS = time.Since(began).Seconds()
-	refused, ok := lab.Explain(err)
+	refused, ok := probe.Explain(err)
 	switch {
 	case ok:
 		one.Standing, one.Why, one.Lift = metrics.CannotRun, refused.Summary(), refused.Lift

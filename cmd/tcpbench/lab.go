@@ -15,6 +15,7 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
+	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
@@ -87,7 +88,7 @@ func (o *machineOptions) allowed(c *cobra.Command, keys []string) error {
 
 // rooted tells whether this process may change this machine.
 func (o *machineOptions) rooted() error {
-	if o.onHost && (os.Geteuid() != 0 || lab.Owned()) {
+	if o.onHost && (os.Geteuid() != 0 || probe.Owned()) {
 		return cannot("be changed by this user", errors.New("--on-host changes the machine itself, which takes root of the machine"), "run as root, or leave --on-host out")
 	}
 	if o.yes && !o.onHost {
@@ -255,7 +256,7 @@ func (o *labOptions) requires(s *scenarios.Scenario) file.Requirements {
 // inOwnUsers asks whether this machine can make the lab of a run, and makes it possible without
 // root, by running this command again. done tells that the command is over.
 func inOwnUsers(c *cobra.Command, s *scenarios.Scenario, r file.Requirements) (err error, done bool) {
-	if !lab.Owned() { // else the process that made the users has asked
+	if !probe.Owned() { // else the process that made the users has asked
 		if here, why := thisMachine().here(r); here != file.Runs {
 			return cannot("make the lab of this run", why, why.Lift), true
 		}
@@ -270,7 +271,7 @@ func ownUsers(c *cobra.Command, s *scenarios.Scenario) (err error, done bool) {
 	if s != nil && c.Flags().Arg(0) == "-" {
 		in = bytes.NewReader(s.Text)
 	}
-	code, done, err := lab.Own(in, c.OutOrStdout(), c.ErrOrStderr())
+	code, done, err := probe.Own(in, c.OutOrStdout(), c.ErrOrStderr())
 	switch {
 	case err != nil:
 		return failure(err), true

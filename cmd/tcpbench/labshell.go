@@ -16,6 +16,7 @@ import (
 
 	"tcpbench/internal/agent"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/namespace"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios/stage"
 	"tcpbench/server"
@@ -95,7 +96,7 @@ func openShell(c *cobra.Command, v *stage.Venue, host *lab.Host, command []strin
 	cmd.Env = append(os.Environ(), "TCPBENCH_LAB="+host.Name, "TCPBENCH_SERVER="+address.String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGHUP}
 	started, done := make(chan struct{}), make(chan error, 1)
-	lab.Go(func() {
+	namespace.Go(func() {
 		err := host.Enter()
 		if err == nil {
 			err = cmd.Start()

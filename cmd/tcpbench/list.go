@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
@@ -61,7 +61,7 @@ type listing struct {
 	Scaled     []string `json:"scaled,omitempty"`
 	RealisticS float64  `json:"realistic_s,omitempty"`
 
-	why *lab.Refusal
+	why *probe.Refusal
 }
 
 // listed asks the machine which scenarios can be run.

@@ -54,16 +54,16 @@ func questions() map[string]probe.Question {
 // prober is this machine as it answers.
 type prober struct {
 	means   lab.Means
-	answers map[lab.Question]*lab.Refusal
+	answers map[lab.Question]*probe.Refusal
 }
 
 // thisMachine is asked each question once.
 var thisMachine = sync.OnceValue(func() *prober {
-	return &prober{means: lab.FindMeans(), answers: map[lab.Question]*lab.Refusal{}}
+	return &prober{means: lab.FindMeans(), answers: map[lab.Question]*probe.Refusal{}}
 })
 
 // refuses asks whether something of a lab cannot be done; nil means that it can.
-func (m *prober) refuses(q lab.Question) *lab.Refusal {
+func (m *prober) refuses(q lab.Question) *probe.Refusal {
 	r, known := m.answers[q]
 	if !known {
 		r = m.means.Ask(q)
@@ -74,8 +74,8 @@ func (m *prober) refuses(q lab.Question) *lab.Refusal {
 
 // here tells whether something with these requirements can be run on this machine, and if not,
 // or only over loopback, why.
-func (m *prober) here(r file.Requirements) (file.Here, *lab.Refusal) {
-	var makesLab, makesLink, takesSettings *lab.Refusal
+func (m *prober) here(r file.Requirements) (file.Here, *probe.Refusal) {
+	var makesLab, makesLink, takesSettings *probe.Refusal
 	switch {
 	case !r.Lab:
 		return r.Here(nil, nil, nil)
@@ -99,7 +99,7 @@ func cannot(what string, because error, lift string) error {
 func failure(err error) error {
 	var decided exit
 	var strict scenarios.StrictError
-	switch r, refused := lab.Explain(err); {
+	switch r, refused := probe.Explain(err); {
 	case errors.As(err, &decided):
 		return err
 	case errors.As(err, &strict):

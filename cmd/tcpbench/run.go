@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
@@ -177,7 +177,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err != nil {
 		return err
 	}
-	if out := gone(r.stages); len(out) > 0 && !o.quiet && !lab.Owned() { // else the first process has said it
+	if out := gone(r.stages); len(out) > 0 && !o.quiet && !probe.Owned() { // else the first process has said it
 		fmt.Fprintf(c.ErrOrStderr(), "What you wrote takes the place of %s of %s.\n", strings.Join(out, " "), s.Name)
 	}
 	if o.explain {

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/namespace"
 )
 
 // argument makes this binary an agent, before its name; see Invoked.
@@ -60,7 +60,7 @@ func (place Processes) Start(name string) (Conn, error) {
 	started := make(chan error)
 	// The kernel sends the signal when the thread that forked ends, so that thread lives for as
 	// long as the agent.
-	lab.Go(func() {
+	namespace.Go(func() {
 		var err error
 		if place.Enter != nil {
 			err = place.Enter()

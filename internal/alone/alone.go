@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/namespace"
 )
 
 // inside names the environment variable that marks the test binary's second life.
@@ -94,15 +96,13 @@ func Process(t *testing.T, attr *syscall.SysProcAttr) bool {
 	return false
 }
 
-// Network is what starts a process in a network namespace of its own.
+// Network starts a process in a network namespace of its own, in which it is root.
 func Network() *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	attr := &syscall.SysProcAttr{}
 	if os.Geteuid() != 0 {
-		// Root of a user namespace may do in it what this needs.
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		attr = namespace.Users()
 	}
+	attr.Cloneflags |= unix.CLONE_NEWNET
 	return attr
 }
 

@@ -3,12 +3,12 @@ package alone
 import (
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/namespace"
 )
 
 // Unplug deletes a device of the calling thread's network namespace, and so the pair that it is of.
@@ -69,28 +69,11 @@ func Route(t testing.TB, to string, kind int) {
 func Beyond(t testing.TB, prefix string) {
 	t.Helper()
 	v1 := link(t, "v1")
-	space := make(chan *os.File)
-	moved, up := make(chan struct{}), make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		f, err := (*os.File)(nil), os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
-		if err == nil {
-			f, err = os.Open("/proc/thread-self/ns/net")
-		}
-		space <- f
-		<-moved
-		if err == nil {
-			err = bringUp(v1.Attrs().Name, prefix)
-		}
-		up <- err
-	}()
-	f := <-space
-	if f != nil {
-		t.Cleanup(func() { f.Close() })
-		must(t, "move v1", netlink.LinkSetNsFd(v1, int(f.Fd())))
-	}
-	close(moved)
-	must(t, "make a second host", <-up)
+	n, err := namespace.New("second host", nil)
+	must(t, "make a second host", err)
+	t.Cleanup(func() { n.Close() })
+	must(t, "move v1", netlink.LinkSetNsFd(v1, n.Fd()))
+	must(t, "make a second host", n.Do(func() error { return bringUp(v1.Attrs().Name, prefix) }))
 }
 
 // bringUp gives an interface of the thread's namespace an address.

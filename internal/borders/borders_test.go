@@ -37,7 +37,8 @@ var house = [][]room{
 	{{path: "internal/kernel/sockdiag", unix: true}},
 	{{path: "loadgen", pure: true}},
 	{{path: "metrics", pure: true}, {path: "loadgen/pace", pure: true}},
-	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/random", pure: true}, {path: "internal/borders"}, {path: "internal/cleanenv"}, {path: "internal/draft", unix: true}, {path: "internal/alone", unix: true}, {path: "internal/witness"}, {path: "internal/probe"}},
+	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/random", pure: true}, {path: "internal/borders"}, {path: "internal/cleanenv"}, {path: "internal/draft", unix: true}, {path: "internal/alone", unix: true}, {path: "internal/witness"}, {path: "internal/probe", unix: true}},
+	{{path: "internal/namespace", unix: true}},
 }
 
 // strangers never import each other, with all that is below their paths, in

@@ -14,6 +14,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/machine"
+	"tcpbench/internal/namespace"
 	"tcpbench/internal/probe"
 )
 
@@ -31,7 +32,7 @@ func init() {
 	case os.Getenv(confinement) != "":
 		confine(strings.Fields(os.Getenv(confinement)))
 	case os.Getenv(interview) != "":
-		var r *Refusal
+		var r *probe.Refusal
 		m := FindMeans()
 		q, set, _ := strings.Cut(os.Getenv(interview), " ")
 		if r = m.Ask(Question(q)); set != "" {
@@ -46,7 +47,7 @@ func init() {
 // testimony is what a confined process has found.
 type testimony struct {
 	Means   Means
-	Refused *Refusal
+	Refused *probe.Refusal
 }
 
 // confine takes from this process what words say (alone.Confine), and begins its next life.
@@ -66,12 +67,12 @@ func asked(t *testing.T, q Question, confined string, more uintptr) testimony {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	// What this process has is not what that one has.
-	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, owned+"=") })
+	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TCPBENCH_OWN_USERS=") })
 	cmd.Env = append(inherited, interview+"="+string(q))
 	if confined != "" {
 		cmd.Env = append(cmd.Env, confinement+"="+confined)
 	}
-	attr := ownUsers()
+	attr := namespace.Users()
 	attr.Cloneflags |= more
 	cmd.SysProcAttr = attr
 	runtime.LockOSThread() // the parent-death signal is for the thread that starts the process

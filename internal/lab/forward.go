@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/namespace"
 	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
@@ -54,7 +55,7 @@ func (f *forwarder) start() {
 		f.running.Go(w.take)
 		if w.delay != nil {
 			f.running.Add(1)
-			Go(func() {
+			namespace.Go(func() {
 				defer f.running.Done()
 				w.delay.give(f.ended, w.sendDelayed)
 			})

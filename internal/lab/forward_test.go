@@ -6,13 +6,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"tcpbench/internal/pcap"
-	"tcpbench/internal/segment"
 	"testing"
 	"time"
 
 	"github.com/safchain/ethtool"
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/pcap"
+	"tcpbench/internal/probe"
+	"tcpbench/internal/segment"
 )
 
 // settled waits until so many frames have come to the link to the server, and until both
@@ -332,12 +334,12 @@ func TestLabWithoutIPv6(t *testing.T) {
 
 // A step that is refused can be told from others.
 func TestRefusedSteps(t *testing.T) {
-	err := refused(StepRing, unix.ENOMEM)
-	var at *StepError
-	if !errors.As(err, &at) || at.Step != StepRing || !errors.Is(err, unix.ENOMEM) || refused(StepRing, nil) != nil {
+	err := probe.Refused(probe.StepRing, unix.ENOMEM)
+	var at *probe.Failure
+	if !errors.As(err, &at) || at.Step != probe.StepRing || !errors.Is(err, unix.ENOMEM) || probe.Refused(probe.StepRing, nil) != nil {
 		t.Errorf("%v", err)
 	}
-	if _, err := openPort("nonesuch"); !errors.As(err, &at) || at.Step != StepPacket {
+	if _, err := openPort("nonesuch"); !errors.As(err, &at) || at.Step != probe.StepPacket {
 		t.Errorf("%v", err)
 	}
 }

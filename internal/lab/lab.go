@@ -14,10 +14,12 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"os"
-	"tcpbench/internal/pcap"
 
 	"github.com/vishvananda/netlink"
+
+	"tcpbench/internal/namespace"
+	"tcpbench/internal/pcap"
+	"tcpbench/internal/probe"
 )
 
 // Lab is a pair of hosts that reach each other and nobody else.
@@ -33,7 +35,7 @@ type Lab struct {
 }
 
 // New makes a lab. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN, which Own gives to everybody
-// where the kernel allows that. A *StepError says what this machine refused.
+// where the kernel allows that. A *probe.Failure says what this machine refused.
 func New(link Link) (*Lab, error) {
 	l := unbuilt(link)
 	err := l.found()
@@ -73,12 +75,12 @@ func (l *Lab) hosts() []*Host {
 func (l *Lab) found() error {
 	parent, err := tables()
 	if err != nil {
-		return refused(StepNamespace, err)
+		return probe.Refused(probe.StepNamespace, err)
 	}
-	defer parent.namespace.Close()
+	defer parent.Close()
 	for _, h := range l.hosts() {
-		if h.namespace, err = newNamespace(parent); err != nil {
-			return refused(StepNamespace, err)
+		if h.Network, err = namespace.New("of the lab's "+h.Name, parent); err != nil {
+			return probe.Refused(probe.StepNamespace, err)
 		}
 	}
 	return nil
@@ -107,13 +109,13 @@ func (l *Lab) build() error {
 		return fmt.Errorf("link the hosts: %w", err)
 	}
 	if err := l.settle(client, server); err != nil {
-		return refused(StepAddress, err)
+		return probe.Refused(probe.StepAddress, err)
 	}
 	if err := l.bound(client, server); err != nil {
-		return refused(StepRate, err)
+		return probe.Refused(probe.StepRate, err)
 	}
 	if err := awaitCarrier(client, server, between); err != nil {
-		return refused(StepDevice, err)
+		return probe.Refused(probe.StepDevice, err)
 	}
 	if l.forwarder != nil {
 		l.forwarder.start()
@@ -130,12 +132,16 @@ func (l *Lab) Close() error {
 		l.forwarder = nil
 	}
 	for _, h := range l.hosts() {
-		if h.namespace != nil {
-			errs = append(errs, h.namespace.Close())
-			h.namespace = nil
+		if h.Network != nil {
+			errs = append(errs, h.Network.Close())
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Remains watches the lab's end. Call it before Close; the caller closes it.
+func (l *Lab) Remains() (*namespace.Remains, error) {
+	return namespace.Watch(l.Client.Network, l.Server.Network)
 }
 
 // The names of the devices, each of its host.
@@ -147,7 +153,7 @@ const (
 // lay connects the hosts, through the namespace in the middle if packets are carried.
 func (l *Lab) lay(client, server, between *netlink.Handle) error {
 	if l.between == nil {
-		return refused(StepDevice, addPair(client, clientDevice, serverDevice, l.Server.namespace))
+		return probe.Refused(probe.StepDevice, addPair(client, clientDevice, serverDevice, l.Server.Network))
 	}
 	l.forwarder = newForwarder(&l.Link)
 	for _, end := range []struct {
@@ -158,20 +164,20 @@ func (l *Lab) lay(client, server, between *netlink.Handle) error {
 	}{
 		{l.Client, client, clientDevice, &l.forwarder.client}, {l.Server, server, serverDevice, &l.forwarder.server},
 	} {
-		if err := addPair(end.handle, end.device, end.device, l.between.namespace); err != nil {
-			return refused(StepDevice, err)
+		if err := addPair(end.handle, end.device, end.device, l.between.Network); err != nil {
+			return probe.Refused(probe.StepDevice, err)
 		}
 		// Neither end says anything of its own, so what the link counts, loses and holds are the
 		// packets of the run.
 		if err := errors.Join(quiet(end.handle, end.device), quiet(between, end.device)); err != nil {
-			return refused(StepDevice, err)
+			return probe.Refused(probe.StepDevice, err)
 		}
 		if err := up(between, end.device); err != nil {
-			return refused(StepDevice, err)
+			return probe.Refused(probe.StepDevice, err)
 		}
 		for _, h := range []*Host{end.host, l.between} {
 			if err := h.Do(func() error { return offloadsOff(end.device) }); err != nil {
-				return refused(StepOffloads, err)
+				return probe.Refused(probe.StepOffloads, err)
 			}
 		}
 		if err := l.between.Do(func() (err error) {
@@ -193,10 +199,10 @@ func (l *Lab) lay(client, server, between *netlink.Handle) error {
 const pairIndex = 1000
 
 // addPair adds a pair of devices, whose peer lies in a namespace.
-func addPair(n *netlink.Handle, name, peer string, namespace *os.File) error {
+func addPair(n *netlink.Handle, name, peer string, in *namespace.Network) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.Index = name, pairIndex
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerNamespace: netlink.NsFd(int(namespace.Fd()))}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerNamespace: netlink.NsFd(in.Fd())}
 	if err := n.LinkAdd(pair); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,17 +12,18 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/machine"
+	"tcpbench/internal/namespace"
 )
 
 // The hosts of a lab have a table of TCP sockets of their own, and the settings that follow from
 // its size are those of a namespace without one.
 func TestHostsHaveTablesOfTheirOwn(t *testing.T) {
 	l := newLab(t, Link{})
-	plain, err := newNamespace(nil)
+	plain, err := namespace.New("plain", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := &Host{Name: "plain", namespace: plain}
+	other := &Host{Name: "plain", Network: plain}
 	defer plain.Close()
 	read := func(h *Host, name string) (value string) {
 		err := h.Do(func() error {
@@ -162,12 +162,7 @@ func BenchmarkLab(b *testing.B) {
 
 // Those who are not root make one as root of a user namespace.
 func TestLabWithoutRoot(t *testing.T) {
-	attr := &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	if !alone.Process(t, attr) {
+	if !alone.Process(t, namespace.Users()) {
 		return
 	}
 	l := newLab(t, Link{})

@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/probe"
 )
 
 func TestMain(m *testing.M) {
-	code, done, err := Own(os.Stdin, os.Stdout, os.Stderr)
+	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {
 	case done:
 		os.Exit(code)
@@ -26,8 +27,8 @@ func TestMain(m *testing.M) {
 func newLab(t testing.TB, link Link) *Lab {
 	t.Helper()
 	l, err := New(link)
-	var at *StepError
-	if errors.As(err, &at) && at.Step == StepNamespace && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC)) {
+	var at *probe.Failure
+	if errors.As(err, &at) && at.Step == probe.StepNamespace && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC)) {
 		alone.Needed(t, err.Error())
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/pcap"
+	"tcpbench/internal/probe"
 )
 
 // headerEthernet is the length of a frame's header.
@@ -30,7 +31,7 @@ func openPort(device string) (*port, error) {
 			return os.NewSyscallError("setsockopt(PACKET_IGNORE_OUTGOING)", err)
 		}
 		r, err = newRing(fd)
-		return refused(StepRing, err)
+		return probe.Refused(probe.StepRing, err)
 	})
 	if err == nil {
 		r.conn, err = f.SyscallConn()
@@ -39,7 +40,7 @@ func openPort(device string) (*port, error) {
 		err = errors.Join(err, r.unmap())
 	}
 	if err != nil {
-		return nil, refused(StepPacket, err)
+		return nil, probe.Refused(probe.StepPacket, err)
 	}
 	return &port{file: f, ring: r}, nil
 }

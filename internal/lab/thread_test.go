@@ -2,17 +2,15 @@ package lab
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
-	"tcpbench/internal/machine"
-	"tcpbench/internal/pcap"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"tcpbench/internal/machine"
+	"tcpbench/internal/pcap"
 )
 
 // strays lists the threads of this process that are in another network namespace.
@@ -83,20 +81,3 @@ func TestThreadsComeBack(t *testing.T) {
 type lost struct{}
 
 func (*lost) Write(b []byte) (int, error) { return len(b), nil }
-
-// Go never gives away the first thread of the process, which would stay elsewhere for ever.
-func TestGoSparesTheFirstThread(t *testing.T) {
-	for range 200 {
-		got := make(chan error)
-		Go(func() {
-			if unix.Gettid() == unix.Getpid() {
-				got <- fmt.Errorf("thread %d is the first", unix.Gettid())
-				return
-			}
-			got <- nil
-		})
-		if err := <-got; err != nil {
-			t.Fatal(err)
-		}
-	}
-}

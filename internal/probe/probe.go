@@ -47,6 +47,8 @@ type Failure struct {
 	Hung bool `json:"hung,omitempty"`
 	// Signal has killed the process that tried it: SIGSYS comes from a seccomp filter.
 	Signal syscall.Signal `json:"signal,omitempty"`
+
+	err error // what failed, if that was in this process
 }
 
 func (f *Failure) Error() string {
@@ -58,10 +60,10 @@ func (f *Failure) Error() string {
 
 // Unwrap lets errors.Is find the kernel's answer.
 func (f *Failure) Unwrap() error {
-	if f.Errno == 0 {
-		return nil
+	if f.err == nil && f.Errno != 0 {
+		return f.Errno
 	}
-	return f.Errno
+	return f.err
 }
 
 // failed makes a failure of any error.
@@ -70,7 +72,7 @@ func failed(step string, err error) *Failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	f = &Failure{Step: step, Text: err.Error()}
+	f = &Failure{Step: step, Text: err.Error(), err: err}
 	_ = errors.As(err, &f.Errno) // 0 if there is none
 	return f
 }

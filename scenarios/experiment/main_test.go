@@ -5,12 +5,12 @@ import (
 	"os"
 	"testing"
 
-	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 )
 
 // Experiments need a lab: the tests are root of a user namespace, as the program is.
 func TestMain(m *testing.M) {
-	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
+	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {
 	case done:
 		os.Exit(code)

@@ -5,6 +5,7 @@ import (
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
+	"tcpbench/internal/probe"
 )
 
 // Requirements are what a scenario needs of the machine, besides sockets.
@@ -69,8 +70,8 @@ const (
 
 // Here tells whether the scenario can be run on a machine that refuses these things; nil is one
 // that it does not refuse. A refusal says why it is not yes.
-func (r Requirements) Here(makesLab, makesLink, takesSettings *lab.Refusal) (Here, *lab.Refusal) {
-	var why *lab.Refusal
+func (r Requirements) Here(makesLab, makesLink, takesSettings *probe.Refusal) (Here, *probe.Refusal) {
+	var why *probe.Refusal
 	switch {
 	case !r.Lab:
 	case makesLab != nil:

@@ -4,20 +4,20 @@ import (
 	"strings"
 	"testing"
 
-	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
+	"tcpbench/internal/probe"
 )
 
 // What a machine refuses decides whether a scenario can be run there, and the first thing that
 // is missing is the reason.
 func TestHere(t *testing.T) {
-	noLab, noLink, noSettings := &lab.Refusal{Because: "no lab"}, &lab.Refusal{Because: "no link"}, &lab.Refusal{Because: "no settings"}
+	noLab, noLink, noSettings := &probe.Refusal{Because: "no lab"}, &probe.Refusal{Because: "no link"}, &probe.Refusal{Because: "no settings"}
 	setting := []machine.Setting{{Key: "net.core.somaxconn", Value: "5"}}
 	for _, c := range []struct {
 		r                  Requirements
-		lab, link, setting *lab.Refusal
+		lab, link, setting *probe.Refusal
 		here               Here
-		why                *lab.Refusal
+		why                *probe.Refusal
 	}{
 		{Requirements{}, noLab, noLink, noSettings, Runs, nil},
 		{Requirements{Lab: true}, nil, noLink, noSettings, Runs, nil},

@@ -14,7 +14,7 @@ import (
 	"tcpbench/internal/agent"
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/kernel/sockdiag"
-	"tcpbench/internal/lab"
+	"tcpbench/internal/namespace"
 	"tcpbench/metrics"
 )
 
@@ -54,7 +54,7 @@ func (o *observer) Prepare(ctx context.Context, spec json.RawMessage, voice *age
 	w.Watch.Budget = o.budget
 	o.voice, o.began, o.stop = voice, time.Now(), make(chan struct{})
 	sampled := make(chan error, 1)
-	lab.Go(func() { o.run(ctx, w, sampled) })
+	namespace.Go(func() { o.run(ctx, w, sampled) })
 	return nil, <-sampled
 }
 

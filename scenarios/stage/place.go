@@ -10,6 +10,7 @@ import (
 	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/namespace"
 	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
@@ -110,7 +111,7 @@ func (p *Plan) trace(ports []sockdiag.Ports) (*trace.Tracer, error) {
 	var namespaces []uint32
 	for _, side := range p.namespaces() {
 		err := p.do(side, func() error {
-			inode, err := kernel.Namespace()
+			inode, err := namespace.Inode()
 			namespaces = append(namespaces, inode)
 			return err
 		})

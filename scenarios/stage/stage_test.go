@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tcpbench/internal/agent"
-	"tcpbench/internal/lab"
+	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if agent.Invoked() {
 		os.Exit(agent.Main(Roles()))
 	}
-	code, done, err := lab.Own(os.Stdin, os.Stdout, os.Stderr)
+	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
 	switch {
 	case done:
 		os.Exit(code)

@@ -17,6 +17,7 @@ import (
 	"tcpbench/internal/alone"
 	"tcpbench/internal/kernel"
 	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/internal/namespace"
 	"tcpbench/metrics"
 )
 
@@ -37,7 +38,7 @@ func TestBuckets(t *testing.T) {
 
 func own(t *testing.T) uint32 {
 	t.Helper()
-	inode, err := kernel.Namespace()
+	inode, err := namespace.Inode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,18 +6,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"tcpbench/internal/machine"
+	"tcpbench/internal/namespace"
 	"tcpbench/internal/pcap"
 	"tcpbench/internal/probe"
-)
-
-// The steps of a probe that New does not have.
-const (
-	StepLab     Step = "make a lab"
-	StepSysctls Step = "write a sysctl of a network namespace"
-	StepHost    Step = "write a sysctl of this machine"
-	StepCapture Step = "capture packets"
 )
 
 // Question is something that a lab may need of this machine.
@@ -40,8 +34,8 @@ func Questions() map[string]probe.Question {
 	// Some kernels make users of one's own, and give them no privileges: so these are asked
 	// for a network namespace, too.
 	namespace := func(_ string, step func(string)) error {
-		step(string(StepNamespace))
-		return tryNamespace(func(*Host) error { return nil })
+		step(probe.StepNamespace)
+		return tryNamespace(func(*namespace.Network) error { return nil })
 	}
 	return map[string]probe.Question{
 		string(CanUsers):      namespace,
@@ -51,7 +45,7 @@ func Questions() map[string]probe.Question {
 		string(CanSysctls):    trySettings,
 		string(CanCapture): func(_ string, step func(string)) error {
 			return tryLab(step, Link{}, func(l *Lab) error {
-				step(string(StepCapture))
+				step(probe.StepCapture)
 				end, err := l.Record(pcap.NewCapture(io.Discard))
 				if err != nil {
 					return err
@@ -60,7 +54,7 @@ func Questions() map[string]probe.Question {
 			})
 		},
 		string(CanHost): func(_ string, step func(string)) error {
-			step(string(StepHost))
+			step(probe.StepHost)
 			f, err := os.OpenFile(machine.File("fs.file-max"), os.O_WRONLY, 0) // every kernel has it
 			if err != nil {
 				return err
@@ -72,36 +66,36 @@ func Questions() map[string]probe.Question {
 
 func nothing(*Lab) error { return nil }
 
-// tryNamespace calls f for a host that has nothing but a network namespace.
-func tryNamespace(f func(*Host) error) error {
-	n, err := newNamespace(nil)
+// tryNamespace calls f for a new network namespace.
+func tryNamespace(f func(*namespace.Network) error) error {
+	n, err := namespace.New("probe", nil)
 	if err != nil {
 		return err
 	}
 	defer n.Close()
-	return f(&Host{Name: "probe", namespace: n})
+	return f(n)
 }
 
 // tryLab calls f for a lab. A step that was refused keeps its name.
 func tryLab(step func(string), link Link, f func(*Lab) error) error {
-	step(string(StepNamespace))
-	if err := tryNamespace(func(*Host) error { return nil }); err != nil {
+	step(probe.StepNamespace)
+	if err := tryNamespace(func(*namespace.Network) error { return nil }); err != nil {
 		return err
 	}
-	step(string(StepLab))
+	step(probe.StepLab)
 	l, err := New(link)
 	if err != nil {
-		return asFailure(err)
+		return err
 	}
-	return asFailure(errors.Join(f(l), l.Close()))
+	return errors.Join(f(l), l.Close())
 }
 
 // trySettings writes settings of a namespace, KEY=VALUE with line ends between. One that may only be
 // read is an error, unless it has its value already; without any, a setting is written as it is.
 func trySettings(about string, step func(string)) error {
-	step(string(StepNamespace))
-	return tryNamespace(func(h *Host) error {
-		step(string(StepSysctls))
+	step(probe.StepNamespace)
+	return tryNamespace(func(n *namespace.Network) error {
+		step(probe.StepSysctls)
 		p := &machine.Profile{}
 		for text := range strings.Lines(about) {
 			s, err := machine.ParseSetting(strings.TrimSpace(text))
@@ -111,46 +105,46 @@ func trySettings(about string, step func(string)) error {
 			p.Set(s)
 		}
 		if len(p.Settings) == 0 {
-			return rewrite(h)
+			return rewrite(n)
 		}
-		reports, err := machine.Apply(h, p)
+		reports, err := machine.Apply(n, p)
 		for _, r := range reports {
 			if r.Outcome == machine.ReadOnly {
-				return &probe.Failure{Step: string(StepSysctls), Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
+				return &probe.Failure{Step: probe.StepSysctls, Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
 			}
 		}
 		return err
 	})
 }
 
-// rewrite writes a setting of the host as it is.
-func rewrite(h *Host) error {
+// rewrite writes a setting of a namespace as it is.
+func rewrite(n *namespace.Network) error {
 	const key = "net.ipv4.tcp_fin_timeout"
 	var text []byte
-	err := h.Do(func() (err error) {
+	err := n.Do(func() (err error) {
 		text, err = os.ReadFile(machine.File(key))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return machine.Write(h, key, strings.TrimSpace(string(text)))
+	return machine.Write(n, key, strings.TrimSpace(string(text)))
 }
 
 // Means is how this process can make labs.
 type Means struct {
-	// Users tells that it takes a user namespace, which Own makes.
+	// Users tells that it takes a user namespace, which probe.Own makes.
 	Users bool
 }
 
 // FindMeans tells how this process would make labs, if the machine allows any.
-func FindMeans() Means { return Means{Users: !able()} }
+func FindMeans() Means { return Means{Users: !probe.Able()} }
 
 // Ask answers a question by doing it in a child process; nil means that it can be done.
-func (m Means) Ask(q Question) *Refusal { return m.ask(q, "") }
+func (m Means) Ask(q Question) *probe.Refusal { return m.ask(q, "") }
 
 // AskSettings tells whether a namespace can be given these settings.
-func (m Means) AskSettings(settings []machine.Setting) *Refusal {
+func (m Means) AskSettings(settings []machine.Setting) *probe.Refusal {
 	var about strings.Builder
 	for _, s := range settings {
 		about.WriteString(s.Key + " = " + s.Value + "\n")
@@ -158,38 +152,21 @@ func (m Means) AskSettings(settings []machine.Setting) *Refusal {
 	return m.ask(CanSysctls, " "+about.String())
 }
 
-func (m Means) ask(q Question, about string) *Refusal {
+func (m Means) ask(q Question, about string) *probe.Refusal {
 	users := q != CanHost && (m.Users || q == CanUsers)
-	var f *probe.Failure
+	var attr *syscall.SysProcAttr
 	if users {
-		f = probe.Ask(string(q)+about, ownUsers())
-	} else {
-		f = probe.Ask(string(q)+about, nil)
+		attr = namespace.Users()
 	}
+	f := probe.Ask(string(q)+about, attr)
 	if f == nil {
 		return nil
 	}
-	a := attempt{step: Step(f.Step), errno: f.Errno, inUsers: users || Owned(), hung: f.Hung, killed: f.Signal != 0}
 	switch {
 	case f.Step == "" && users:
-		a.step = StepUsers
+		f.Step = probe.StepUsers
 	case f.Step == "":
-		a.step = "start a process"
+		f.Step = "start a process"
 	}
-	said := f.Text
-	if f.Errno != 0 {
-		said = inWords(f.Errno)
-	}
-	return explained(&a, said, f)
-}
-
-// asFailure carries the step of a refusal to the process that asked.
-func asFailure(err error) error {
-	var step *StepError
-	if !errors.As(err, &step) {
-		return err
-	}
-	f := &probe.Failure{Step: string(step.Step), Text: step.Err.Error()}
-	_ = errors.As(step.Err, &f.Errno) // 0 if the kernel did not say
-	return f
+	return f.Why(users || probe.Owned())
 }

@@ -1,4 +1,4 @@
-package lab
+package probe
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ type blocker struct {
 
 // attempt is what was refused.
 type attempt struct {
-	step  Step
+	step  string
 	errno unix.Errno
 	// inUsers tells that it was tried as root of a user namespace of its own.
 	inUsers bool
@@ -34,7 +34,7 @@ const (
 // rule is a line of the table of blockers: if a refused attempt and the facts of the machine
 // fit, it is this. The first one that fits counts.
 type rule struct {
-	steps  []Step // nil is any
+	steps  []string // nil is any
 	errnos []unix.Errno
 	when   func(*attempt, *facts) bool // nil is always
 	why    func(*attempt, *facts) blocker
@@ -52,7 +52,7 @@ var forbidden = []unix.Errno{unix.EPERM, unix.EACCES}
 var refusals = append([]unix.Errno{unix.ENOSYS}, forbidden...)
 
 // privileges are what a step takes.
-var privileges = map[Step]int{
+var privileges = map[string]int{
 	StepNamespace: unix.CAP_SYS_ADMIN, StepSocket: unix.CAP_NET_ADMIN, StepDevice: unix.CAP_NET_ADMIN,
 	StepOffloads: unix.CAP_NET_ADMIN, StepAddress: unix.CAP_NET_ADMIN, StepRate: unix.CAP_NET_ADMIN,
 	StepPacket: unix.CAP_NET_RAW, StepRing: unix.CAP_NET_RAW, StepCapture: unix.CAP_NET_RAW,
@@ -66,39 +66,39 @@ var rules = []rule{
 		when: func(a *attempt, f *facts) bool { return a.killed && f.filtered },
 		why:  always("a seccomp filter kills who tries it", dockerUsers),
 	}, {
-		steps: []Step{StepSysctls}, errnos: append([]unix.Errno{0, unix.EROFS}, forbidden...), // 0 is a setting that was read
+		steps: []string{StepSysctls}, errnos: append([]unix.Errno{0, unix.EROFS}, forbidden...), // 0 is a setting that was read
 		why: always("/proc/sys is read-only, as containers have it", dockerPaths+"; elsewhere: mount -o remount,rw /proc/sys"),
 	}, {
-		steps: []Step{StepHost}, errnos: forbidden,
+		steps: []string{StepHost}, errnos: forbidden,
 		why: always("settings of the machine are for its root", "run as root, outside of user namespaces"),
 	}, {
-		steps: []Step{StepSysctls, StepHost}, errnos: []unix.Errno{unix.ENOENT},
+		steps: []string{StepSysctls, StepHost}, errnos: []unix.Errno{unix.ENOENT},
 		why: always("/proc/sys is not there", "mount -t proc proc /proc"),
 	}, {
-		steps: []Step{StepUsers}, errnos: []unix.Errno{unix.ENOSPC},
+		steps: []string{StepUsers}, errnos: []unix.Errno{unix.ENOSPC},
 		when: func(_ *attempt, f *facts) bool { return f.is(maxUsers, "0") },
 		why:  always(maxUsers+" is 0: nobody may make a user namespace", "sysctl -w "+maxUsers+"=15000"),
 	}, {
-		steps: []Step{StepUsers}, errnos: []unix.Errno{unix.ENOSPC, unix.EUSERS},
+		steps: []string{StepUsers}, errnos: []unix.Errno{unix.ENOSPC, unix.EUSERS},
 		why: func(_ *attempt, f *facts) blocker {
 			return blocker{"there are as many user namespaces as are allowed (" + f.said(maxUsers) + "; one around this may allow fewer), or they are nested 32 deep", "sysctl -w " + maxUsers + "=15000 on the machine itself, or run outside of the nested namespaces"}
 		},
 	}, {
-		steps: []Step{StepUsers}, errnos: []unix.Errno{unix.EINVAL},
+		steps: []string{StepUsers}, errnos: []unix.Errno{unix.EINVAL},
 		when: func(_ *attempt, f *facts) bool { return !f.users },
 		why:  always("this kernel has no user namespaces (CONFIG_USER_NS)", asRoot),
 	}, {
-		steps: []Step{StepUsers}, errnos: forbidden,
+		steps: []string{StepUsers}, errnos: forbidden,
 		when: func(_ *attempt, f *facts) bool {
 			return f.is(unprivileged, "0") && f.missing(of(unix.CAP_SYS_ADMIN)) != 0
 		},
 		why: always(unprivileged+" is 0: only root may make a user namespace", "sysctl -w "+unprivileged+"=1, or "+asRoot),
 	}, {
-		steps: []Step{StepUsers}, errnos: forbidden,
+		steps: []string{StepUsers}, errnos: forbidden,
 		when: func(_ *attempt, f *facts) bool { return f.chrooted },
 		why:  always("the process is in a chroot, and the kernel makes no user namespace there (user_namespaces(7))", "run outside of the chroot, or in a container, which uses pivot_root"),
 	}, {
-		steps: []Step{StepUsers}, errnos: refusals,
+		steps: []string{StepUsers}, errnos: refusals,
 		when: func(_ *attempt, f *facts) bool { return f.filtered },
 		why:  forFiltered,
 	}, {
@@ -106,19 +106,19 @@ var rules = []rule{
 		when:   func(a *attempt, f *facts) bool { return (a.inUsers || a.step == StepUsers) && f.is(appArmor, "1") },
 		why:    always("AppArmor gives a user namespace no privileges: "+appArmor+" is 1", appArmorLift),
 	}, {
-		steps: []Step{StepUsers}, errnos: forbidden,
+		steps: []string{StepUsers}, errnos: forbidden,
 		why: always("a security module (SELinux, AppArmor, a policy of the container) forbids user namespaces", asRoot+", or find the rule in dmesg or the audit log, and allow it"),
 	}, {
-		steps: []Step{StepNamespace}, errnos: []unix.Errno{unix.ENOSPC},
+		steps: []string{StepNamespace}, errnos: []unix.Errno{unix.ENOSPC},
 		when: func(_ *attempt, f *facts) bool { return f.is(maxNetworks, "0") },
 		why:  always(maxNetworks+" is 0: nobody may make a network namespace, not even root", "sysctl -w "+maxNetworks+"=15000"),
 	}, {
-		steps: []Step{StepNamespace}, errnos: []unix.Errno{unix.ENOSPC},
+		steps: []string{StepNamespace}, errnos: []unix.Errno{unix.ENOSPC},
 		why: func(_ *attempt, f *facts) blocker {
 			return blocker{"there are as many network namespaces as are allowed (" + f.said(maxNetworks) + "; a user namespace around this may allow fewer)", "sysctl -w " + maxNetworks + "=15000 on the machine itself"}
 		},
 	}, {
-		steps: []Step{StepNamespace}, errnos: []unix.Errno{unix.EINVAL},
+		steps: []string{StepNamespace}, errnos: []unix.Errno{unix.EINVAL},
 		when: func(_ *attempt, f *facts) bool { return !f.networks },
 		why:  always("this kernel has no network namespaces (CONFIG_NET_NS)", "use a kernel that has them"),
 	}, {
@@ -129,13 +129,13 @@ var rules = []rule{
 		},
 		why: forPrivilege,
 	}, {
-		steps: []Step{StepDevice}, errnos: []unix.Errno{unix.EOPNOTSUPP, unix.ENODEV},
+		steps: []string{StepDevice}, errnos: []unix.Errno{unix.EOPNOTSUPP, unix.ENODEV},
 		why: module("veth"),
 	}, {
-		steps: []Step{StepPacket, StepCapture}, errnos: []unix.Errno{unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT},
+		steps: []string{StepPacket, StepCapture}, errnos: []unix.Errno{unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT},
 		why: module("af_packet"),
 	}, {
-		steps: []Step{StepRate}, errnos: []unix.Errno{unix.EOPNOTSUPP, unix.ENOENT},
+		steps: []string{StepRate}, errnos: []unix.Errno{unix.EOPNOTSUPP, unix.ENOENT},
 		why: module("sch_tbf"),
 	}, {
 		errnos: []unix.Errno{unix.EROFS},
@@ -144,7 +144,7 @@ var rules = []rule{
 		errnos: []unix.Errno{unix.EMFILE, unix.ENFILE},
 		why:    always("there are no more descriptors", "ulimit -n 65536, or fs.file-max for the machine"),
 	}, {
-		steps: []Step{StepUsers}, errnos: []unix.Errno{unix.EAGAIN},
+		steps: []string{StepUsers}, errnos: []unix.Errno{unix.EAGAIN},
 		why: always("no more processes are allowed (ulimit -u, or pids.max of the control group)", "ulimit -u unlimited; in Docker: --pids-limit -1"),
 	}, {
 		errnos: []unix.Errno{unix.ENOMEM, unix.ENOBUFS},
@@ -205,7 +205,7 @@ func diagnose(a *attempt, f *facts) blocker {
 // Refusal is an error: this machine cannot do what a run needs.
 type Refusal struct {
 	// Step is what was tried.
-	Step Step `json:"step"`
+	Step string `json:"step"`
 	// Said is what came of it: the kernel's answer in words.
 	Said string `json:"said"`
 	// Because is what stands in the way.
@@ -217,54 +217,39 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string {
-	return string(r.Step) + ": " + r.Said + ": " + r.Because
+	return r.Step + ": " + r.Said + ": " + r.Because
 }
 
 // Summary leaves out what the kernel said, and so is the same for all that have one reason.
-func (r *Refusal) Summary() string { return string(r.Step) + ": " + r.Because }
+func (r *Refusal) Summary() string { return r.Step + ": " + r.Because }
 
 func (r *Refusal) Unwrap() error { return r.err }
 
-// refusal says why a step of making a lab was refused.
-func refusal(err error, inUsers bool) *Refusal {
-	a := attempt{step: StepLab, inUsers: inUsers}
-	var step *StepError
-	if errors.As(err, &step) {
-		a.step = step.Step
+// Why explains a failure; inUsers tells that it happened as root of a user namespace of its own.
+func (f *Failure) Why(inUsers bool) *Refusal {
+	a := attempt{step: f.Step, errno: f.Errno, inUsers: inUsers, hung: f.Hung, killed: f.Signal != 0}
+	b := diagnose(&a, readFacts())
+	said := f.Text
+	if f.Errno != 0 {
+		said = inWords(f.Errno)
 	}
-	_ = errors.As(err, &a.errno) // 0 if the kernel did not say
-	return explained(&a, saidBy(err), err)
+	return &Refusal{Step: f.Step, Said: said, Because: b.is, Lift: b.lift, err: f}
 }
 
-// Explain makes a Refusal of an error of New in which the machine refused a step. ok is false
-// if the error says something else.
+// Explain finds the refusal in an error, or explains the *Failure in it. ok is false if the error
+// has neither: it is not this machine that refused.
 func Explain(err error) (r *Refusal, ok bool) {
-	if errors.As(err, &r) {
+	var f *Failure
+	switch {
+	case errors.As(err, &r):
 		return r, true
+	case errors.As(err, &f):
+		return f.Why(Owned()), true
 	}
-	var step *StepError
-	if !errors.As(err, &step) {
-		return nil, false
-	}
-	return refusal(err, Owned()), true
+	return nil, false
 }
 
-func explained(a *attempt, said string, err error) *Refusal {
-	b := diagnose(a, readFacts())
-	return &Refusal{Step: a.step, Said: said, Because: b.is, Lift: b.lift, err: err}
-}
-
-// saidBy is the innermost error in words: the kernel's answer without the names of functions.
-func saidBy(err error) string {
-	var errno unix.Errno
-	if !errors.As(err, &errno) {
-		return err.Error()
-	}
-	return inWords(errno)
-}
-
-// inWords is what an errno says where a lab is made. The usual words lead astray there: no
-// device is full, for one.
+// inWords is what an errno means where a namespace is made: ENOSPC, for one, is not a full disk.
 func inWords(errno unix.Errno) string {
 	words := errno.Error()
 	if errno == unix.ENOSPC {

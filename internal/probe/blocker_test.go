@@ -1,4 +1,4 @@
-package lab
+package probe
 
 import (
 	"errors"
@@ -92,7 +92,7 @@ func TestBlockers(t *testing.T) {
 // A refusal says the step, the kernel's answer in words, and the blocker; errors.Is still
 // finds the answer. What is no refusal stays what it is.
 func TestExplain(t *testing.T) {
-	r, ok := Explain(fmt.Errorf("make a lab: %w", refused(StepRing, fmt.Errorf("lab-c: %w", unix.ENOMEM))))
+	r, ok := Explain(fmt.Errorf("make a lab: %w", Refused(StepRing, fmt.Errorf("lab-c: %w", unix.ENOMEM))))
 	if !ok || r.Error() != "map a packet ring: cannot allocate memory (ENOMEM): the kernel has no memory for it" || !errors.Is(r, unix.ENOMEM) {
 		t.Errorf("%v, %v", r, ok)
 	}

@@ -1,11 +1,10 @@
-package lab
+package probe
 
 import (
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-	"tcpbench/internal/machine"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,7 +61,7 @@ func readFacts() *facts {
 	f.chrooted = !rootIsMounted()
 	f.users, f.networks = has("/proc/self/ns/user"), has("/proc/self/ns/net")
 	for _, key := range []string{maxUsers, maxNetworks, unprivileged, appArmor, modulesLocked} {
-		if text, err := os.ReadFile(machine.File(key)); err == nil {
+		if text, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(key, ".", "/")); err == nil {
 			f.sysctls[key] = strings.TrimSpace(string(text))
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/probe"
 )
 
 // The blockers that can be made here are made, in a process that they confine, and each is
@@ -15,19 +17,19 @@ func TestBlockersAreFound(t *testing.T) {
 		more     uintptr
 		ask      Question
 		users    bool // whether it is tried in a user namespace
-		step     Step
+		step     string
 		because  string // the beginning
 	}{
 		// Without a privilege, root takes the way of everybody; and in users of one's own a mount
 		// stays read-only that was so outside.
-		{"no-net-raw user.max_user_namespaces=0", 0, CanLink, true, StepUsers, "user.max_user_namespaces is 0"},
-		{"user.max_net_namespaces=0", 0, CanLink, false, StepNamespace, "user.max_net_namespaces is 0: nobody may make a network namespace, not even root"},
-		{"no-net-admin user.max_net_namespaces=0", 0, CanLink, true, StepNamespace, "user.max_net_namespaces is 0"},
-		{"no-sys-admin seccomp", 0, CanLink, true, StepUsers, "a seccomp filter forbids it"},
-		{"seccomp", 0, CanLink, true, StepUsers, "a seccomp filter forbids it"},
-		{"seccomp", 0, CanUsers, true, StepUsers, "a seccomp filter forbids it"},
-		{"read-only no-net-raw", unix.CLONE_NEWNS, CanSysctls, true, StepSysctls, "/proc/sys is read-only"},
-		{"read-only no-net-raw", unix.CLONE_NEWNS, CanSysctls + " net.ipv4.tcp_rfc1337=1", true, StepSysctls, "/proc/sys is read-only"},
+		{"no-net-raw user.max_user_namespaces=0", 0, CanLink, true, probe.StepUsers, "user.max_user_namespaces is 0"},
+		{"user.max_net_namespaces=0", 0, CanLink, false, probe.StepNamespace, "user.max_net_namespaces is 0: nobody may make a network namespace, not even root"},
+		{"no-net-admin user.max_net_namespaces=0", 0, CanLink, true, probe.StepNamespace, "user.max_net_namespaces is 0"},
+		{"no-sys-admin seccomp", 0, CanLink, true, probe.StepUsers, "a seccomp filter forbids it"},
+		{"seccomp", 0, CanLink, true, probe.StepUsers, "a seccomp filter forbids it"},
+		{"seccomp", 0, CanUsers, true, probe.StepUsers, "a seccomp filter forbids it"},
+		{"read-only no-net-raw", unix.CLONE_NEWNS, CanSysctls, true, probe.StepSysctls, "/proc/sys is read-only"},
+		{"read-only no-net-raw", unix.CLONE_NEWNS, CanSysctls + " net.ipv4.tcp_rfc1337=1", true, probe.StepSysctls, "/proc/sys is read-only"},
 	} {
 		got := asked(t, b.ask, b.confined, b.more)
 		switch {

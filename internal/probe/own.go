@@ -1,4 +1,4 @@
-package lab
+package probe
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/internal/namespace"
 )
 
 // owned marks a process that Own has started.
@@ -19,31 +21,21 @@ const owned = "TCPBENCH_OWN_USERS"
 // Owned tells whether this process is root of users of its own only.
 func Owned() bool { return os.Getenv(owned) != "" }
 
-// able tells whether this process may try to make labs as it is: it has the privileges, and
+// Able tells whether this process may try to make labs as it is: it has the privileges, and
 // the kernel does not forbid a network namespace all the same, as a seccomp filter does.
-func able() bool {
+func Able() bool {
 	if Owned() {
 		return true // there is no other way left
 	}
 	if readCapabilities()&needed != needed {
 		return false
 	}
-	f, err := newNamespace(nil)
+	n, err := namespace.New("probe", nil)
 	if err != nil {
 		return !errors.Is(err, unix.EPERM)
 	}
-	_ = f.Close() // a descriptor of our own
+	_ = n.Close() // a descriptor of our own
 	return true
-}
-
-// ownUsers are the attributes of a process that is root of a user namespace of its own.
-func ownUsers() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
 }
 
 // Own makes labs possible without root: it runs this program again, with the same arguments
@@ -51,14 +43,14 @@ func ownUsers() *syscall.SysProcAttr {
 // this process can make labs already, root with all privileges, done is false and nothing was run.
 // If the kernel refuses, the error is a *Refusal.
 func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err error) {
-	if able() {
+	if Able() {
 		return 0, false, nil
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, complaints
 	cmd.Env = append(os.Environ(), owned+"=1")
-	cmd.SysProcAttr = ownUsers()
+	cmd.SysProcAttr = namespace.Users()
 	// The parent-death signal is for the thread that starts the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -66,7 +58,7 @@ func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err erro
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
-		return 0, false, refusal(refused(StepUsers, err), true)
+		return 0, false, failed(StepUsers, err).Why(true)
 	}
 	over := make(chan struct{})
 	defer close(over)
