@@ -321,7 +321,7 @@ func TestRealistic(t *testing.T) {
 		for _, s := range cmp.Or(st.Phenomenon, remedies.Phenomenon).Client {
 			got[s.Key] = s.Value
 		}
-		if c := st.Plan.Client; got["net.ipv4.ip_local_port_range"] != want || c.Duration != 46*time.Second || slices.Contains(st.Load, "--rate 33") != (st.Name == "long") {
+		if c := st.Plan.Client; got["net.ipv4.ip_local_port_range"] != want || c.Duration != 46*time.Second || slices.Contains(st.Load(), "--rate 33") != (st.Name == "long") {
 			t.Errorf("%s: %v for %v, want the ports %s for 46s", st.Name, got, c.Duration, want)
 		}
 	}

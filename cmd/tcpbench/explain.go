@@ -161,11 +161,11 @@ func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 		if s.Costs != "" {
 			fmt.Fprintln(w, indented("    costs: ", s.Costs))
 		}
-		if len(s.Load) > 0 {
-			fmt.Fprintln(w, indented("    ", strings.Join(lacking(s.Load, s.Gone), " ")))
+		if len(s.Load()) > 0 {
+			fmt.Fprintln(w, indented("    ", strings.Join(lacking(s.Load(), s.Gone), " ")))
 		}
-		if s.Own != nil {
-			explainSetup(w, "    ", s.Own)
+		if s.Setup != nil {
+			explainSetup(w, "    ", s.Setup)
 		}
 		if s.Plan.Freeze != nil {
 			fmt.Fprintln(w, indented("    ", s.Plan.Freeze.String()))

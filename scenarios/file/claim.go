@@ -5,262 +5,143 @@ import (
 	"strings"
 	"time"
 
-	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios/experiment"
 )
 
-// phenomenonKeys are those of a file that claims something; all of them must be there but for
-// conditions, host, lab, experiment, realistic and loopback. A benchmark of this host has neither
-// claim nor verdict.
-var phenomenonKeys = []string{"claim", "steps", "lab", "takes", "host", "experiment", "scaled", "realistic", "loopback", "conditions", "verdict", "production"}
-
-// readPhenomenon takes the keys of a claim, if the file makes one.
-func (s *Scenario) readPhenomenon(root mapping) error {
-	claimed := slices.ContainsFunc(root.keys, func(key string) bool { return slices.Contains(phenomenonKeys, key) })
-	if !claimed {
-		return nil
-	}
-	p := &Phenomenon{}
-	host, err := root.text("host")
-	if err != nil {
-		return err
-	}
-	_, verdict := root.find("verdict")
-	_, claims := root.find("claim")
-	benchmark := host != "" && !claims && !verdict
-	for key, to := range map[string]*string{"claim": &p.Claim, "production": &p.Production} {
-		text, err := root.text(key)
-		if err != nil {
-			return err
-		}
-		if *to = strings.Join(strings.Fields(text), " "); *to == "" && !(benchmark && key == "claim") {
-			return root.errorf("a scenario with a verdict has a claim and what it means in production: add %s", key)
-		}
-	}
-	if p.Takes, err = takes(root); err != nil {
-		return err
-	}
-	if p.Steps, err = root.texts("steps"); err != nil {
-		return err
-	}
-	if len(p.Steps) == 0 {
+// complete refuses a claim that lacks something. A benchmark of this host has neither claim nor
+// verdict.
+func (s *Scenario) complete(root mapping) error {
+	p := s.Phenomenon
+	claims := slices.Contains(root.keys, "claim") || slices.Contains(root.keys, "verdict")
+	benchmark := p.Host && !claims
+	const both = "a scenario with a verdict has a claim and what it means in production: add %s"
+	switch {
+	case p.Claim == "" && !benchmark:
+		return root.errorf(both, "claim")
+	case p.Production == "":
+		return root.errorf(both, "production")
+	case p.Takes == 0:
+		return root.errorf(addTakes)
+	case len(p.Steps) == 0:
 		return root.errorf("a claim without steps: add what is done, as in steps: [many connections at once]")
-	}
-	if p.verdict, err = expectationsOf(root, "verdict", s.phaseNames()); err != nil {
-		return err
-	}
-	if len(p.verdict) == 0 && !benchmark {
+	case len(p.verdict) == 0 && !benchmark:
 		return root.errorf("a claim without a verdict: add expressions that decide, as in verdict: [failed > 0]")
+	case p.Host && (slices.Contains(root.keys, "lab") || s.OwnLabs()):
+		return root.values["host"].errorf("this host and a lab exclude each other: leave one of them out")
 	}
-	if p.conditions, err = conditionsOf(root, s.phaseNames()); err != nil {
-		return err
-	}
-	if err := p.readLab(root); err != nil {
-		return err
-	}
-	switch _, inLab := root.find("lab"); {
-	case host != "" && host != "true":
-		return root.errorAt("host", "%q: want true, or leave it out for a lab", host)
-	case host != "" && (inLab || s.OwnLabs()):
-		return root.errorAt("host", "this host, or a lab: leave one of them out")
-	}
-	p.Host = host != ""
-	if err := s.readExperiment(root, p); err != nil {
-		return err
-	}
-	if err := s.readRealistic(root, p); err != nil {
-		return err
-	}
-	s.Phenomenon = p
-	return s.readLoopback(root)
+	return nil
 }
 
-// conditionsOf reads what must hold of a run before its evidence decides, by what is wrong
+const addTakes = "add takes, about how long it takes, as in takes: 4s"
+
+func (p *Phenomenon) readTakes(n node) error {
+	return span(&p.Takes, "about how long it takes, as in 4s")(n)
+}
+
+// readConditions reads what must hold of a run before its evidence decides, by what is wrong
 // otherwise.
-func conditionsOf(m mapping, phases []string) (all []condition, err error) {
-	n, ok := m.find("conditions")
-	if !ok {
-		return nil, nil
+func (s *Scenario) readConditions(p *Phenomenon) reader {
+	return func(n node) error {
+		p.conditions = nil
+		return entries("expressions by what is wrong if they do not hold, as in too slow to tell: attempted >= 1000", func(otherwise string, n node) error {
+			e, err := expression(n, s.phaseNames())
+			p.conditions = append(p.conditions, condition{e, otherwise})
+			return err
+		})(n)
 	}
-	inner, err := n.mapping("expressions by what is wrong if they do not hold, as in too slow to tell: attempted >= 1000")
-	if err != nil {
-		return nil, err
-	}
-	for _, otherwise := range inner.keys {
-		e, err := expectationOf(inner.values[otherwise], phases)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, condition{e, otherwise})
-	}
-	return all, nil
 }
 
-func takes(m mapping) (time.Duration, error) {
-	text, err := m.text("takes")
-	if err != nil {
-		return 0, err
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
-		if _, ok := m.find("takes"); !ok {
-			return 0, m.errorf("add takes, about how long it takes, as in takes: 4s")
-		}
-		return 0, m.errorAt("takes", "%q: want about how long it takes, as in 4s", text)
-	}
-	return d, nil
-}
-
-// readExperiment takes the name of what is done in place of a load.
-func (s *Scenario) readExperiment(root mapping, p *Phenomenon) error {
-	if _, ok := root.find("experiment"); !ok {
-		return nil
-	}
-	name, err := root.text("experiment")
+// readExperiment reads the name of what is done instead of a load.
+func (s *Scenario) readExperiment(n node) error {
+	name, err := n.text()
 	if err != nil {
 		return err
 	}
 	e, ok := experiment.Find(name)
+	near := values.Nearest(name, experiment.Names())
 	switch {
+	case !ok && near != "":
+		return n.errorf("no experiment %q: did you mean %s?", name, near)
 	case !ok:
-		if near := values.Nearest(name, experiment.Names()); near != "" {
-			return root.errorAt("experiment", "no experiment %q: did you mean %s?", name, near)
-		}
-		return root.errorAt("experiment", "no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
-	case p.Host:
-		return root.errorAt("experiment", "an experiment needs a lab: leave host out")
+		return n.errorf("no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
+	case s.Phenomenon.Host:
+		return n.errorf("an experiment needs a lab: leave host out")
 	case len(s.Run) > 0 || len(s.Phases) > 0:
-		return root.errorAt("experiment", "an experiment stands in place of a load: leave run and phases out")
+		return n.errorf("an experiment stands in place of a load: leave run and phases out")
 	case len(s.Expect) > 0:
-		return root.errorAt("expect", "what decides about an experiment is its verdict: write it there")
+		return n.errorf("an experiment has no expect: what decides is its verdict, so write it there")
 	}
-	p.Experiment = e
-	p.Link.Gated = true
+	s.Phenomenon.Experiment, s.Phenomenon.Link.Gated = e, true
 	return nil
 }
 
-// readRealistic takes what is made small or large to save time, and what differs with real
-// parameters.
-func (s *Scenario) readRealistic(root mapping, p *Phenomenon) (err error) {
-	if p.Scaled, err = root.texts("scaled"); err != nil {
-		return err
-	}
-	n, ok := root.find("realistic")
-	switch {
-	case !ok:
-		return nil
-	case len(p.Scaled) == 0:
-		return root.errorAtKey("realistic", "say what is not real without it, and by how much: add scaled, as in scaled: [ten local ports for 28232]")
+// readRealistic reads what differs with real parameters: the scenario without those that save time.
+func (s *Scenario) readRealistic(n node) error {
+	if len(s.Phenomenon.Scaled) == 0 {
+		return n.errorf("say what is not real without it, and by how much: add scaled, as in scaled: [ten local ports for 28232]")
 	}
 	m, err := n.mapping("what differs with real parameters: steps, lab, run, phases, interval and takes")
 	if err != nil {
 		return err
 	}
-	if err := m.only("steps", "lab", "run", "phases", "interval", "takes"); err != nil {
+	whole, p := *s, *s.Phenomenon
+	whole.Phenomenon, whole.Phases = &p, slices.Clone(s.Phases)
+	p.Takes, p.Scaled, p.Setup = 0, nil, Setup{}
+	p.Link.Gated = s.Phenomenon.Link.Gated
+	var more []Setting
+	err = m.read(
+		field{"takes", p.readTakes}, field{"lab", p.Setup.read}, field{"steps", lines(&p.Steps)}, field{"run", flags(&more)},
+		field{"interval", p.readInterval},
+		field{"phases", entries("what differs by the names of phases, as in peak: {rate: 5k}", whole.readVariation)},
+	)
+	if err != nil {
 		return err
 	}
-	v := &variation{}
-	if v.takes, err = takes(m); err != nil {
+	if p.Takes == 0 {
+		return m.errorf(addTakes)
+	}
+	whole.Run = slices.Concat(s.Run, more)
+	s.Phenomenon.realistic = &whole
+	return whole.Check(nil)
+}
+
+// readInterval reads the time between the heartbeats of an experiment.
+func (p *Phenomenon) readInterval(n node) error {
+	var d time.Duration
+	if p.Experiment == nil || p.Experiment.Interval == 0 {
+		return n.errorf("only an experiment with heartbeats has an interval: leave it out")
+	}
+	if err := span(&d, "the time between two heartbeats, as in 5s")(n); err != nil {
 		return err
 	}
-	if v.setup, err = readSetup(m); err != nil {
-		return err
-	}
-	v.setup.Link.Gated = p.Link.Gated
-	if v.steps, err = m.texts("steps"); err != nil {
-		return err
-	}
-	if len(v.steps) == 0 {
-		v.steps = p.Steps
-	}
-	if v.run, err = settings(m, "run"); err != nil {
-		return err
-	}
-	if v.interval, err = m.interval(p.Experiment); err != nil {
-		return err
-	}
-	if v.phases, err = s.readVariations(m); err != nil {
-		return err
-	}
-	p.realistic = v
+	p.Experiment = p.Experiment.Every(d)
 	return nil
 }
 
-// interval reads the time between the heartbeats of an experiment; zero leaves it as it is.
-func (m mapping) interval(e *experiment.Experiment) (time.Duration, error) {
-	text, err := m.text("interval")
-	if text == "" || err != nil {
-		return 0, err
+// readVariation reads what differs in the phase of that name.
+func (s *Scenario) readVariation(name string, n node) error {
+	i := slices.Index(s.phaseNames(), name)
+	if i < 0 {
+		return n.errorf("no phase is called %q: it has %s", name, strings.Join(s.phaseNames(), ", "))
 	}
-	if e == nil || e.Interval == 0 {
-		return 0, m.errorAtKey("interval", "only an experiment with heartbeats has an interval: leave it out")
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
-		return 0, m.errorAt("interval", "%q: want the time between two heartbeats, as in 5s", text)
-	}
-	return d, nil
-}
-
-// readVariations reads what differs in phases with real parameters, by the name of the phase.
-func (s *Scenario) readVariations(m mapping) ([]Phase, error) {
-	n, ok := m.find("phases")
-	if !ok {
-		return nil, nil
-	}
-	all, err := n.mapping("what differs by the names of phases, as in peak: {rate: 5k}")
+	m, err := n.mapping("what differs in the phase, as in rate: 5k")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var phases []Phase
-	for _, name := range all.keys {
-		if !slices.Contains(s.phaseNames(), name) {
-			return nil, all.errorAtKey(name, "no phase is called %q: it has %s", name, strings.Join(s.phaseNames(), ", "))
-		}
-		one, err := all.values[name].mapping("what differs in the phase, as in rate: 5k")
-		if err != nil {
-			return nil, err
-		}
-		v := Phase{Name: name}
-		if v.Run, err = one.settings("lab"); err != nil {
-			return nil, err
-		}
-		setup, err := readSetup(one)
-		if err != nil {
-			return nil, err
-		}
-		v.Setup = &setup
-		phases = append(phases, v)
-	}
-	return phases, nil
-}
-
-func (p *Phenomenon) readLab(root mapping) (err error) {
-	p.Setup, err = readSetup(root)
-	return err
-}
-
-// sysctls reads a mapping of kernel settings.
-func sysctls(m mapping, key string) (all []machine.Setting, err error) {
-	n, ok := m.find(key)
-	if !ok {
-		return nil, nil
-	}
-	inner, err := n.mapping("kernel settings, as in net.ipv4.tcp_tw_reuse: 0")
+	more, err := m.settings("lab")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, name := range inner.keys {
-		value, err := inner.text(name)
-		if err != nil {
-			return nil, err
-		}
-		s, err := machine.ParseSetting(name + " = " + value)
-		if err != nil {
-			return nil, inner.errorAt(name, "%v", err)
-		}
-		all = append(all, s)
+	var setup Setup
+	if err := m.take(field{"lab", setup.read}); err != nil {
+		return err
 	}
-	return all, nil
+	p := &s.Phases[i]
+	p.Run = slices.Concat(p.Run, more)
+	if p.Setup != nil {
+		setup = p.Setup.on(setup)
+		p.Setup = &setup
+	}
+	return nil
 }

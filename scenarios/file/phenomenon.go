@@ -15,8 +15,8 @@ import (
 	"tcpbench/scenarios/stage"
 )
 
-// Phenomenon is what a scenario claims of TCP: where it is to be seen, which evidence
-// decides, and what it means for those who run servers. A benchmark of this host claims nothing.
+// Phenomenon is what a scenario claims of TCP: where it can be seen, which evidence decides, and what
+// it means for those who run servers. A benchmark of this host claims nothing.
 type Phenomenon struct {
 	Claim      string // empty for a benchmark
 	Production string
@@ -24,73 +24,44 @@ type Phenomenon struct {
 	Steps []string
 	// Takes is about how long the run is.
 	Takes time.Duration
-	// Scaled says which parameters are not as in production, to save time, and by how much. It is
-	// empty where all are real.
+	// Scaled says which parameters are not as in production, to save time, and by how much.
 	Scaled []string
-	// Host tells that it loads this host itself, and is a load to start others from: what it
-	// claims is judged only where no flag makes another load of it.
+	// Host tells that it loads this host itself and serves as a template: its claim is judged only
+	// if no flag makes another load of it.
 	Host bool
 	// Setup is the lab in which it is shown.
 	Setup
-	// Experiment is what is done in place of a load; nil where there is a load.
+	// Experiment is what is done instead of a load; nil for a load.
 	Experiment *experiment.Experiment
-
-	// Loopback is how it is shown where no lab can be had; nil where only a lab will do.
+	// Loopback is how it is shown if no lab can be made; nil if it needs a lab.
 	Loopback *Loopback
 
 	verdict    []*expect.Expression
 	conditions []condition
-	realistic  *variation
-	onLoopback bool // this is the form for loopback
-}
-
-// variation is what differs where nothing is made small to save time.
-type variation struct {
-	takes    time.Duration
-	steps    []string
-	setup    Setup
-	run      []Setting
-	phases   []Phase       // what differs in some of them, by name
-	interval time.Duration // of an experiment's heartbeats; zero is as it was
+	realistic  *Scenario // with real parameters; nil if there is no such form
+	onLoopback bool      // this is the form for loopback
 }
 
 // ErrScaled means that a scenario can only be shown with parameters that are scaled down.
 var ErrScaled = errors.New("it has no form with real parameters")
 
-// Realistic gives the scenario real parameters in place of those that save time. It changes nothing
-// where all are real.
+// Realistic gives the scenario real parameters instead of those that save time. It changes nothing
+// if all are real.
 func (s *Scenario) Realistic() error {
-	p := *s.Phenomenon
-	switch {
-	case p.realistic == nil && len(p.Scaled) > 0:
+	switch p := s.Phenomenon; {
+	case p.realistic != nil:
+		*s = *p.realistic
+	case len(p.Scaled) > 0:
 		return ErrScaled
-	case p.realistic == nil:
-		return nil
 	}
-	v := p.realistic
-	p.Takes, p.Steps, p.Setup, p.Scaled, p.realistic = v.takes, v.steps, v.setup, nil, nil
-	if v.interval > 0 {
-		p.Experiment = p.Experiment.Every(v.interval)
-	}
-	s.Run, s.Phases = slices.Concat(s.Run, v.run), slices.Clone(s.Phases)
-	for _, differs := range v.phases {
-		i := slices.IndexFunc(s.Phases, func(p Phase) bool { return p.Name == differs.Name })
-		to := &s.Phases[i]
-		to.Run = slices.Concat(to.Run, differs.Run)
-		if to.Setup != nil {
-			setup := to.Setup.on(*differs.Setup)
-			to.Setup = &setup
-		}
-	}
-	s.Phenomenon = &p
 	return nil
 }
 
-// RealTime is about how long the run is with real parameters; zero if there is no such form.
+// RealTime is about how long the run takes with real parameters; zero if there is no such form.
 func (p *Phenomenon) RealTime() time.Duration {
 	switch {
 	case p.realistic != nil:
-		return p.realistic.takes
+		return p.realistic.Phenomenon.Takes
 	case len(p.Scaled) > 0:
 		return 0
 	}
@@ -112,8 +83,8 @@ func (p *Phenomenon) Verdict() (all []string) {
 	return all
 }
 
-// A condition must hold of a run before its evidence decides; otherwise says what is wrong with a
-// run of which it does not.
+// A condition must hold of a run before its evidence decides; otherwise says what is wrong with the
+// run if it does not.
 type condition struct {
 	*expect.Expression
 	otherwise string
@@ -148,8 +119,7 @@ func (p *Phenomenon) Needs() string {
 	return "lab"
 }
 
-// under is a profile on top of a scenario's own settings, from which it may so take the
-// mechanism.
+// under is a scenario's own settings with a profile on top, which may so remove the mechanism.
 func under(own []machine.Setting, profile *machine.Profile) *machine.Profile {
 	if len(own) == 0 {
 		return profile
@@ -164,8 +134,8 @@ func under(own []machine.Setting, profile *machine.Profile) *machine.Profile {
 	return whole
 }
 
-// Profiles are what the hosts of the lab are given where these are asked for. Nil is a
-// scenario that claims nothing, and has no settings of its own.
+// Profiles are those of the lab's hosts: the scenario's own settings, and the given ones on top. A
+// scenario that claims nothing (nil) has no settings of its own.
 func (p *Phenomenon) Profiles(client, server *machine.Profile) (*machine.Profile, *machine.Profile) {
 	if p == nil {
 		return client, server
@@ -173,7 +143,7 @@ func (p *Phenomenon) Profiles(client, server *machine.Profile) (*machine.Profile
 	return under(p.Client, client), under(p.Server, server)
 }
 
-// Venue makes the lab in which it is to be seen, with a link and profiles on top of its own.
+// Venue makes the lab, with a link and profiles on top of the scenario's own.
 func (p *Phenomenon) Venue(link lab.Link, client, server *machine.Profile) (*stage.Venue, error) {
 	client, server = p.Profiles(client, server)
 	v, err := stage.NewVenue(p.LinkUnder(link), client, server)
@@ -190,7 +160,7 @@ func (p *Phenomenon) Venue(link lab.Link, client, server *machine.Profile) (*sta
 	return v, nil
 }
 
-// LinkUnder is the scenario's link, except for the directions that another says something of.
+// LinkUnder is the scenario's link. Directions that other impairs are as in other.
 func (p *Phenomenon) LinkUnder(other lab.Link) lab.Link {
 	if p == nil {
 		return other

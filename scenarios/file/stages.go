@@ -8,29 +8,22 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"tcpbench/scenarios/expect"
 	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
 )
 
-// A Stage is one run of a scenario: the plan, and what is to hold of its result.
+// A Stage is one run of a scenario. Its phase is empty if the scenario is a single run.
 type Stage struct {
-	Name   string // of the phase; empty where the scenario is one run
-	Why    string // what the phase is to show
-	Costs  string // the price of what it does
-	Plan   stage.Plan
-	Expect []*expect.Expression
+	Phase
+	Plan stage.Plan
 	// Gone is what the file sets that has given way to the command line, in the words of flags.
 	Gone []string
 	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
 	Phenomenon *Phenomenon
-	// Load is what the file sets for this stage alone, and Own what its lab has on top.
-	Load []string
-	Own  *Setup
 }
 
-// Preset makes the flags that a command line may set over those of the scenario. Their
-// defaults are what its first phase sets. workload.Overrides tells what was read.
+// Preset makes the flags that a command line may set over those of the scenario. Their defaults
+// are what its first phase sets. workload.Overrides returns what was read.
 func (s *Scenario) Preset(f *pflag.FlagSet) {
 	presets := s.presets(0)
 	if s.Phenomenon != nil && s.Phenomenon.Host {
@@ -39,13 +32,14 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 	workload.Register(f, presets)
 }
 
-// Stages plans the runs of the scenario. Phases of this host show its claim; a command line makes
-// another load of it, which has none.
-func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) ([]Stage, error) {
+// Stages plans the runs of the scenario; an experiment has none. The phases of a scenario of this
+// host show its claim. With flags of a command line it is one load, which claims nothing.
+func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) (stages []Stage, err error) {
 	if s.Experiment() {
-		overrides = slices.DeleteFunc(slices.Clone(overrides), func(o workload.Setting) bool { return o.Name == "ipv4" || o.Name == "ipv6" })
-		if len(overrides) > 0 {
-			return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", overrides[0].Name, s.Name)
+		for _, o := range overrides {
+			if o.Name != "ipv4" && o.Name != "ipv6" {
+				return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", o.Name, s.Name)
+			}
 		}
 		return nil, nil
 	}
@@ -54,31 +48,71 @@ func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) ([]
 		load.Phases = nil
 		s = &load
 	}
-	var stages []Stage
 	for i := range s.Runs() {
 		w, err := s.workload(i, overrides)
 		if err != nil {
 			return nil, err
 		}
-		plan, err := w.Plan(ctx)
-		if err != nil {
-			return nil, s.locateUnless(i, err, overrides)
+		one := Stage{}
+		if one.Plan, err = w.Plan(ctx); err != nil {
+			return nil, s.locate(i, err, overrides)
 		}
-		stage := Stage{Plan: plan, Gone: wordsOf(w.Gone(s.presets(i)))}
+		one.Gone = wordsOf(w.Gone(s.presets(i)))
 		if len(s.Phases) > 0 {
-			p := &s.Phases[i]
-			stage.Name, stage.Why, stage.Costs, stage.Expect = p.Name, p.Why, p.Costs, p.Expect
-			stage.Phenomenon, stage.Own, stage.Load = s.labOf(p), p.Setup, wordsOf(plain(p.Run))
-			if stage.Plan.Freeze = p.Freeze; p.Freeze != nil {
-				stage.Plan.Settings["freeze"] = p.Freeze.String()
+			one.Phase = s.Phases[i]
+			one.Phenomenon, one.Plan.Freeze = s.labOf(&one.Phase), one.Freeze
+			if one.Freeze != nil {
+				one.Plan.Settings["freeze"] = one.Freeze.String()
 			}
 		}
-		stages = append(stages, stage)
+		stages = append(stages, one)
 	}
 	return stages, nil
 }
 
-// Load is what the file sets for all stages, in the words of flags.
+// Check returns an error if the flags of the file contradict each other, or those of a command line.
+func (s *Scenario) Check(overrides []workload.Setting) error {
+	for i := range s.Runs() {
+		w, err := s.workload(i, overrides)
+		if err != nil {
+			return err
+		}
+		if err := w.Check(); err != nil {
+			return s.locate(i, err, overrides)
+		}
+	}
+	return nil
+}
+
+// workload makes the workload of a phase.
+func (s *Scenario) workload(i int, overrides []workload.Setting) (*workload.Workload, error) {
+	w, err := workload.New(s.Name, s.presets(i), overrides)
+	var wrong workload.PresetError
+	if errors.As(err, &wrong) {
+		return nil, s.errorf(s.settings(i)[wrong.Index].at, err)
+	}
+	return w, err
+}
+
+// settings are all flags that the file sets for a phase, the phase's own last.
+func (s *Scenario) settings(i int) []Setting {
+	if len(s.Phases) == 0 {
+		return s.Run
+	}
+	return slices.Concat(s.Run, s.Phases[i].Run)
+}
+
+// presets are the settings of a phase without their places.
+func (s *Scenario) presets(i int) []workload.Setting { return plain(s.settings(i)) }
+
+func plain(all []Setting) (words []workload.Setting) {
+	for _, set := range all {
+		words = append(words, set.Setting)
+	}
+	return words
+}
+
+// Load is what the file sets for all phases, in the words of flags.
 func (s *Scenario) Load() []string { return wordsOf(plain(s.Run)) }
 
 func wordsOf(all []workload.Setting) (words []string) {
@@ -88,8 +122,8 @@ func wordsOf(all []workload.Setting) (words []string) {
 	return words
 }
 
-// labOf is the phenomenon with the lab that a phase wants for itself, nil if none does. Where
-// one has a lab of its own all have.
+// labOf is the phenomenon with the lab of a phase; nil if no phase has a lab of its own. If one
+// has, all have.
 func (s *Scenario) labOf(p *Phase) *Phenomenon {
 	if !s.OwnLabs() {
 		return nil
@@ -101,16 +135,7 @@ func (s *Scenario) labOf(p *Phase) *Phenomenon {
 	return &own
 }
 
-// OwnLabs tells whether each phase is run in a new lab.
+// OwnLabs tells whether each phase runs in a new lab.
 func (s *Scenario) OwnLabs() bool {
 	return slices.ContainsFunc(s.Phases, func(p Phase) bool { return p.Setup != nil })
-}
-
-// locateUnless is locate for a mistake that is the file's and not the command line's.
-func (s *Scenario) locateUnless(i int, err error, overrides []workload.Setting) error {
-	var m workload.Misuse
-	if errors.As(err, &m) && slices.ContainsFunc(overrides, func(o workload.Setting) bool { return o.Name == m.Flag }) {
-		return err
-	}
-	return s.locate(i, err)
 }

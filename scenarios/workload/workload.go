@@ -96,7 +96,7 @@ var known = sync.OnceValue(func() map[string]bool {
 })
 
 // Names are the names of all flags of a workload.
-func Names() []string { return slices.Collect(maps.Keys(known())) }
+func Names() []string { return slices.Sorted(maps.Keys(known())) }
 
 // Shared tells whether a flag is the same in all phases of a scenario.
 func Shared(name string) bool { return known()[name] }
