@@ -41,7 +41,7 @@ func capital(name string) string {
 	return string(unicode.ToUpper(r)) + name[size:]
 }
 
-// benchUnit names a number as a unit: benchstat makes a table of each, and knows ns.
+// benchUnit makes a unit of a number's name, because benchstat draws a table for each unit.
 func (n *number) benchUnit() string {
 	name, _ := strings.CutSuffix(n.Name, "/conn")
 	switch {
@@ -55,7 +55,7 @@ func (n *number) benchUnit() string {
 	return word(name) + "-" + n.Unit
 }
 
-// word makes one word of a name: a space ends it in that format.
+// word makes one word of a name, because a space ends it in that format.
 func word(name string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || r == '/' || !unicode.IsPrint(r) {

@@ -2,30 +2,30 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tcpbench/metrics"
 )
 
-// Caution is something that bounds what a whole comparison says.
+// Caution limits what a whole comparison says.
 type Caution struct {
-	Text string `json:"text"`
-	// Alarm tells that nothing in the comparison can be believed.
-	Alarm bool `json:"alarm,omitempty"`
+	Text  string `json:"text"`
+	Alarm bool   `json:"alarm,omitempty"` // the comparison is invalid
 }
 
-// bounding are the flags of results by which a comparison can mislead. Others, such as a host
-// that both sides share, hold for all runs in a lab.
+// bounding are the flags of results that can make a comparison mislead. Others, such as a host that
+// both sides share, hold for all runs in a lab.
 var bounding = []string{
 	"invalid", "interrupted", "server-lost", "nothing-succeeded", Leftovers, "noisy-host", "other-traffic",
 	"client-limited", "server-limited", "late-link", "lagging", "rate-missed", "ports-exhausted",
 }
 
-// Leftovers flags a result during which the kernel still cleared away the run before.
+// Leftovers flags a result during which the kernel still removed the lab of the run before.
 const Leftovers = "leftovers"
 
-// strangersShare is the share of a run's attempts from which sockets in TIME_WAIT that it found
-// there are worth a word.
+// strangersShare is the share of a run's attempts from which sockets in TIME_WAIT of earlier runs are
+// worth a caution.
 const strangersShare = 0.01
 
 // cautions lists what a reader must know before the numbers.
@@ -35,11 +35,8 @@ func cautions(sides []Side) (all []Caution) {
 		for i, s := range sides {
 			n := 0
 			for _, r := range s.Results {
-				for _, f := range r.Flags {
-					if f.Name == name {
-						n, why = n+1, f.Why
-						break
-					}
+				if i := slices.IndexFunc(r.Flags, func(f metrics.Flag) bool { return f.Name == name }); i >= 0 {
+					n, why = n+1, r.Flags[i].Why
 				}
 			}
 			if n > 0 {
@@ -67,10 +64,15 @@ func cautions(sides []Side) (all []Caution) {
 				"Run in labs (tcpbench compare), or wait a minute before each run.", n, len(s.Results), Letter(i), most)})
 		}
 	}
-	return append(all, same(sides)...)
+	for i := 1; i < len(sides); i++ {
+		if pair := []Side{sides[0], sides[i]}; inLabs(pair) && len(settingsThatDiffer(pair)) == 0 {
+			all = append(all, Caution{Text: fmt.Sprintf("%s had the same kernel settings as %s: this compares a thing with itself.", Letter(i), Letter(0))})
+		}
+	}
+	return all
 }
 
-// strangers are the sockets in TIME_WAIT that a run found when it began.
+// strangers are the sockets in TIME_WAIT at the start of a run.
 func strangers(r *metrics.Result) (n int64) {
 	for _, v := range r.Kernel {
 		if tw := v.Timeline.Sockets["tw"]; len(tw) > 1 {
@@ -83,25 +85,11 @@ func strangers(r *metrics.Result) (n int64) {
 // Letter names a side.
 func Letter(i int) string { return string(rune('A' + i%26)) }
 
-// same tells which sides had the settings of the first, as far as the kernel took them.
-func same(sides []Side) (all []Caution) {
-	for i := 1; i < len(sides); i++ {
-		pair := []Side{sides[0], sides[i]}
-		if !profiled(pair) || len(settingsThatDiffer(pair)) > 0 {
-			continue
-		}
-		all = append(all, Caution{Text: fmt.Sprintf("%s had the same kernel settings as %s: this compares a thing with itself.", Letter(i), Letter(0))})
-	}
-	return all
-}
-
-// profiled tells whether all results are of labs in which some profile was meant to differ.
-func profiled(sides []Side) bool {
+// inLabs tells whether all results are of labs, where profiles should differ.
+func inLabs(sides []Side) bool {
 	for _, s := range sides {
-		for _, r := range s.Results {
-			if r.Lab == nil {
-				return false
-			}
+		if slices.ContainsFunc(s.Results, func(r *metrics.Result) bool { return r.Lab == nil }) {
+			return false
 		}
 	}
 	return true

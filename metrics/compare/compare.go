@@ -1,11 +1,9 @@
-// Package compare tells whether results differ: the median of each number on every side, the
-// ratio of a side to the first with its interval, and whether noise alone would show such a one.
+// Package compare shows which differences between results are significant: the median of each number
+// on every side, and the ratio of a side to the first one with its interval.
 //
-// Three opinions. Nothing is assumed of how numbers are distributed: tests and intervals come
-// from ranks. Runs can be compared only if they were taken in turns, for a machine drifts: of
-// runs taken one after the other no difference is called significant. And who looks at twenty
-// numbers finds one in twenty that differs by chance, so a table is held to one level for all
-// of it (Holm's method).
+// Tests and intervals come from ranks, so no distribution is assumed. Only runs taken in turns are
+// tested, because a machine drifts. Of twenty numbers one differs by chance, so the confidence is that
+// of a whole table (Holm's method).
 package compare
 
 import (
@@ -16,7 +14,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// Confidence is the chance that a table of equal sides calls nothing different.
+// Confidence is the chance that a table of equal sides shows no difference.
 const Confidence = 0.95
 
 // Side is one of those compared: its name, and a result of each round.
@@ -25,7 +23,7 @@ type Side struct {
 	Results []*metrics.Result
 }
 
-// Report is a comparison with all that bounds what it says.
+// Report is a comparison with all that limits what it says.
 type Report struct {
 	Cautions    []Caution    `json:"cautions"`
 	Unapplied   []Unapplied  `json:"unapplied"`
@@ -33,7 +31,7 @@ type Report struct {
 	*Table
 }
 
-// Of compares sides, of which there must be two or more, with results in each.
+// Of compares two or more sides, each with results.
 func Of(sides []Side) *Report {
 	return &Report{
 		Cautions:    append([]Caution{}, cautions(sides)...),
@@ -43,20 +41,18 @@ func Of(sides []Side) *Report {
 	}
 }
 
-// Table compares sides. The first is what all others are compared with.
+// Table compares the first side with all others.
 type Table struct {
-	Sides []string `json:"sides"`
-	// Rounds is the number of results of each side.
-	Rounds []int `json:"rounds"`
-	// Paired is the number of rounds in which every side ran once. The tests use only these.
+	Sides  []string `json:"sides"`
+	Rounds []int    `json:"rounds"` // the number of results of each side
+	// Paired is the number of rounds in which every side ran once. Only these are tested.
 	Paired int `json:"paired_rounds"`
-	// Untested says why no difference can be called significant, and Command how to find out.
-	// Both are empty if the sides ran in turns.
+	// Untested says why no difference can be significant, and Command how to find out. Both are
+	// empty if the sides ran in turns.
 	Untested string `json:"untested,omitempty"`
 	Command  string `json:"command,omitempty"`
 	Rows     []Row  `json:"rows"`
-	// Enough is the number of rounds from which a table of so many rows can show any
-	// difference at all.
+	// Enough is the fewest rounds with which a table of so many rows can show any difference.
 	Enough int `json:"enough_rounds"`
 }
 
@@ -67,17 +63,15 @@ type Row struct {
 	// Better says which change is good, and Evidence that the number explains others.
 	Better   metrics.Direction `json:"better,omitempty"`
 	Evidence bool              `json:"evidence,omitempty"`
-	// Cells are of the sides, in their order; Deltas of all but the first.
+	// Cells are those of each side, Deltas of each but the first.
 	Cells  []Cell  `json:"cells"`
 	Deltas []Delta `json:"deltas"`
 }
 
-// Cell is one number of one side.
+// Cell is one number of one side, over its results.
 type Cell struct {
-	// N is how many results have it, and Why says why others do not.
-	N   int    `json:"n"`
-	Why string `json:"why,omitempty"`
-	// Median, Min and Max are over the results.
+	N      int     `json:"n"`             // results that have it
+	Why    string  `json:"why,omitempty"` // why others do not
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
@@ -85,23 +79,21 @@ type Cell struct {
 
 // Delta is the difference of a side to the first.
 type Delta struct {
-	// Ratio is the side's number over the first one's: the middle of the ratios of rounds if
-	// the row was tested, else that of the medians. It is absent if the first one's is zero.
+	// Ratio is the side's number over the first one's: the middle of the ratios of rounds if the row
+	// was tested, else that of the medians. It is nil if the first one's is zero.
 	Ratio *float64 `json:"ratio,omitempty"`
-	// Low and High bound the ratio, at the level at which the table decides the row: 1 lies
-	// outside of them exactly if the row differs. They are absent if there are too few rounds,
-	// or if a value is zero.
+	// Low and High bound the ratio at the level at which the table decides the row: it differs exactly
+	// if 1 lies outside. They are nil if there are too few rounds, or if a value is zero.
 	Low  *float64 `json:"low,omitempty"`
 	High *float64 `json:"high,omitempty"`
-	// Noise is how far the ratio of a side to itself would lie from 1, in 19 of 20
-	// comparisons with so many rounds: measured on successive rounds of the same side.
+	// Noise is how far the ratio of a side to itself lies from 1 in 19 of 20 comparisons with so many
+	// rounds, measured on successive rounds of the same side.
 	Noise *float64 `json:"noise,omitempty"`
-	// P is how often chance alone would make two sides differ so much; absent if not tested.
-	P *float64 `json:"p,omitempty"`
-	// Different tells that the difference is significant after Holm's correction.
-	Different bool `json:"different"`
-	// More is about how many rounds would show a difference of the size seen, if these do
-	// not; zero if there is none to show, or if too many are needed.
+	// P is how often chance alone makes such a difference; nil if not tested.
+	P         *float64 `json:"p,omitempty"`
+	Different bool     `json:"different"` // significant after Holm's correction
+	// More is about how many rounds would show a difference of this size, if these do not. It is zero
+	// if there is none to show, or if that takes too many.
 	More int `json:"rounds_needed,omitempty"`
 
 	test  *test
@@ -121,7 +113,7 @@ func Make(sides []Side) *Table {
 		t.Rows = append(t.Rows, rowOf(n, sides, rounds))
 	}
 	t.decide()
-	// A table that tests nothing yet would test all of its rows.
+	// A table that tests nothing yet will test all of its rows.
 	t.Enough = enough(max(len(t.tests()), len(t.Rows)*(len(sides)-1)))
 	if untested != "" {
 		usual, _ := Rounds(len(sides))
@@ -203,10 +195,9 @@ func (t *Table) tests() (all []*Delta) {
 	return all
 }
 
-// decide tells which differences a table shows: the smallest p is held to the level over the
-// number of tests, the next one to that over one test less, until one fails (Holm 1979). The
-// level at which one failed is that of all after it. Each interval has the level of its row,
-// so that interval and decision never contradict each other.
+// decide marks the significant differences (Holm 1979): the smallest p is compared with the level over
+// the number of tests, the next one with that over one test less, until one fails. Its level is that
+// of all after it. An interval has the level of its row, so it never contradicts the decision.
 func (t *Table) decide() {
 	all := t.tests()
 	slices.SortStableFunc(all, func(a, b *Delta) int { return cmp.Compare(*a.P, *b.P) })

@@ -9,17 +9,17 @@ import (
 	"tcpbench/metrics"
 )
 
-// Difference is something in which the runs of two sides were not alike.
+// Difference is something in which the runs of the sides were not alike.
 type Difference struct {
 	What string `json:"what"`
-	// Values are those of each side: several where its own results are not alike.
+	// Values are those of each side, joined if its own results are not alike.
 	Values []string `json:"values"`
-	// Unfair tells that numbers of runs that differ in this cannot be compared.
+	// Unfair says why numbers of such runs cannot be compared.
 	Unfair string `json:"unfair,omitempty"`
 }
 
-// Differences lists in what the runs of the sides were not alike: what makes the comparison
-// unfair comes first.
+// Differences lists how the runs of the sides were not alike. Those that make the comparison unfair
+// come first.
 func Differences(sides []Side) []Difference {
 	var all []Difference
 	look := func(what, unfair string, of func(*metrics.Result) string) {
@@ -51,7 +51,7 @@ func Differences(sides []Side) []Difference {
 		return "host"
 	})
 	look("link", "", func(r *metrics.Result) string { return link(r.Lab) })
-	look("flag invalid", "a result that is not to be believed", func(r *metrics.Result) string { return fmt.Sprint(r.Flagged("invalid")) })
+	look("flag invalid", "the result is invalid", func(r *metrics.Result) string { return fmt.Sprint(r.Flagged("invalid")) })
 	look("hostname", "", func(r *metrics.Result) string { return r.Host.Hostname })
 	look("tool", "", func(r *metrics.Result) string { return r.Tool.Version })
 	for _, key := range keys(sides, func(r *metrics.Result) map[string]string { return r.Scenario.Settings }) {
@@ -62,7 +62,7 @@ func Differences(sides []Side) []Difference {
 	return append(all, settingsThatDiffer(sides)...)
 }
 
-// link is what a lab's link did to packets.
+// link says what a lab's link did to packets.
 func link(l *metrics.Lab) string {
 	var parts []string
 	if l != nil && l.ToServer != nil {

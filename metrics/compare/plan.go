@@ -7,19 +7,16 @@ import (
 )
 
 const (
-	// usualRows is the size of a table of two sides, about.
-	usualRows = 13
-	// spare is how many rounds more than the fewest a comparison gets: with the fewest, a
-	// single round that goes the other way hides a difference.
-	spare = 2
-	// mostRounds is more than anybody waits for.
-	mostRounds = 200
-	// power is how often the rounds that a table asks for show a difference of the size seen.
-	power = 0.8
+	usualRows = 13 // of a table of two sides
+	// spare rounds are added to the fewest: otherwise one round that goes the other way hides a
+	// difference.
+	spare      = 2
+	mostRounds = 200 // nobody waits for more
+	power      = 0.8 // how often the rounds that a table asks for show a difference of the size seen
 )
 
-// enough is the number of rounds with which the strictest of so many signed-rank tests can
-// pass: all rounds have one sign, of 2^n.
+// enough is the fewest rounds with which the strictest of so many signed-rank tests can pass: all
+// rounds have the same sign, which has a chance of 2^(1-n).
 func enough(tests int) int {
 	if tests == 0 {
 		return 0
@@ -31,16 +28,16 @@ func enough(tests int) int {
 	return n
 }
 
-// Rounds is how many a comparison of so many sides should have, and the fewest with which it
-// can show anything.
+// Rounds returns how many a comparison of so many sides should have, and the fewest with which it can
+// show a difference.
 func Rounds(sides int) (usual, fewest int) {
 	fewest = enough(usualRows * (sides - 1))
 	return fewest + spare, fewest
 }
 
-// needed is about how many rounds find the difference seen, at the level at which the table
-// decides it: Noether's (z1+z2)² σ²/δ² over the efficiency of ranks, and z1²/2 for small samples
-// (Guenther 1981). No row can pass with fewer rounds than its test has at its best.
+// needed is about how many rounds would find the difference seen, at the level of its row: Noether's
+// (z1+z2)² σ²/δ² over the efficiency of ranks, plus z1²/2 for small samples (Guenther 1981), and at
+// least as many as the test needs to pass at all.
 func (t *test) needed(level float64) int {
 	delta, variance := middle(t.averages), varianceOf(t.b, t.a)
 	if delta == 0 || variance == 0 || math.IsNaN(variance) {
@@ -54,7 +51,7 @@ func (t *test) needed(level float64) int {
 	return max(int(math.Ceil(n)), enough(int(math.Round((1-Confidence)/level))))
 }
 
-// varianceOf is that of a less b within rounds.
+// varianceOf is that of the differences within rounds.
 func varianceOf(a, b []float64) float64 {
 	s := stats.Sample{}
 	for i := range a {
@@ -63,8 +60,8 @@ func varianceOf(a, b []float64) float64 {
 	return s.Variance()
 }
 
-// noise is by how much a side differs from itself, as a share, in 19 of 20 comparisons with so
-// many rounds: successive rounds of the same side are the pairs. It takes a few to say that.
+// noise is the share by which a side differs from itself in 19 of 20 comparisons with so many rounds.
+// Successive rounds of the same side are the pairs; it is nil if there are too few.
 func noise(sides ...[]float64) *float64 {
 	const fewest = 6
 	squares, n := 0.0, 0

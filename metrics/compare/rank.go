@@ -8,12 +8,12 @@ import (
 	"github.com/aclements/go-moremath/stats"
 )
 
-// test decides by signed ranks whether two sides differ (Wilcoxon 1945). It counts the averages
-// of all pairs of differences within rounds (Walsh) that lie on either side of zero, so the
-// test, the estimate (Hodges and Lehmann's) and the interval agree with each other.
+// test decides by signed ranks whether two sides differ (Wilcoxon 1945). It counts the averages of all
+// pairs of differences within rounds (Walsh) on either side of zero, so that test, estimate (Hodges
+// and Lehmann) and interval agree.
 //
-// It is right by design: the order within a round is random, so equal sides make the sign of
-// each difference by the toss of a coin, whatever the machine does from round to round.
+// The order within a round is random. So if the sides are equal the sign of each difference is
+// random, whatever the machine does from round to round.
 type test struct {
 	a, b     []float64 // of each round; logarithms if logs
 	logs     bool      // all values are positive, so differences are ratios
@@ -42,7 +42,7 @@ func newTest(a, b []float64) *test {
 	return t
 }
 
-// mostExact is the number of rounds up to which probabilities are exact.
+// mostExact is the most rounds for which probabilities are exact.
 const mostExact = 50
 
 // cdf is the probability that at most k averages lie on one side of zero by chance.
@@ -55,8 +55,8 @@ func (t *test) cdf(k int) float64 {
 	return stats.NormalDist{Mu: float64(len(t.averages)) / 2, Sigma: math.Sqrt(variance)}.CDF(float64(k) + 0.5)
 }
 
-// signedRank is the probability that the ranks of n differences, each positive or negative by
-// the toss of a coin, have a positive sum of at most k.
+// signedRank is the probability that the ranks of n differences with random signs have a positive sum
+// of at most k.
 func signedRank(n, k int) float64 {
 	p := make([]float64, n*(n+1)/2+1)
 	p[0] = 1
@@ -75,8 +75,8 @@ func signedRank(n, k int) float64 {
 	return total
 }
 
-// p is the probability of a difference so large by chance. An average of zero counts for both
-// sides: ties never make a difference.
+// p is the probability of such a difference by chance. An average of zero counts on both sides, so
+// ties never make a difference.
 func (t *test) p() float64 {
 	below, above := 0, 0
 	for _, c := range t.averages {
@@ -90,10 +90,10 @@ func (t *test) p() float64 {
 	return min(1, 2*t.cdf(min(below, above)))
 }
 
-// interval bounds the difference: it has no zero in it exactly if p is at most the level.
+// interval bounds the difference. Zero lies outside exactly if p is at most the level.
 func (t *test) interval(level float64) (low, high float64, ok bool) {
 	n := len(t.averages)
-	// c + 1 is how many averages may lie on the wrong side. The cdf grows.
+	// c + 1 averages may lie on the wrong side.
 	c := sort.Search(n/2, func(k int) bool { return 2*t.cdf(k) > level }) - 1
 	if c < 0 {
 		return 0, 0, false

@@ -9,11 +9,10 @@ import (
 	"tcpbench/metrics"
 )
 
-// Unapplied is a line of a side's profile that the kernel did not take.
+// Unapplied is a setting of a side's profile that the kernel did not take.
 type Unapplied struct {
-	Side string `json:"side"`
-	// Host is client, server, or both.
-	Host   string `json:"host"`
+	Side   string `json:"side"`
+	Host   string `json:"host"` // client, server, or both
 	Key    string `json:"key"`
 	Value  string `json:"value"`
 	Reason string `json:"reason"`
@@ -22,28 +21,24 @@ type Unapplied struct {
 // unapplied lists the settings that are not as a side's profile says, in any of its results.
 func unapplied(sides []Side) (all []Unapplied) {
 	for _, s := range sides {
-		seen := map[Unapplied]bool{}
-		add := func(u Unapplied) {
-			if !seen[u] {
-				seen[u] = true
-				all = append(all, u)
-			}
-		}
 		for _, r := range s.Results {
 			if r.Lab == nil {
 				continue
 			}
 			client, server := missed(s.Name, &r.Lab.Client), missed(s.Name, &r.Lab.Server)
-			for _, u := range client {
-				if slices.Contains(server, u) {
-					add(hosted(u, "both"))
-				} else {
-					add(hosted(u, "client"))
+			for i, u := range slices.Concat(client, server) {
+				switch mine := i < len(client); {
+				case mine && slices.Contains(server, u):
+					u.Host = "both"
+				case mine:
+					u.Host = "client"
+				case slices.Contains(client, u):
+					continue
+				default:
+					u.Host = "server"
 				}
-			}
-			for _, u := range server {
-				if !slices.Contains(client, u) {
-					add(hosted(u, "server"))
+				if !slices.Contains(all, u) {
+					all = append(all, u)
 				}
 			}
 		}
@@ -51,12 +46,7 @@ func unapplied(sides []Side) (all []Unapplied) {
 	return all
 }
 
-func hosted(u Unapplied, host string) Unapplied {
-	u.Host = host
-	return u
-}
-
-// missed are the lines of a host's profile that it does not have, each with its reason.
+// missed are the settings of a host's profile that it does not have.
 func missed(side string, h *metrics.LabHost) (all []Unapplied) {
 	for _, s := range h.Settings {
 		if !s.Effective() {
@@ -66,12 +56,12 @@ func missed(side string, h *metrics.LabHost) (all []Unapplied) {
 	return all
 }
 
-// values are the settings in effect where a result was made: "client KEY" and "server KEY".
-// An empty value means that the kernel has no such setting.
+// values are the settings in effect during a run: "client KEY" and "server KEY". An empty value means
+// that the kernel has no such setting.
 func values(r *metrics.Result) map[string]string {
 	all := map[string]string{}
 	for key, value := range r.Host.Sysctls {
-		if key == "net.netfilter.nf_conntrack_count" { // no setting
+		if key == "net.netfilter.nf_conntrack_count" { // not a setting
 			continue
 		}
 		all["client "+key] = value
@@ -93,8 +83,8 @@ func values(r *metrics.Result) map[string]string {
 	return all
 }
 
-// settingsThatDiffer compares the values in effect with each other. A setting of which one of
-// the sides says nothing is not compared: what it was is not known.
+// settingsThatDiffer compares the values in effect. A setting that is unknown on one of the sides is
+// not compared.
 func settingsThatDiffer(sides []Side) (all []Difference) {
 	known := make([]map[string][]string, len(sides))
 	keys := map[string]bool{}
@@ -138,7 +128,7 @@ func settingsThatDiffer(sides []Side) (all []Difference) {
 	return append(all, untold(sides, known, keys)...)
 }
 
-// untold counts the settings that not all sides tell, so that they are not dropped in silence.
+// untold counts the settings that are unknown on some sides.
 func untold(sides []Side, known []map[string][]string, keys map[string]bool) []Difference {
 	const shown = 3
 	d := Difference{What: "settings that not all sides tell"}

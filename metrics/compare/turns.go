@@ -10,17 +10,13 @@ import (
 	"tcpbench/metrics"
 )
 
-// turnsShare is the share of the results that must lie in whole rounds, to say that the sides
-// ran in turns: a run may be missing, and the rest is still worth testing.
+// turnsShare is the share of the results that must lie in whole rounds for the sides to have run in
+// turns. A few runs may be missing.
 const turnsShare = 0.75
 
-// inTurns groups results into rounds by the times at which they began: neighbours in time, one
-// of each side. If the sides did not run in turns it says so, and there are no rounds.
-//
-// Only then do tests hold. The order within a round is random, so equal sides make each
-// difference positive or negative by the toss of a coin, however the machine drifts. Runs that
-// were taken one after the other share the drift: of ten runs and the next ten of the same thing
-// half show a difference (TestOneAfterTheOther).
+// inTurns groups results into rounds: neighbours in time, one of each side. If the sides did not run in
+// turns, it returns the reason and no rounds. Then tests would be wrong: of ten runs and the next ten
+// of the same thing half show a difference, because a machine drifts (TestOneAfterTheOther).
 func inTurns(sides []Side) (rounds [][]*metrics.Result, untested string) {
 	type run struct {
 		side   int
@@ -57,8 +53,8 @@ func inTurns(sides []Side) (rounds [][]*metrics.Result, untested string) {
 	return rounds, ""
 }
 
-// again is the command that would tell: the comparison that made the results, or both commands
-// in turns, each first as often as second.
+// again is the command that would decide: the comparison that made the results, or both commands in
+// turns, each first as often as second.
 func again(sides []Side, rounds int) string {
 	commands := make([][]string, len(sides))
 	for i, s := range sides {
@@ -80,7 +76,7 @@ func again(sides []Side, rounds int) string {
 		"done; tcpbench diff a.*.json -- b.*.json"
 }
 
-// ownFlags are those that again gives itself, or leaves out.
+// ownFlags are those that again sets itself, or leaves out.
 var ownFlags = []string{"--out", "--save", "--rounds"}
 
 // withoutOutput is a command without its own flags.
@@ -101,7 +97,7 @@ func withoutOutput(command []string) (rest []string) {
 	return rest
 }
 
-// words writes a command for a shell.
+// words quotes a command for a shell.
 func words(command []string) string {
 	quoted := make([]string, len(command))
 	for i, w := range command {
