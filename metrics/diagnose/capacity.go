@@ -6,16 +6,15 @@ import (
 	"tcpbench/metrics"
 )
 
-// Capacity is what a host's settings allow, by arithmetic.
+// Capacity is what a host's settings allow.
 type Capacity struct {
 	What  string  `json:"what"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit,omitempty"`
-	// From names the settings and says how the value follows from them.
-	From string `json:"from"`
+	From  string  `json:"from"` // the settings, and the arithmetic
 }
 
-// Capacities tells what a host can do by its settings, those that are known.
+// Capacities computes what a host's settings allow, as far as they are known.
 func Capacities(h *metrics.Host) []Capacity {
 	var all []Capacity
 	add := func(what string, value float64, unit, format string, args ...any) {
@@ -71,8 +70,8 @@ func Capacities(h *metrics.Host) []Capacity {
 	return all
 }
 
-// Traps tells of settings that make a measurement on this host say something else than
-// on the host that it is meant for.
+// Traps finds settings that make a measurement on this host differ from one on the host that it is
+// meant for.
 func Traps(h *metrics.Host) []metrics.Finding {
 	var all []metrics.Finding
 	for _, t := range traps {
@@ -80,15 +79,15 @@ func Traps(h *metrics.Host) []metrics.Finding {
 			continue
 		}
 		if _, reuse := cycle(h, true); t.name == loopbackReuse && !reuse {
-			continue // without timestamps it does nothing
+			continue // it needs timestamps
 		}
 		all = append(all, metrics.Finding{
 			Name: t.name, What: t.what, Mechanism: t.mechanism,
 			Evidence: []metrics.Value{{Name: t.key, Value: float64(t.value)}}, Remedies: []metrics.Remedy{t.remedy},
 		})
 	}
-	// The average over a minute lags behind, so it is no forecast of a run; who runs is told
-	// by the result how noisy the host was meanwhile.
+	// The load average is of the last minute, so it is no forecast of a run. The result says how noisy
+	// the host was.
 	if h.CPUs > 0 && h.Load[0] >= float64(h.CPUs) {
 		all = append(all, metrics.Finding{
 			Name:      "busy-host",

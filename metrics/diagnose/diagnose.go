@@ -1,10 +1,8 @@
-// Package diagnose says in words what a result, or the settings of a host, mean for
-// connections: what happened or will, from which evidence, by which mechanism, and what
-// to do about it at what cost.
+// Package diagnose explains results and settings of hosts: what happened or will happen to connections,
+// the evidence, the mechanism, and the remedies with their costs.
 //
-// Everything here is a pure function of a document. A run that is healthy is told
-// nothing: a finding needs a counter that moved or a failure that was counted, never a
-// suspicion alone.
+// All are pure functions of a document. A finding needs a counter that moved or a failure that was
+// counted, so a healthy run has none.
 package diagnose
 
 import (
@@ -15,18 +13,18 @@ import (
 	"tcpbench/metrics"
 )
 
-// looks are the findings, the gravest first. known must hold for the evidence to mean what the
-// finding says: counters are those of a namespace, and others use it too.
+// looks are the findings, the gravest first. known must hold for the evidence to mean what the finding
+// says, because others in the namespace move its counters too.
 var looks = []struct {
 	name  string
 	known func(*metrics.Result) bool
 	find  func(*metrics.Result) *metrics.Finding
 }{
 	{PortsExhausted, measuredExhaustion, portsExhausted},
-	{Descriptors, always, descriptorsExhausted}, // attempts of the run itself failed so
+	{Descriptors, always, descriptorsExhausted},
 	{ServerDescriptors, always, serverDescriptors},
 	{ServerBounds, always, serverBounds},
-	{Memory, always, memoryShort}, // whoever took it
+	{Memory, always, memoryShort},
 	{AcceptQueue, func(r *metrics.Result) bool { return dropped(r) > 0 }, acceptQueue},
 	{SYNQueue, queueWasFull, synQueue},
 	{SYNRetransmitted, stepsAreRetransmissions, synsLost},
@@ -41,7 +39,7 @@ var looks = []struct {
 	{"noisy-host", longEnough, noisy},
 }
 
-// Findings tells what happened in a run.
+// Findings explains what happened in a run.
 func Findings(r *metrics.Result) []metrics.Finding {
 	var all []metrics.Finding
 	for _, look := range looks {
@@ -55,7 +53,7 @@ func Findings(r *metrics.Result) []metrics.Finding {
 	return all
 }
 
-// moved is evidence of the counters that grew, and their growth by name.
+// moved is the growth of counters, without those that did not move.
 func moved(r *metrics.Result, names ...string) (evidence []metrics.Value) {
 	for _, name := range names {
 		group, counter, _ := strings.Cut(name, " ")
@@ -66,7 +64,7 @@ func moved(r *metrics.Result, names ...string) (evidence []metrics.Value) {
 	return evidence
 }
 
-// failed is the number of attempts that ended so, in whatever stage.
+// failed is the number of attempts that ended so, in any stage.
 func failed(r *metrics.Result, o metrics.Outcome) (n uint64) {
 	for s := range metrics.Stages {
 		n += r.Failed[metrics.FailureName(s, o)]
@@ -78,7 +76,7 @@ func count(name string, n uint64) metrics.Value { return metrics.Value{Name: nam
 
 func seconds(s float64) string { return fmt.Sprintf("%.3g s", s) }
 
-// number64 reads the number of a setting.
+// number64 reads a setting.
 func number64(text string) (n int64, ok bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil

@@ -10,50 +10,39 @@ import (
 	"tcpbench/metrics"
 )
 
-// Load is what a run asks of a host, as far as it can be known before.
+// Load is what a run asks of a host, as far as it is known before the run.
 type Load struct {
-	// Rate is the connections per second that are to be opened, at the most; zero where
-	// only the run will tell.
-	Rate float64
-	// Open is how many connections are to be open at once; zero in an open loop, where only
-	// the run will tell.
-	Open int
-	// Count is how many are made at the most; zero where time bounds them.
-	Count uint64
-	// Duration bounds the run, warm-up included; zero where Count does.
-	Duration time.Duration
-	// Message is the larger of request and response, in bytes.
-	Message int64
-	// Burst is how many are issued at one instant.
-	Burst int
-	// Spaces is the number of pairs of a source address and a destination; Ports is how many
-	// local ports each has.
+	Rate     float64       // most connections opened per second; zero if unknown, as in a closed loop
+	Open     int           // connections open at once; zero in an open loop, where it is unknown
+	Count    uint64        // connections in all; zero if time bounds the run
+	Duration time.Duration // of the run with its warm-up; zero if Count bounds it
+	Message  int64         // the larger of request and response, in bytes
+	Burst    int           // connections issued at one instant
+	// Spaces is the number of pairs of a source address and a destination, Ports that of the local
+	// ports of each.
 	Spaces, Ports int
-	// Chosen is the range of IP_LOCAL_PORT_RANGE, from which connect() is to choose; zero without it.
+	// Chosen is the range of IP_LOCAL_PORT_RANGE; zero without it.
 	Chosen [2]int
-	// ClientWaits tells that TIME_WAIT stays with the client, ServerWaits that it does
-	// with a server on this host.
+	// ClientWaits tells that TIME_WAIT stays with the client, ServerWaits with a server on this host.
 	ClientWaits, ServerWaits bool
-	// Loopback tells that all targets are loopback addresses, Loopback4 that they are those
-	// of IPv4, where each of 127.0.0.0/8 can be a source.
+	// Loopback tells that all targets are loopback addresses, Loopback4 that they are IPv4 ones, so
+	// that each of 127.0.0.0/8 can be a source.
 	Loopback, Loopback4 bool
-	// Own tells that the server is this run's own. Queues is then the number of its
-	// listening sockets and Backlog what listen() is told, zero for as much as possible.
+	// Own tells that the server is this run's own. Then Queues is the number of its listening sockets
+	// and Backlog that of listen(), zero for the largest.
 	Own             bool
 	Queues, Backlog int
-	// PerProcess is how many connections one process can have.
-	PerProcess int
+	PerProcess      int // connections that one process can have
 }
 
 const (
 	timeWaitS = 60 // TCP_TIMEWAIT_LEN, include/net/tcp.h
-	// pairMemory is what the kernel takes for an idle connection whose ends are both on
-	// this host; half of it for one end (docs/performance.md).
+	// pairMemory is the kernel memory in bytes of an idle connection with both ends on this host; one
+	// end takes half of it (docs/performance.md).
 	pairMemory = 10_400
 )
 
-// Forecast tells what will go wrong with a load on a host, by arithmetic on the host's
-// settings. It says nothing where all is well.
+// Forecast computes from a host's settings what will go wrong with a load.
 func Forecast(h *metrics.Host, l Load) []metrics.Finding {
 	var all []metrics.Finding
 	for _, look := range []func(*metrics.Host, *Load) *metrics.Finding{
@@ -77,8 +66,8 @@ func sysctl(h *metrics.Host, name string, i int) (n int64, ok bool) {
 	return n, err == nil
 }
 
-// cycle is the time in seconds after which connect() can have a port again that the
-// client's TIME_WAIT keeps, and whether that is by reuse.
+// cycle is the time in seconds for which the client's TIME_WAIT keeps a port from connect(), and
+// whether reuse ends it.
 func cycle(h *metrics.Host, loopback bool) (s float64, reuse bool) {
 	mode, _ := sysctl(h, "net.ipv4.tcp_tw_reuse", 0)
 	stamps, known := sysctl(h, "net.ipv4.tcp_timestamps", 0)
@@ -88,10 +77,10 @@ func cycle(h *metrics.Host, loopback bool) (s float64, reuse bool) {
 	if ms, ok := sysctl(h, "net.ipv4.tcp_tw_reuse_delay", 0); ok {
 		return float64(ms) / 1000, true
 	}
-	return 1, true // the constant of kernels without the setting
+	return 1, true // older kernels have a constant
 }
 
-// fastLoop is a rate that a closed loop reaches on any machine.
+// fastLoop is a rate that every machine reaches in a closed loop.
 const fastLoop = 5000
 
 func portsWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
@@ -170,7 +159,7 @@ func ports(n int) string {
 	return number(n) + " ports"
 }
 
-// mostProcesses is how many processes of a side a run starts (scenarios refuses more).
+// mostProcesses is the most that a run starts on a side.
 const mostProcesses = 64
 
 func descriptorsWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
@@ -216,11 +205,11 @@ func memoryWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
 // page is the unit of net.ipv4.tcp_mem.
 const page = 4096
 
-// buffersWillRunOut: messages under way on all connections at once are more than TCP may
-// keep. What waits in a socket takes a page at least.
+// buffersWillRunOut: the messages of all connections at once take more memory than TCP may have. Each
+// takes a page at least.
 func buffersWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
 	most, ok := sysctl(h, "net.ipv4.tcp_mem", 2)
-	// Small messages come and go; a population's are not under way together.
+	// Small messages are not all in flight at once.
 	if !ok || l.Message <= page {
 		return nil
 	}
@@ -246,7 +235,7 @@ func timeWaitWillFill(h *metrics.Host, l *Load) *metrics.Finding {
 	if !ok || !l.ClientWaits && !l.ServerWaits || l.Rate == 0 {
 		return nil
 	}
-	// No more come to be than there are connections, nor stay than a minute's.
+	// There are at most as many as connections, and as those of one minute.
 	population := l.Rate * math.Min(timeWaitS, secondsOf(l))
 	if l.Count > 0 {
 		population = math.Min(population, float64(l.Count))
@@ -274,7 +263,7 @@ func secondsOf(l *Load) float64 {
 	return l.Duration.Seconds()
 }
 
-// effectiveBacklog is what the kernel makes of a backlog (__sys_listen_socket).
+// effectiveBacklog is the backlog that the kernel uses (__sys_listen_socket).
 func effectiveBacklog(h *metrics.Host, backlog int) (limit int64, ok bool) {
 	somaxconn, ok := sysctl(h, "net.core.somaxconn", 0)
 	if backlog > 0 {
@@ -312,10 +301,10 @@ func backlogIsCut(h *metrics.Host, l *Load) *metrics.Finding {
 	}
 }
 
-// trackingWillFill: the table of connection tracking is full before the run's end.
+// trackingWillFill: connection tracking gets full during the run.
 func trackingWillFill(h *metrics.Host, l *Load) *metrics.Finding {
 	most, ok := sysctl(h, "net.netfilter.nf_conntrack_max", 0)
-	// Where rules track connections, this host has some.
+	// If rules track connections, this host has some.
 	if count, known := sysctl(h, "net.netfilter.nf_conntrack_count", 0); !ok || most == 0 || known && count == 0 {
 		return nil
 	}

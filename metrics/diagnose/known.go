@@ -8,17 +8,16 @@ import (
 )
 
 const (
-	// shortest is the time in seconds from which shares of processors say something: the kernel
-	// counts them in hundredths of a second.
+	// shortest is the shortest run in seconds whose processor shares mean something: the kernel counts
+	// hundredths of a second.
 	shortest = 0.2
-	// full is the share of all processors from which none is idle.
-	full = 0.95
+	full     = 0.95 // the share of all processors from which none counts as idle
 )
 
 func always(*metrics.Result) bool { return true }
 
-// listened are the views of the namespaces in which the run's servers listen. Listening sockets in
-// the client's namespace are others' if the server is elsewhere.
+// listened are the namespaces in which the run's servers listen. The listening sockets in a client's
+// own namespace belong to others.
 func listened(r *metrics.Result) (all []metrics.Namespace) {
 	for _, v := range r.Kernel {
 		if v.Of != "client" {
@@ -28,7 +27,7 @@ func listened(r *metrics.Result) (all []metrics.Namespace) {
 	return all
 }
 
-// here is by how much a counter moved where the run's servers listen: "TcpExt ListenDrops".
+// here is by how much a counter moved in the namespaces of the run's servers: "TcpExt ListenDrops".
 func here(r *metrics.Result, name string) (n int64) {
 	group, counter, _ := strings.Cut(name, " ")
 	for _, v := range listened(r) {
@@ -47,8 +46,7 @@ func dropped(r *metrics.Result) (n int64) {
 	return n
 }
 
-// where is the value of a setting in the namespace in which the run's servers listen, empty if it
-// is not known.
+// where is the value of a setting in the namespace of the run's servers, empty if unknown.
 func where(r *metrics.Result, key string) string {
 	if r.Lab == nil {
 		return r.Host.Sysctls[key]
@@ -69,24 +67,24 @@ func where(r *metrics.Result, key string) string {
 		return value
 	}
 	if _, changed := of(&r.Lab.Client); changed {
-		return "" // the client's is no default
+		return "" // the client's is not the default
 	}
-	return r.Host.Sysctls[key] // of the client, which has the kernel's default too
+	return r.Host.Sysctls[key] // the client's, which is the kernel's default
 }
 
-// measuredExhaustion: connections of the measured time were without a port, not of the warm-up only.
+// measuredExhaustion: ports ran out in the measured time, not only in the warm-up.
 func measuredExhaustion(r *metrics.Result) bool {
 	return failed(r, metrics.PortsExhausted) > 0 || r.Histograms[metrics.Exhausted].Count > 0
 }
 
-// queueWasFull: cookies are sent without end if net.ipv4.tcp_syncookies is 2, and count as those of
-// a full queue (tcp_syn_flood_action).
+// queueWasFull: with net.ipv4.tcp_syncookies=2 every SYN gets a cookie, and counts as one that met a
+// full queue (tcp_syn_flood_action).
 func queueWasFull(r *metrics.Result) bool {
 	return where(r, "net.ipv4.tcp_syncookies") != "2"
 }
 
-// tableWasFull: TIME_WAIT came near its limit. The kernel counts one that it had no memory for as an
-// overflow too (inet_twsk_alloc).
+// tableWasFull: TIME_WAIT came near its limit. The kernel also counts an overflow if it has no memory
+// (inet_twsk_alloc).
 func tableWasFull(r *metrics.Result) bool {
 	const key = "net.ipv4.tcp_max_tw_buckets"
 	for _, v := range r.Kernel {
@@ -102,13 +100,13 @@ func tableWasFull(r *metrics.Result) bool {
 	return false
 }
 
-// chosenByConnect: connect() looks for the port itself.
+// chosenByConnect: connect() searches for the port.
 func chosenByConnect(r *metrics.Result) bool {
 	return r.Scenario.Settings["explicit-ports"] != "true"
 }
 
-// idleLeft: some processor had nothing to do, so one side can have been the limit.
+// idleLeft: some processor was idle, so one side can have been the limit.
 func idleLeft(r *metrics.Result) bool { return r.Succeeded > 0 && r.CPU.HostBusy < full }
 
-// longEnough: shares of processors say something.
+// longEnough: shares of processors mean something.
 func longEnough(r *metrics.Result) bool { return r.ElapsedS >= shortest }

@@ -8,7 +8,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// Where a share of all processors stops being a matter of course.
+// The shares of all processors from which a finding is made.
 const (
 	stealShare   = 0.02
 	softirqShare = 0.30
@@ -59,7 +59,7 @@ func memoryShort(r *metrics.Result) *metrics.Finding {
 	}
 }
 
-// resets: connections were reset, and the kernel knows something about why.
+// resets: connections were reset.
 func resets(r *metrics.Result) *metrics.Finding {
 	n := failed(r, metrics.Reset) - untoldRefusals(r)
 	if n == 0 {
@@ -85,7 +85,7 @@ func resets(r *metrics.Result) *metrics.Finding {
 	case where(r, "net.ipv4.tcp_abort_on_overflow") == "1" && dropped(r) > 0:
 		f.What += ": by its kernel, whose accept queue was full (net.ipv4.tcp_abort_on_overflow=1)."
 		f.Remedies = []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0, and accept faster", Cost: "clients wait for their SYN or data to be sent again, instead of failing"}}
-	case 2*r.Counter("TcpExt", "TCPAbortOnClose") >= int64(n): // a few are others'
+	case 2*r.Counter("TcpExt", "TCPAbortOnClose") >= int64(n): // a few belong to others
 		f.What += ": an application in this namespace has closed with data unread."
 		f.Remedies = []metrics.Remedy{{Do: "read to the end before close(), or shutdown() first and read until the peer's FIN", Cost: "the closing side waits"}}
 	case r.Flagged("server-lost"):
@@ -158,10 +158,10 @@ func stolen(r *metrics.Result) *metrics.Finding {
 // receivePath: the receive path could not keep up.
 func receivePath(r *metrics.Result) *metrics.Finding {
 	var dropped, squeezed int64
-	remote := false // where both sides are here, soft interrupts do their work
+	remote := false // on one machine soft interrupts do the work of both sides
 	for _, v := range r.Kernel {
 		remote = remote || v.Of == "client" && len(r.Kernel) == 1
-		// Each view has the numbers of the whole machine.
+		// Each namespace has the numbers of the whole machine.
 		dropped, squeezed = max(dropped, v.Softnet.Dropped), max(squeezed, v.Softnet.Squeezed)
 	}
 	if dropped == 0 && (!remote || r.CPU.HostSoftIRQ < softirqShare) {

@@ -7,7 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// The names of findings; a forecast has some of them too.
+// The names of findings. Forecasts use some of them too.
 const (
 	PortsExhausted = "ports-exhausted"
 	TimeWaitTable  = "time-wait-table-full"
@@ -20,7 +20,7 @@ const (
 	Memory         = "memory"
 )
 
-// timeToExhaustion is the evidence by which a forecast and what came of it are compared.
+// timeToExhaustion is evidence of a forecast and of what happened.
 const timeToExhaustion = "time_to_exhaustion"
 
 const portsMechanism = "A connection is four numbers, and between one source address and one destination only the local port " +
@@ -28,8 +28,8 @@ const portsMechanism = "A connection is four numbers, and between one source add
 	"so a space of P ports makes P/60 connections per second for ever, and no more; connect() then fails with EADDRNOTAVAIL " +
 	"(__inet_hash_connect)."
 
-// moreSources is the remedy of more four-tuple spaces. On loopback every address of
-// 127.0.0.0/8 is there without being configured.
+// moreSources is the remedy of more four-tuple spaces. On loopback every address of 127.0.0.0/8 exists
+// already.
 func moreSources(loopback bool) metrics.Remedy {
 	if loopback {
 		return metrics.Remedy{
@@ -43,7 +43,7 @@ func moreSources(loopback bool) metrics.Remedy {
 	}
 }
 
-// loopback tells whether all targets of a run are IPv4 addresses of this host's loopback.
+// loopback tells whether all targets of a run are IPv4 loopback addresses.
 func loopback(r *metrics.Result) bool {
 	for _, t := range r.Scenario.Target {
 		if a, err := netip.ParseAddrPort(t); err != nil || !a.Addr().Unmap().Is4() || !a.Addr().IsLoopback() {
@@ -103,10 +103,10 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 	return f
 }
 
-// searchFactor is by how much the median of connect() must have grown to be called slow.
+// searchFactor is by how much the median of connect() must grow for a finding.
 const searchFactor = 5
 
-// portSearch: connect() got slow when half of the range was taken.
+// portSearch: connect() got slow once half of the range was taken.
 func portSearch(r *metrics.Result) *metrics.Finding {
 	upper, ok := r.Histograms[metrics.ConnectCallUpper]
 	if !ok || upper.Count < 100 {
@@ -141,7 +141,7 @@ func portSearch(r *metrics.Result) *metrics.Finding {
 	return f
 }
 
-// timeWaitTable: TIME_WAIT was skipped, because its table is full.
+// timeWaitTable: sockets skipped TIME_WAIT because its table was full.
 func timeWaitTable(r *metrics.Result) *metrics.Finding {
 	evidence := moved(r, "TcpExt TCPTimeWaitOverflow")
 	if evidence == nil {
@@ -165,8 +165,8 @@ func timeWaitTableRemedies() []metrics.Remedy {
 	}
 }
 
-// nothingEndsInOrder: no TIME_WAIT and no FIN_WAIT_2 was so old that it ended by itself, and no SYN
-// took over one of the server's (tcp_timewait_state_process), which no counter tells.
+// nothingEndsInOrder: the run was too short for TIME_WAIT or FIN_WAIT_2 to expire, and no SYN took over
+// a TIME_WAIT of the server's, which no counter shows (tcp_timewait_state_process).
 func nothingEndsInOrder(r *metrics.Result) bool {
 	longest := 55.0 // seconds
 	if fin, ok := number64(r.Host.Sysctls["net.ipv4.tcp_fin_timeout"]); ok {
@@ -182,8 +182,8 @@ func nothingEndsInOrder(r *metrics.Result) bool {
 	return r.Host.Sysctls["net.ipv4.tcp_rfc1337"] == "0"
 }
 
-// assassinated: TIME_WAIT that ended before its time. The kernel does not count these, so
-// they are what is missing: created, not taken over by connect(), and not there any more.
+// assassinated: TIME_WAIT that a RST ended early. The kernel does not count these. They are those that
+// were created, not taken over by connect(), and are gone.
 func assassinated(r *metrics.Result) *metrics.Finding {
 	for _, v := range r.Kernel {
 		left := v.Timeline.Sockets["tw"]

@@ -52,7 +52,7 @@ func queueRemedies(somaxconn string) []metrics.Remedy {
 	}
 }
 
-// longest is the queue that was fullest, measured by its limit.
+// longest is the queue with the highest peak.
 func longest(r *metrics.Result) *metrics.Queue {
 	var q *metrics.Queue
 	for i := range r.Kernel {
@@ -65,7 +65,7 @@ func longest(r *metrics.Result) *metrics.Queue {
 	return q
 }
 
-// synQueue: more handshakes were under way than the SYN queue holds.
+// synQueue: more handshakes were in flight than the SYN queue holds.
 func synQueue(r *metrics.Result) *metrics.Finding {
 	evidence := moved(r, "TcpExt TCPReqQFullDoCookies", "TcpExt TCPReqQFullDrop", "TcpExt SyncookiesSent", "TcpExt SyncookiesRecv", "TcpExt SyncookiesFailed")
 	drops := here(r, "TcpExt TCPReqQFullDrop")
@@ -90,21 +90,21 @@ func synQueue(r *metrics.Result) *metrics.Finding {
 	return f
 }
 
-// firstRTO is the time after which a SYN without an answer is sent again
-// (TCP_TIMEOUT_INIT; RFC 6298, section 2).
+// firstRTO is the time after which an unanswered SYN is sent again (TCP_TIMEOUT_INIT; RFC 6298,
+// section 2).
 const firstRTO = time.Second
 
-// SYNRetransmitted is the name of the finding that connect times stand in steps.
+// SYNRetransmitted is the finding that connect times have steps.
 const SYNRetransmitted = "syn-retransmitted"
 
-// stepsAreRetransmissions: as many SYNs were sent again as connections came late by whole seconds,
-// at the least. If there were fewer, the client itself was late.
+// stepsAreRetransmissions: at least as many SYNs were sent again as connections took a second or more.
+// If there were fewer, the client itself was late.
 func stepsAreRetransmissions(r *metrics.Result) bool {
 	connect, err := connectTimes(r).Recorder()
 	return err == nil && connect.CountBetween(int64(firstRTO), metrics.HighestLatency) <= r.Counter("TcpExt", "TCPSynRetrans")
 }
 
-// connectTimes are the uncorrected ones if there are some: lateness of the client is no step.
+// connectTimes are the uncorrected ones if there are any: they leave out the client's own lateness.
 func connectTimes(r *metrics.Result) metrics.Histogram {
 	if h, ok := r.Histograms[metrics.ConnectUncorrected]; ok {
 		return h
@@ -112,8 +112,7 @@ func connectTimes(r *metrics.Result) metrics.Histogram {
 	return r.Histograms[metrics.Connect]
 }
 
-// synsLost names the steps in the connect histogram that come from SYNs sent again: a
-// connection that was established late by whole seconds waited for them.
+// synsLost lists the steps in the connect times that come from SYNs sent again.
 func synsLost(r *metrics.Result) *metrics.Finding {
 	h := connectTimes(r)
 	again := r.Counter("TcpExt", "TCPSynRetrans")
@@ -122,7 +121,7 @@ func synsLost(r *metrics.Result) *metrics.Finding {
 	}
 	connect, err := h.Recorder()
 	if err != nil {
-		return nil // one of our own that cannot be read back fails its check elsewhere
+		return nil // Read refuses such a document
 	}
 	f := &metrics.Finding{Name: SYNRetransmitted, Evidence: moved(r, "TcpExt TCPSynRetrans", "TcpExt ListenDrops", "TcpExt ListenOverflows")}
 	var steps []string

@@ -7,7 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// ServerDescriptors and ServerBounds are the findings about a tcpbench server that refuses.
+// The findings about a tcpbench server that refuses connections.
 const (
 	ServerDescriptors = "server-descriptors"
 	ServerBounds      = "server-bounds"
@@ -37,8 +37,8 @@ func serverDescriptors(r *metrics.Result) *metrics.Finding {
 	return f
 }
 
-// untoldRefusals are the resets by which the run's own server has refused connections that
-// had not said what they understand.
+// untoldRefusals are the resets by which the run's own server refused connections that had sent no
+// header.
 func untoldRefusals(r *metrics.Result) uint64 {
 	if r.Server == nil {
 		return 0
@@ -47,7 +47,7 @@ func untoldRefusals(r *metrics.Result) uint64 {
 	return min(refused-min(told, refused), failed(r, metrics.Reset))
 }
 
-// serverBounds: a tcpbench server did not let this client order as much.
+// serverBounds: a tcpbench server refused what this client ordered.
 func serverBounds(r *metrics.Result) *metrics.Finding {
 	var flags []string
 	var all uint64
