@@ -5,45 +5,83 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"sort"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Segment is a part of a rate profile: the rate goes from From to To, evenly, in the time
-// For. Zero For is for ever, and only the last segment may last so long.
+// Rate is a number of connections per second, in thousandths: 2500 is 2.5/s. It is an integer so
+// that a schedule is exact at whole seconds for ever.
+type Rate int64
+
+const (
+	// PerSecond is the rate of one connection per second.
+	PerSecond = 1000
+	// MaxRate is the largest rate: a billion connections per second.
+	MaxRate = Rate(1e9 * PerSecond)
+)
+
+// PerSecond returns the rate as a float.
+func (r Rate) PerSecond() float64 { return float64(r) / PerSecond }
+
+func (r Rate) String() string {
+	return strconv.FormatFloat(r.PerSecond(), 'f', -1, 64)
+}
+
+// ParseRate reads connections per second: 500, 2.5, 10k, 1.5M, each with an optional /s.
+func ParseRate(text string) (Rate, error) {
+	number, unit := strings.TrimSuffix(text, "/s"), 1.0
+	switch {
+	case strings.HasSuffix(number, "k"):
+		number, unit = strings.TrimSuffix(number, "k"), 1e3
+	case strings.HasSuffix(number, "M"):
+		number, unit = strings.TrimSuffix(number, "M"), 1e6
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || math.IsNaN(f) {
+		return 0, fmt.Errorf("%q is no rate: want connections per second, as in 500, 2.5 or 10k", text)
+	}
+	if f*unit < 1.0/PerSecond || f*unit > MaxRate.PerSecond() {
+		return 0, fmt.Errorf("rate %q is out of range: want 0.001 to 1000M connections per second", text)
+	}
+	return Rate(math.Round(f * unit * PerSecond)), nil
+}
+
+// Segment is a part of a rate profile: the rate goes evenly from From to To in the time For. Zero
+// For is for ever, which only the last segment may be.
 type Segment struct {
 	From Rate          `json:"from"`
 	To   Rate          `json:"to"`
 	For  time.Duration `json:"for,omitempty"`
 }
 
-// Profile is a rate over time. Each segment begins with an arrival of its own: arrivals
-// are exact within a segment, and no rounding is carried from one to the next.
+// Profile is a rate over time. Each segment begins with an arrival of its own: arrivals are exact
+// within a segment, and no rounding is carried from one to the next.
 type Profile []Segment
 
 // Steady is the profile of one rate for ever.
 func Steady(r Rate) Profile { return Profile{{From: r, To: r}} }
 
-// ParseProfile reads a rate (10k), steps (1k,5k,20k@10s: each for 10 s, the last one for
-// ever) or a ramp (1k..50k/30s: evenly in 30 s, then for ever what it ends with).
+// ParseProfile reads a rate (10k), steps (1k,5k,20k@10s: each for 10 s, the last one for ever) or a
+// ramp (1k..50k/30s: evenly in 30 s, then for ever at the rate it ends with).
 func ParseProfile(text string) (Profile, error) {
-	if from, rest, ok := strings.Cut(text, ".."); ok {
-		return parseRamp(text, from, rest)
-	}
-	if !strings.ContainsAny(text, ",@") {
+	ramp := strings.Contains(text, "..")
+	if !ramp && !strings.ContainsAny(text, ",@") {
 		r, err := ParseRate(text)
 		return Steady(r), err
 	}
-	list, each, ok := strings.Cut(text, "@")
-	if !ok {
-		return nil, fmt.Errorf("%q: steps need a length, as in 1k,5k,20k@10s", text)
+	want, between, before, most := "steps need a length, as in 1k,5k,20k@10s", ",", "@", -1
+	if ramp {
+		want, between, before, most = "a ramp needs a length, as in 1k..50k/30s", "..", "/", 2
 	}
+	rates, each, _ := strings.Cut(text, before)
 	length, err := time.ParseDuration(each)
 	if err != nil || length <= 0 {
-		return nil, fmt.Errorf("%q: the steps' length %q is no duration, as in 10s", text, each)
+		return nil, fmt.Errorf("%q: %s", text, want)
 	}
 	var p Profile
-	for step := range strings.SplitSeq(list, ",") {
+	for _, step := range strings.SplitN(rates, between, most) {
 		r, err := ParseRate(step)
 		if err != nil {
 			return nil, err
@@ -51,27 +89,10 @@ func ParseProfile(text string) (Profile, error) {
 		p = append(p, Segment{From: r, To: r, For: length})
 	}
 	p[len(p)-1].For = 0
+	if ramp {
+		p[0].To = p[1].From
+	}
 	return p, nil
-}
-
-func parseRamp(text, from, rest string) (Profile, error) {
-	to, over, ok := strings.Cut(rest, "/")
-	if !ok {
-		return nil, fmt.Errorf("%q: a ramp needs a length, as in 1k..50k/30s", text)
-	}
-	length, err := time.ParseDuration(over)
-	if err != nil || length <= 0 {
-		return nil, fmt.Errorf("%q: the ramp's length %q is no duration, as in 30s", text, over)
-	}
-	a, err := ParseRate(from)
-	if err != nil {
-		return nil, err
-	}
-	b, err := ParseRate(to)
-	if err != nil {
-		return nil, err
-	}
-	return Profile{{From: a, To: b, For: length}, {From: b, To: b}}, nil
 }
 
 func (p Profile) String() string {
@@ -91,16 +112,16 @@ func (p Profile) String() string {
 	}
 }
 
+// Validate returns an error that says what is wrong with the profile.
 func (p Profile) Validate() error {
 	if len(p) == 0 {
 		return errors.New("an open loop needs a rate")
 	}
 	for i, s := range p {
-		last := i == len(p)-1
 		switch {
-		case s.From <= 0 || s.To <= 0 || s.From > MaxRate || s.To > MaxRate:
+		case min(s.From, s.To) <= 0 || max(s.From, s.To) > MaxRate:
 			return fmt.Errorf("a rate must be above 0 and up to %v connections per second", MaxRate)
-		case s.For < 0, s.For == 0 && !last:
+		case s.For < 0, s.For == 0 && i < len(p)-1:
 			return errors.New("a step of the rate has no length")
 		case s.For == 0 && s.From != s.To:
 			return errors.New("a ramp of the rate has no length")
@@ -128,7 +149,7 @@ func (p Profile) Mean(d time.Duration) float64 {
 	return arrivals / d.Seconds()
 }
 
-// at is the rate at a time since the profile began.
+// at is the rate at a time after the profile began.
 func (p Profile) at(t time.Duration) Rate {
 	for _, s := range p {
 		if s.For == 0 || t < s.For {
@@ -172,7 +193,7 @@ func (s Segment) when(x float64) float64 {
 func (s Segment) due(k uint64) (time.Duration, bool) {
 	var ns uint64
 	if s.From == s.To {
-		// k × 1e9 × rateUnit / rate needs 128 bits after a few hours at high rates.
+		// k × 1e9 × PerSecond / rate needs 128 bits after a few hours at high rates.
 		hi, lo := bits.Mul64(k, 1e9*PerSecond)
 		if hi >= uint64(s.From) {
 			return 0, false // beyond 2^64 ns
@@ -189,22 +210,13 @@ func (s Segment) due(k uint64) (time.Duration, bool) {
 	return time.Duration(ns), true
 }
 
-// count is the number of arrivals that are due within the segment.
-func (s Segment) count() uint64 { return s.before(s.For) }
-
 // before is the number of arrivals that are due within the segment and within its first d.
 func (s Segment) before(d time.Duration) uint64 {
 	if s.For > 0 {
 		d = min(d, s.For)
 	}
-	low, high := uint64(0), uint64(s.mass(max(d, 0)))+2
-	for low < high { // the first arrival that is not
-		middle := low + (high-low)/2
-		if at, ok := s.due(middle); ok && at < d {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
+	return uint64(sort.Search(int(s.mass(max(d, 0)))+2, func(k int) bool {
+		at, ok := s.due(uint64(k))
+		return !ok || at >= d
+	}))
 }

@@ -1,70 +1,41 @@
 package pace
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
-	"strings"
 	"time"
 )
 
-// Rate is a number of connections per second, in thousandths: 2500 is 2.5/s. An
-// integer, so that a schedule is exact at whole seconds for ever.
-type Rate int64
-
-const PerSecond = 1000
-
-// MaxRate bounds what ParseRate accepts: a billion connections per second.
-const MaxRate = Rate(1e9 * PerSecond)
-
-// PerSecond returns the rate as a float.
-func (r Rate) PerSecond() float64 { return float64(r) / PerSecond }
-
-func (r Rate) String() string {
-	return strconv.FormatFloat(r.PerSecond(), 'f', -1, 64)
-}
-
-// ParseRate reads a rate in connections per second: 500, 2.5, 10k, 1.5M, each with an
-// optional /s.
-func ParseRate(text string) (Rate, error) {
-	number, unit := strings.TrimSuffix(text, "/s"), 1.0
-	switch {
-	case strings.HasSuffix(number, "k"):
-		number, unit = strings.TrimSuffix(number, "k"), 1e3
-	case strings.HasSuffix(number, "M"):
-		number, unit = strings.TrimSuffix(number, "M"), 1e6
-	}
-	f, err := strconv.ParseFloat(number, 64)
-	if err != nil || math.IsNaN(f) {
-		return 0, fmt.Errorf("%q is no rate: want connections per second, as in 500, 2.5 or 10k", text)
-	}
-	if f*unit < 1.0/PerSecond || f*unit > MaxRate.PerSecond() {
-		return 0, fmt.Errorf("rate %q is out of range: want 0.001 to 1000M connections per second", text)
-	}
-	return Rate(math.Round(f * unit * PerSecond)), nil
-}
-
-// Schedule yields the times at which connections are due, since the start of the run.
-// It is arithmetic: it never sleeps and never looks at a clock. ok is false when no
-// more are due.
-type Schedule interface {
+// schedule yields the times at which the connections of one loop are due, since the start of the run.
+type schedule interface {
+	// Next returns the next time; ok is false if there is none.
 	Next() (due time.Duration, ok bool)
 	// Skip passes over connections that are due before a time and returns their number, in a
 	// time that does not depend on it. It may leave a few for Next.
 	Skip(before time.Duration) uint64
 }
 
-// constant is one loop's share of arrivals that follow a profile at equal distances: loop
-// i of n has the arrivals i, i+n, i+2n, … counted through all segments.
+// course is what is left of a profile.
+type course struct {
+	profile Profile
+	start   time.Duration // of the present segment
+}
+
+// leave goes on to the next segment.
+func (c *course) leave() {
+	c.start += c.profile[0].For
+	c.profile = c.profile[1:]
+}
+
+// constant is one loop's share of arrivals that follow a profile at equal intervals: loop i of n
+// has the arrivals i, i+n, i+2n, … counted through all segments.
 type constant struct {
-	profile     Profile
-	start       time.Duration // of the present segment
-	index, step uint64        // within it
+	course
+	index, step uint64 // within the segment
 }
 
 func newConstant(p Profile, loop, loops int) *constant {
-	return &constant{profile: p, index: uint64(loop), step: uint64(loops)}
+	return &constant{course: course{profile: p}, index: uint64(loop), step: uint64(loops)}
 }
 
 func (c *constant) Next() (time.Duration, bool) {
@@ -77,9 +48,8 @@ func (c *constant) Next() (time.Duration, bool) {
 		if s.For == 0 {
 			break
 		}
-		c.index -= s.count()
-		c.start += s.For
-		c.profile = c.profile[1:]
+		c.index -= s.before(s.For)
+		c.leave()
 	}
 	return 0, false
 }
@@ -94,26 +64,24 @@ func (c *constant) Skip(before time.Duration) (n uint64) {
 		if s.For == 0 || part < s.For {
 			break
 		}
-		c.index -= s.count()
-		c.start += s.For
-		c.profile = c.profile[1:]
+		c.index -= s.before(s.For)
+		c.leave()
 	}
 	return n
 }
 
-// poisson is one loop's share of a Poisson process whose rate follows a profile: the
-// number of arrivals up to a time is that of a process of rate 1 up to the profile's
-// mass, and a split of it over n loops is n processes of 1/n of the rate.
+// poisson is one loop's share of a Poisson process whose rate follows a profile: the number of
+// arrivals up to a time is that of a process of rate 1 up to the profile's mass, and each of n
+// loops has 1/n of the rate.
 type poisson struct {
-	profile Profile
-	start   time.Duration // of the present segment
-	mass    float64       // of the arrivals, within it
-	loops   float64
-	random  *rand.Rand
+	course
+	mass   float64 // of the arrivals, within the segment
+	loops  float64
+	random *rand.Rand
 }
 
 func newPoisson(p Profile, loop, loops int, seed uint64) *poisson {
-	return &poisson{profile: p, loops: float64(loops), random: rand.New(Generator(seed, loop, arrivalStream))}
+	return &poisson{course: course{profile: p}, loops: float64(loops), random: rand.New(Generator(seed, loop, arrivalStream))}
 }
 
 func (p *poisson) Next() (time.Duration, bool) {
@@ -122,14 +90,10 @@ func (p *poisson) Next() (time.Duration, bool) {
 		s := p.profile[0]
 		if s.For == 0 || p.mass < s.mass(s.For) {
 			at := s.when(p.mass)
-			if at >= math.MaxInt64-float64(p.start) {
-				return 0, false
-			}
-			return p.start + time.Duration(at), true
+			return p.start + time.Duration(at), at < math.MaxInt64-float64(p.start)
 		}
 		p.mass -= s.mass(s.For)
-		p.start += s.For
-		p.profile = p.profile[1:]
+		p.leave()
 	}
 	return 0, false
 }
@@ -152,18 +116,16 @@ func (p *poisson) Skip(before time.Duration) (n uint64) {
 			break
 		}
 		n += uint64(mean + math.Sqrt(mean)*p.random.NormFloat64())
-		p.mass = s.mass(part)
-		if !over {
+		if p.mass = s.mass(part); !over {
 			break
 		}
 		p.mass = 0
-		p.start += s.For
-		p.profile = p.profile[1:]
+		p.leave()
 	}
 	return n
 }
 
-// bursts is one loop's share of size connections at one instant, again every every.
+// bursts is one loop's share of connections at one instant, and again after a time.
 type bursts struct {
 	share, left int
 	at, every   time.Duration

@@ -35,7 +35,7 @@ func serveRaw(t testing.TB) netip.AddrPort {
 	at := newSockaddr(netip.MustParseAddrPort("127.0.0.1:0"))
 	fd, errno := socket(at.family, unix.IPPROTO_TCP)
 	if errno == 0 {
-		errno = bind(fd, &at)
+		errno = bind(fd, at)
 	}
 	if errno != 0 {
 		t.Fatal(errno)
@@ -137,7 +137,7 @@ func onLoop(t testing.TB, cfg loadgen.Config, count uint64) *loop {
 // turnUntilOver is what live does, for the connections of a test.
 func turnUntilOver(t testing.TB, l *loop) {
 	for !l.over() {
-		if err := l.turn(); err != nil {
+		if err := l.round(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestConnectionsAllocateNothing(t *testing.T) {
 			} else {
 				t.Logf("%d connections made %d objects", count, n)
 			}
-			if tally := l.tally(); tally.Succeeded != count || tally.Balance() != nil {
+			if tally := l.result().Tally; tally.Succeeded != count || tally.Balance() != nil {
 				t.Errorf("%+v", tally)
 			}
 		})
@@ -203,20 +203,21 @@ func TestConnectionsAllocateNothing(t *testing.T) {
 // An answer that takes more than one read and is matched is kept, once for each slot; a slot used
 // again uses the same memory.
 func TestMatchingReusesMemory(t *testing.T) {
-	l := onLoop(t, loadgen.Config{Process: pace.Closed, Lifecycle: loadgen.Lifecycle{Request: pinged, Response: matching("p[aeiou]ng$"), CloseHow: wire.RST}}, 1)
-	e := newEnding(l.Lifecycle.Response)
+	life := loadgen.Lifecycle{Request: pinged, Response: matching("p[aeiou]ng$"), CloseHow: wire.RST}
+	e := newEnding(life.Response)
+	r := newReplies(&life, &script{until: e}, 1)
 	var memory *byte
 	for range 3 {
 		for _, piece := range []string{"p", "i", "n", "g"} {
-			if whole, _ := l.reached(0, &e, []byte(piece)); whole != (piece == "g") {
+			if whole, _ := r.reached(0, &e, []byte(piece), 0, false); whole != (piece == "g") {
 				t.Errorf("%q ends the answer: %v", piece, whole)
 			}
 		}
-		now := &l.seen[0][:1][0]
+		now := &r.seen[0][:1][0]
 		if memory != nil && now != memory {
 			t.Error("the slot has new memory")
 		}
 		memory = now
-		l.clear(0)
+		r.forget(0)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,7 +77,7 @@ func held(f *fickle) loadgen.Config {
 		HoldFor: 400 * time.Millisecond, Timeout: 5 * time.Second, OnExhausted: loadgen.CountExhausted,
 		Lifecycle: loadgen.Lifecycle{
 			Request: []byte("b"), Again: []byte("b"), Response: loadgen.Until{Kind: loadgen.Exactly, Bytes: 1},
-			CloseBy: wire.Client, CloseHow: wire.FIN, Keep: true,
+			CloseBy: wire.Client, CloseHow: wire.FIN, StayToEnd: true,
 			Beat: &loadgen.Heartbeat{Every: 20 * time.Millisecond, Missed: 3, Design: loadgen.ClientPings},
 		},
 	}
@@ -171,66 +170,5 @@ func TestReplacedPopulation(t *testing.T) {
 	lost := report.Failed["exchange.closed_early"] + report.Failed["exchange.reset"] + report.Failed["exchange.peer_silent"]
 	if report.Attempted <= 6 || report.Held != 6 || lost != report.Attempted-6 || report.Succeeded != 6 {
 		t.Errorf("%d attempted, %d held: %v", report.Attempted, report.Held, report.Failed)
-	}
-}
-
-// beatLoop is a loop of a population with a heartbeat, of which nothing lives.
-func beatLoop(t *testing.T, seed uint64, aligned bool) *loop {
-	cfg := filledIn(loadgen.Config{
-		Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Process: pace.Hold, Connections: 10000, HoldFor: time.Second, Seed: seed,
-		Lifecycle: loadgen.Lifecycle{
-			Request: []byte("b"), Again: []byte("b"), Response: exactly(1), Keep: true,
-			Beat: &loadgen.Heartbeat{Every: time.Second, Missed: 3, Design: loadgen.ClientPings, Aligned: aligned},
-		},
-	})
-	l, _ := manualLoop(t, cfg)
-	return l
-}
-
-// firstBeats are the next beats of all connections, as seen from a time.
-func firstBeats(t *testing.T, l *loop, now int64) (all []int64) {
-	t.Helper()
-	l.now = now
-	for slot := range l.conns {
-		at := l.nextBeat(int32(slot))
-		if at <= now || at > now+int64(time.Second) {
-			t.Fatalf("slot %d beats %v from now", slot, time.Duration(at-now))
-		}
-		all = append(all, at)
-	}
-	return all
-}
-
-// Random beats are spread over the interval: no hundredth has many more than its share, from
-// the first interval of a run on. They follow from the seed, and differ between the lives of a
-// slot. Aligned beats are all due at once.
-func TestPhasesOfBeats(t *testing.T) {
-	const parts = 100
-	for _, now := range []int64{0, 12345678901} {
-		l := beatLoop(t, 7, false)
-		beats := firstBeats(t, l, now)
-		counts := make([]int, parts)
-		for _, at := range beats {
-			counts[(at-now-1)*parts/int64(time.Second)]++
-		}
-		share := len(beats) / parts // six standard deviations are 60
-		if least, most := slices.Min(counts), slices.Max(counts); least < share-60 || most > share+60 {
-			t.Errorf("%d to %d beats in a hundredth, want about %d", least, most, share)
-		}
-		if !slices.Equal(beats, firstBeats(t, beatLoop(t, 7, false), now)) {
-			t.Error("the same seed gives other phases")
-		}
-		if slices.Equal(beats, firstBeats(t, beatLoop(t, 8, false), now)) {
-			t.Error("another seed gives the same phases")
-		}
-		l.conns[3].generation++
-		if l.nextBeat(3) == beats[3] {
-			t.Error("the next connection of a slot has the phase of the one before")
-		}
-		for _, at := range firstBeats(t, beatLoop(t, 7, true), now) {
-			if want := (now/int64(time.Second) + 1) * int64(time.Second); at != want {
-				t.Fatalf("an aligned beat is due at %d, want %d", at, want)
-			}
-		}
 	}
 }

@@ -20,7 +20,7 @@ func TestClockStartsBeforeTheFirstSend(t *testing.T) {
 		sending, waited state
 	}{
 		{"exchange", loadgen.Lifecycle{Request: big}, sending, receiving},
-		{"hello", loadgen.Lifecycle{Request: pinged, Hello: greeted(string(big), matching("!"))}, hailing, hearing},
+		{"hello", loadgen.Lifecycle{Request: pinged, Hello: greeted(string(big), matching("!"))}, sendingHello, readingHello},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			watchLeaks(t)
@@ -56,8 +56,8 @@ func TestLatenessOfPausesIsInScheduleLag(t *testing.T) {
 	life := loadgen.Lifecycle{Request: pinged, Again: pinged, Exchanges: 2, Response: exactly(4)}
 	gap, stay, beat := life, life, life
 	gap.Gap, gap.Jitter = 20*time.Millisecond, 0.5
-	stay.Exchanges, stay.Hold = 1, 20*time.Millisecond
-	beat.Exchanges, beat.Keep = 1, true
+	stay.Exchanges, stay.Stay = 1, 20*time.Millisecond
+	beat.Exchanges, beat.StayToEnd = 1, true
 	beat.Beat = &loadgen.Heartbeat{Every: 20 * time.Millisecond, Missed: 100, Design: loadgen.ClientPings}
 	for name, life := range map[string]loadgen.Lifecycle{"gap": gap, "stay": stay, "heartbeat": beat} {
 		t.Run(name, func(t *testing.T) {
@@ -67,11 +67,11 @@ func TestLatenessOfPausesIsInScheduleLag(t *testing.T) {
 				OnExhausted: loadgen.CountExhausted, Lifecycle: life,
 			})
 			only := &l.conns[0]
-			turns(t, l, func() bool { return only.state == resting })
-			planned := l.hist.scheduleLag.Count()
+			turns(t, l, func() bool { return only.state == idle })
+			planned := l.hist[scheduleLag].Count()
 			l.base = l.base.Add(-stall)
-			turns(t, l, func() bool { return only.state != resting })
-			h, err := l.hist.scheduleLag.Export()
+			turns(t, l, func() bool { return only.state != idle })
+			h, err := l.hist[scheduleLag].Export()
 			if err != nil {
 				t.Fatal(err)
 			}

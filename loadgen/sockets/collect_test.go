@@ -17,13 +17,11 @@ import (
 func fakeRun(loops int) *run {
 	r := &run{events: make(chan loopEvent, 64)}
 	for range loops {
-		r.loops = append(r.loops, &loop{run: r, spares: make(chan *metrics.Recorder, 1), hist: newRecorders()})
+		l := &loop{run: r, window: newWindow(0)}
+		<-l.spares // it is in a second, whose recorder comes back
+		r.loops = append(r.loops, l)
 	}
 	return r
-}
-
-func collectorOf(r *run, obs loadgen.Observer) *collector {
-	return &collector{run: r, obs: obs, seconds: metrics.NewLineup[second](len(r.loops))}
 }
 
 // aSecond is one second of one loop, with one connect of each duration.
@@ -69,7 +67,7 @@ func TestCollectorLosesNoSecond(t *testing.T) {
 		var got metrics.Interval
 		got.Index = -1
 		r := fakeRun(loops)
-		c := collectorOf(r, loadgen.Observer{Interval: func(i metrics.Interval) {
+		c := newCollector(r, loadgen.Observer{Interval: func(i metrics.Interval) {
 			if i.Index <= got.Index {
 				t.Fatalf("interval %d after %d", i.Index, got.Index)
 			}
@@ -112,7 +110,7 @@ func TestCollectorLosesNoSecond(t *testing.T) {
 func TestLastSecondWithNothingButAConnect(t *testing.T) {
 	r := fakeRun(1)
 	var connects int64
-	c := collectorOf(r, loadgen.Observer{Interval: func(i metrics.Interval) { connects += i.Connect.Count }})
+	c := newCollector(r, loadgen.Observer{Interval: func(i metrics.Interval) { connects += i.Connect.Count }})
 	for _, e := range []loopEvent{
 		{kind: loopInterval, second: aSecond(0, 1, 0, 0)},
 		{kind: loopDone, second: aSecond(1, 0, 0, 0, 1e9)},
@@ -129,7 +127,7 @@ func TestLastSecondWithNothingButAConnect(t *testing.T) {
 // The intervals end before the run does only when nothing is left to tell.
 func TestEmptyLastSecondIsNotARow(t *testing.T) {
 	var rows int
-	c := collectorOf(fakeRun(1), loadgen.Observer{Interval: func(metrics.Interval) { rows++ }})
+	c := newCollector(fakeRun(1), loadgen.Observer{Interval: func(metrics.Interval) { rows++ }})
 	for _, e := range []loopEvent{
 		{kind: loopInterval, second: aSecond(0, 0, 0, 0)}, // a second of silence is one
 		{kind: loopDone, second: aSecond(1, 0, 0, 0)},
@@ -147,14 +145,13 @@ func TestEmptyLastSecondIsNotARow(t *testing.T) {
 // with the next: it does not wait.
 func TestALoopDoesNotWaitForTheCollector(t *testing.T) {
 	r := &run{events: make(chan loopEvent, 1)}
-	l := &loop{run: r, spares: make(chan *metrics.Recorder, 1), measuring: true}
-	l.interval = interval{end: perInterval, connect: metrics.NewRecorder()}
-	l.spares <- metrics.NewRecorder()
+	l := &loop{run: r, window: newWindow(0)}
+	l.measuring = true
 	var events []loopEvent
 	took := 0
 	for i := range 10 {
-		l.attempted++
-		l.flow.succeeded++
+		l.counts.attempted++
+		l.counts.succeeded++
 		l.interval.connect.Record(5)
 		l.now = l.interval.end
 		l.endInterval()

@@ -75,16 +75,3 @@ func TestNoErrnoSucceeds(t *testing.T) {
 		}
 	}
 }
-
-// A failure in any state has a stage.
-func TestEveryStateHasAStage(t *testing.T) {
-	want := [states]metrics.Stage{
-		waiting: metrics.StageConnect, connecting: metrics.StageConnect,
-		hailing: metrics.StageHello, hearing: metrics.StageHello,
-		sending: metrics.StageExchange, receiving: metrics.StageExchange, resting: metrics.StageExchange,
-		awaiting: metrics.StageClose, closing: metrics.StageClose,
-	}
-	if stageOf != want {
-		t.Errorf("%v, want %v", stageOf, want)
-	}
-}

@@ -100,7 +100,7 @@ func beating(h *host, response loadgen.Until) loadgen.Config {
 	return loadgen.Config{
 		Targets: to(h.addr), Process: pace.Hold, Connections: 6, HoldFor: 400 * time.Millisecond,
 		Lifecycle: loadgen.Lifecycle{
-			Request: ping, Again: ping, Response: response, CloseBy: wire.Client, Keep: true,
+			Request: ping, Again: ping, Response: response, CloseBy: wire.Client, StayToEnd: true,
 			Beat: &loadgen.Heartbeat{Every: 20 * time.Millisecond, Missed: 100, Design: loadgen.ClientPings},
 		},
 	}
@@ -123,11 +123,6 @@ func TestForeignHeartbeats(t *testing.T) {
 			}
 		})
 	}
-}
-
-func filledIn(cfg loadgen.Config) loadgen.Config {
-	cfg.Loops, cfg.Timeout, cfg.OnExhausted = 1, patience, loadgen.CountExhausted
-	return cfg
 }
 
 // Answers that come late come together, and each counts for its own beat.

@@ -26,7 +26,7 @@ func TestReadingIsDoneInPortions(t *testing.T) {
 		life loadgen.Lifecycle
 	}{
 		{"receiving", asked(says(text, reads)), loadgen.Lifecycle{Request: pinged, Response: atLeast(size), CloseWait: true}},
-		{"hearing", asked(says(text, asked(says("!", reads)))), loadgen.Lifecycle{Request: pinged, Response: atLeast(1), CloseWait: true, Hello: greeted(ping, atLeast(size))}},
+		{"readingHello", asked(says(text, asked(says("!", reads)))), loadgen.Lifecycle{Request: pinged, Response: atLeast(1), CloseWait: true, Hello: greeted(ping, atLeast(size))}},
 		{"closing", asked(says(text, reads)), loadgen.Lifecycle{Request: pinged, Response: atLeast(1), CloseWait: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestReadingIsDoneInPortions(t *testing.T) {
 				OnExhausted: loadgen.CountExhausted, Lifecycle: c.life,
 			})
 			only := &l.conns[0]
-			turns(t, l, func() bool { return only.pending > 0 || only.state == hearing })
+			turns(t, l, func() bool { return only.pending > 0 || only.state == readingHello })
 			until(t, "all of the answer", func() bool {
 				n, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
 				return err == nil && n == size
@@ -44,7 +44,7 @@ func TestReadingIsDoneInPortions(t *testing.T) {
 			l.buffer = make([]byte, small)
 			for !l.over() {
 				before, _ := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
-				if err := l.turn(); err != nil {
+				if err := l.round(); err != nil {
 					t.Fatal(err)
 				}
 				after, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
@@ -99,12 +99,12 @@ func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 	l, _ := manualLoop(t, loadgen.Config{
 		Targets: to(h.addr), Process: pace.Hold, HoldFor: patience, Connections: 1, Timeout: patience, OnExhausted: loadgen.CountExhausted,
 		Lifecycle: loadgen.Lifecycle{
-			Request: pinged, Again: []byte("a"), Response: exactly(1), Keep: true,
+			Request: pinged, Again: []byte("a"), Response: exactly(1), StayToEnd: true,
 			Beat: &loadgen.Heartbeat{Every: patience, Missed: missed, Design: loadgen.ServerPings},
 		},
 	})
 	only := &l.conns[0]
-	turns(t, l, func() bool { return only.again })
+	turns(t, l, func() bool { return only.further })
 	until(t, "all pings", func() bool {
 		n, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
 		return err == nil && n == pings

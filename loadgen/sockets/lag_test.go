@@ -47,7 +47,9 @@ func BenchmarkLag(b *testing.B) {
 	delay := newRunDelay(b)
 	gcBefore, before := collected(), delay.read()
 	for !l.over() {
-		n, err := l.wait()
+		wake := l.begin()
+		slept := l.now
+		n, err := l.wait(wake)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -57,14 +59,14 @@ func BenchmarkLag(b *testing.B) {
 			before = delay.read()
 			continue
 		}
-		late := lateness{starts: max(0, l.slept-due), wait: max(0, l.woke-max(due, l.slept))}
+		late := lateness{starts: max(0, slept-due), wait: max(0, l.turn.woke-max(due, slept))}
 		if l.arrivals.Due == due { // it starts in the next turn, else after the event under way
-			late.events = l.now - max(due, l.woke)
+			late.events = l.now - max(due, l.turn.woke)
 		}
 		late.queued = min(late.sum(), delay.read()-before)
 		all = append(all, late)
 	}
-	h, err := l.hist.scheduleLag.Export()
+	h, err := l.hist[scheduleLag].Export()
 	if err != nil || b.N < 1000 {
 		return
 	}

@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,25 +96,20 @@ type told struct {
 	phases    []loadgen.Phase
 }
 
-// load runs cfg and checks what must hold of every run. What cfg leaves out is filled
-// in: a closed process on two loops with a timeout that never passes.
+// filledIn fills in what cfg leaves out: a closed loop with four in flight on two threads, and a
+// timeout that never passes.
+func filledIn(cfg loadgen.Config) loadgen.Config {
+	cfg.Process = cmp.Or(cfg.Process, pace.Closed)
+	cfg.Connections, cfg.Loops = cmp.Or(cfg.Connections, 4), cmp.Or(cfg.Loops, 2)
+	cfg.Timeout = cmp.Or(cfg.Timeout, patience)
+	cfg.OnExhausted = cmp.Or(cfg.OnExhausted, loadgen.CountExhausted)
+	return cfg
+}
+
+// load runs cfg, filled in, and checks what must hold of every run.
 func load(ctx context.Context, t testing.TB, cfg loadgen.Config) told {
 	t.Helper()
-	if cfg.Process == "" {
-		cfg.Process = pace.Closed
-	}
-	if cfg.Connections == 0 {
-		cfg.Connections = 4
-	}
-	if cfg.Loops == 0 {
-		cfg.Loops = 2
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = patience
-	}
-	if cfg.OnExhausted == "" {
-		cfg.OnExhausted = loadgen.CountExhausted
-	}
+	cfg = filledIn(cfg)
 	var heard told
 	report, err := Engine{}.Run(ctx, cfg, loadgen.Observer{
 		Phase:    func(p loadgen.Phase) { heard.phases = append(heard.phases, p) },
@@ -155,7 +151,7 @@ func complain(cfg *loadgen.Config, h *told) (complaints []string) {
 		hold(h.count(a) == want, "histogram %s holds %d, %s %d", a, h.count(a), what, want)
 	}
 	equal(metrics.Lifetime, h.Succeeded, "succeeded")
-	if life.Gap+life.Hold == 0 && life.Beat == nil && cfg.ExchangeRate+cfg.CloseRate == 0 {
+	if life.Gap+life.Stay == 0 && life.Beat == nil && cfg.ExchangeRate+cfg.CloseRate == 0 {
 		equal(metrics.ScheduleLag, h.count(metrics.ConnectCall), metrics.ConnectCall)
 	}
 	hold(h.count(metrics.ConnectCall) <= h.Attempted, "%d calls of connect()", h.count(metrics.ConnectCall))

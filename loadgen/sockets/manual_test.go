@@ -1,44 +1,35 @@
 package sockets
 
 import (
-	"sync/atomic"
-	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
 	"testing"
 	"time"
+
+	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 )
 
 // manualLoop is the only loop of a run that has begun, in the hands of the test: no
 // thread lives it. The events that it tells are in the channel.
 func manualLoop(t testing.TB, cfg loadgen.Config) (*loop, chan loopEvent) {
 	t.Helper()
+	cfg = filledIn(cfg)
 	cfg.Loops = 1
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	all, err := spaces(cfg.Targets, cfg.Sources)
+	all, err := pace.Pairs(cfg.Targets, cfg.Sources)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{Config: cfg, events: make(chan loopEvent, 64), base: time.Now(), upperHalf: new(atomic.Bool)}
-	r.stopAt.Store(pace.Never)
-	r.abandonAt.Store(pace.Never)
-	r.holdFrom.Store(pace.Never)
-	if cfg.Duration > 0 {
-		r.stopAt.Store(int64(cfg.Warmup + cfg.Duration))
-		r.abandonAt.Store(int64(cfg.Warmup + cfg.Duration + cfg.Timeout))
-	}
-	l, err := newLoop(r, 0, all)
+	r := newRun(cfg, nil)
+	r.events = make(chan loopEvent, 64)
+	l, err := newLoop(r, 0, newTuples(&r.Config, 0, all))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.loops = []*loop{l}
 	t.Cleanup(func() {
-		for slot := range l.conns {
-			if c := &l.conns[slot]; c.state != free && c.fd >= 0 {
-				closeSocket(int(c.fd))
-			}
-		}
+		l.abandon()
 		_ = l.poller.Close()
 	})
 	return l, r.events
@@ -66,9 +57,9 @@ func turns(t testing.TB, l *loop, yes func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !yes(); {
 		if time.Now().After(deadline) {
-			t.Fatal("waited in vain")
+			t.Fatal("it did not come to pass")
 		}
-		if err := l.turn(); err != nil {
+		if err := l.round(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,7 +1,6 @@
 package sockets
 
 import (
-	"net/netip"
 	"regexp"
 	"regexp/syntax"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"pgregory.net/rapid"
 
 	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
 
@@ -63,16 +61,14 @@ func TestPatternAgreesWithRegexp(t *testing.T) {
 
 // An answer that comes byte by byte is looked at once, and not again with each byte.
 func TestWorkOfAPatternIsLinear(t *testing.T) {
-	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Process: pace.Closed, Connections: 1, Count: 1, Timeout: patience,
-		OnExhausted: loadgen.CountExhausted, Lifecycle: loadgen.Lifecycle{Request: pinged, Response: matching(`O.K\r\n$`)},
-	})
-	l.conns[0].pending = 1
+	life := loadgen.Lifecycle{Request: pinged, Response: matching(`O.K\r\n$`)}
+	e := newEnding(life.Response)
+	r := newReplies(&life, &script{until: e}, 1)
 	outcome := metrics.Succeeded
 	n := 0
 	for ; outcome == metrics.Succeeded; n++ {
 		var whole bool
-		if whole, outcome = l.reached(0, &l.until, []byte{'x'}); whole {
+		if whole, outcome = r.reached(0, &e, []byte{'x'}, 0, false); whole {
 			t.Fatal("a match of nothing")
 		}
 	}
@@ -80,7 +76,7 @@ func TestWorkOfAPatternIsLinear(t *testing.T) {
 		t.Errorf("%v after %d bytes", outcome, n)
 	}
 	// Each byte is a step, and so is each look at what would be if the answer ended there.
-	if steps := l.until.pieces.steps; steps != uint64(2*n) {
+	if steps := e.pieces.steps; steps != uint64(2*n) {
 		t.Errorf("%d steps for %d bytes", steps, n)
 	}
 }

@@ -222,7 +222,7 @@ func mute(t testing.TB, address string, backlog int) netip.AddrPort {
 		t.Fatal(errno)
 	}
 	t.Cleanup(func() { closeSocket(fd) })
-	if errno := bind(fd, &at); errno != 0 {
+	if errno := bind(fd, at); errno != 0 {
 		t.Fatal(errno)
 	}
 	if err := unix.Listen(fd, backlog); err != nil {
@@ -256,7 +256,7 @@ func closed(t testing.TB, address string) netip.AddrPort {
 		t.Fatal(errno)
 	}
 	t.Cleanup(func() { closeSocket(fd) })
-	if errno := bind(fd, &at); errno != 0 {
+	if errno := bind(fd, at); errno != 0 {
 		t.Fatal(errno)
 	}
 	return boundTo(t, fd)

@@ -32,7 +32,7 @@ var thousandPorts = []string{
 	"net.ipv4.ip_local_port_range=20000 20999", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1",
 }
 
-const exhausted = "connect.ports_exhausted"
+const portsExhausted = "connect.ports_exhausted"
 
 // counters reads this process's namespace.
 func counters(t testing.TB) kernel.Counters {
@@ -76,13 +76,13 @@ func TestPortsExhausted(t *testing.T) {
 			cfg.Sources = sources(t, c.sources)
 		}
 		got := load(context.Background(), t, cfg)
-		missing := got.Failed[exhausted]
+		missing := got.Failed[portsExhausted]
 		if got.Succeeded != 1000 || got.Open != 0 || got.TotalFailed() != missing {
 			t.Errorf("%+v: %s", c, got.ends())
 		}
 		// 7 pauses of 1 to 64 ms, then some of 100 ms for each of two loops, and both together
 		// may be out of step with those that end meanwhile.
-		if most := 4 * (7 + uint64(got.ElapsedNS)/uint64(pace.LastPause)); missing < 2 || missing > most || got.ExhaustedNS == 0 {
+		if most := 4 * (7 + uint64(got.ElapsedNS)/uint64(100*time.Millisecond)); missing < 2 || missing > most || got.ExhaustedNS == 0 {
 			t.Errorf("%+v: %d attempts without a port in %v", c, missing, time.Duration(got.ExhaustedNS))
 		}
 		// Where and when, and how long it lasted: to the end, in each loop that was left without.
@@ -115,7 +115,7 @@ func TestPortsExhaustedStop(t *testing.T) {
 		Targets: to(serve(t, "127.0.0.1:9000", echoes).addr), Connections: 8, Loops: 2, Duration: time.Hour,
 		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: loadgen.StopExhausted,
 	})
-	n := got.Failed[exhausted]
+	n := got.Failed[portsExhausted]
 	if got.Succeeded != 1000 || got.Open != 0 || n < 1 || n > 2 || got.TotalFailed() != n || !strings.Contains(got.Stopped, "no four-tuple was free") {
 		t.Error(got.ends())
 	}
@@ -132,7 +132,7 @@ func TestPortsExhaustedWait(t *testing.T) {
 		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: loadgen.WaitExhausted, Timeout: 200 * time.Millisecond,
 	}
 	got := load(context.Background(), t, cfg)
-	if got.Succeeded != 1000 || got.Failed[exhausted] != 2 || got.Open != 0 {
+	if got.Succeeded != 1000 || got.Failed[portsExhausted] != 2 || got.Open != 0 {
 		t.Error(got.ends())
 	}
 	if shut := time.Duration(got.ExhaustedNS); shut < cfg.Timeout {
@@ -182,7 +182,7 @@ func TestPortsComeBack(t *testing.T) {
 	}
 }
 
-// Of those who wait the oldest comes first, also after it was tried in vain.
+// Of those who wait the oldest comes first, also after a try that failed.
 func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20000", "net.ipv4.tcp_tw_reuse=0") {
 		return
@@ -192,26 +192,26 @@ func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 		Targets: to(mute(t, "127.0.0.1:9000", 10)), Process: pace.Constant, Profile: pace.Steady(1000 * pace.PerSecond), Connections: 5, Duration: time.Hour,
 		Timeout: patience, Lifecycle: echo(1, wire.Client, wire.RST), OnExhausted: loadgen.WaitExhausted,
 	})
-	turns(t, l, func() bool { return len(l.queue) == 4 })
-	want := append(l.queue[:0:0], l.queue...)
+	turns(t, l, func() bool { return len(l.parked) == 4 })
+	want := append(l.parked[:0:0], l.parked...)
 	for range 5 {
-		turns(t, l, func() bool { return !l.gate.Holds(l.run.now()) })
+		turns(t, l, func() bool { return !l.arrivals.Backoff.Blocks(l.run.now()) })
 		l.clock()
-		l.retryHeld()
+		l.startParked()
 		for i := range want {
-			if len(l.queue) != len(want) || l.queue[i] != want[i] {
-				t.Fatalf("%v wait, in the order %v", want, l.queue)
+			if len(l.parked) != len(want) || l.parked[i] != want[i] {
+				t.Fatalf("%v wait, in the order %v", want, l.parked)
 			}
 		}
 	}
 	// The one port is free again.
 	for slot := range l.conns {
-		if l.conns[slot].state != waiting {
+		if l.conns[slot].state != parked {
 			_ = abortOnClose(int(l.conns[slot].fd))
 			l.expire(int32(slot), l.now)
 		}
 	}
-	turns(t, l, func() bool { return l.conns[want[0].Slot].state != waiting })
+	turns(t, l, func() bool { return l.conns[want[0].Slot].state != parked })
 }
 
 // Without an address of its own this host cannot reach a target at all. The errno is

@@ -2,13 +2,8 @@ package sockets
 
 import (
 	"math"
-	"net/netip"
-	"slices"
 	"testing"
-	"time"
 
-	"tcpbench/internal/wire"
-	"tcpbench/loadgen"
 	"tcpbench/loadgen/pace"
 )
 
@@ -36,33 +31,5 @@ func TestSampleDoesNotFollowARotation(t *testing.T) {
 		if total != groups {
 			t.Errorf("%d picked of %d groups", total, groups)
 		}
-	}
-}
-
-// Jitter does not change when connections are due, and Poisson arrivals do not change the gaps.
-func TestJitterAndArrivalsAreIndependent(t *testing.T) {
-	plan := func(process pace.Process, jitter float64) (due, gaps []int64) {
-		life := echo(2, wire.Client, wire.FIN)
-		life.Gap, life.Jitter = time.Millisecond, jitter
-		cfg := loadgen.Config{
-			Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Process: process, Profile: pace.Profile{{From: 1000 * pace.PerSecond, To: 1000 * pace.PerSecond}}, Connections: 8, Loops: 1, Seed: 11,
-			Duration: time.Second, Timeout: patience, Lifecycle: life, OnExhausted: loadgen.CountExhausted,
-		}
-		l, _ := manualLoop(t, cfg)
-		for range 5 {
-			due = append(due, l.arrivals.Due)
-			l.arrivals.Advance()
-			gaps = append(gaps, l.gap())
-		}
-		return due, gaps
-	}
-	plain, _ := plan(pace.Poisson, 0)
-	jittered, gaps := plan(pace.Poisson, 0.5)
-	_, constant := plan(pace.Constant, 0.5)
-	if !slices.Equal(plain, jittered) {
-		t.Errorf("arrivals %v with jitter, %v without", jittered, plain)
-	}
-	if !slices.Equal(gaps, constant) {
-		t.Errorf("gaps %v of Poisson arrivals, %v of constant ones", gaps, constant)
 	}
 }

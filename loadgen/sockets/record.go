@@ -6,79 +6,67 @@ import (
 	"tcpbench/metrics"
 )
 
-// recorders are the histograms of one loop. The loop alone writes them until it ends.
-type recorders struct {
-	connectCall, connect, connectUncorrected *metrics.Recorder
-	handshakeRTT, firstByte, exchange        *metrics.Recorder
-	closeTime, lifetime, lifetimeUncorrected *metrics.Recorder
-	scheduleLag, loopLag                     *metrics.Recorder
-	heartbeat, detect                        *metrics.Recorder
-	connectCallUpper, tcpRTT, exhausted      *metrics.Recorder
-	hello                                    *metrics.Recorder
+// recorder is the place of a histogram among those of a loop.
+type recorder int
+
+const (
+	scheduleLag recorder = iota
+	connectCall
+	connectCallUpper
+	connectTime
+	connectUncorrected
+	handshakeRTT
+	exhausted
+	helloTime
+	firstByte
+	exchangeTime
+	heartbeat
+	detect
+	tcpRTT
+	closeTime
+	lifetime
+	lifetimeUncorrected
+	loopLag
+	allRecorders
+)
+
+// recorded has the names of the histograms in a result.
+var recorded = [allRecorders]string{
+	metrics.ScheduleLag, metrics.ConnectCall, metrics.ConnectCallUpper, metrics.Connect, metrics.ConnectUncorrected,
+	metrics.HandshakeRTT, metrics.Exhausted, metrics.HelloTime, metrics.FirstByte, metrics.ExchangeTime, metrics.Heartbeat,
+	metrics.Detect, metrics.TCPRTT, metrics.CloseTime, metrics.Lifetime, metrics.LifetimeUncorrected, metrics.LoopLag,
 }
 
-func newRecorders() recorders {
-	return recorders{
-		connectCall: metrics.NewRecorder(), connect: metrics.NewRecorder(),
-		connectUncorrected: metrics.NewRecorder(), handshakeRTT: metrics.NewCoarseRecorder(infoStep),
-		firstByte: metrics.NewRecorder(), exchange: metrics.NewRecorder(),
-		closeTime: metrics.NewRecorder(), lifetime: metrics.NewRecorder(),
-		lifetimeUncorrected: metrics.NewRecorder(), scheduleLag: metrics.NewRecorder(),
-		loopLag: metrics.NewRecorder(), heartbeat: metrics.NewRecorder(), detect: metrics.NewRecorder(),
-		connectCallUpper: metrics.NewRecorder(), tcpRTT: metrics.NewCoarseRecorder(infoStep), exhausted: metrics.NewRecorder(),
-		hello: metrics.NewRecorder(),
+// recorders are the histograms of one loop, which alone writes them until it ends.
+type recorders [allRecorders]*metrics.Recorder
+
+func newRecorders() (r recorders) {
+	for i := range r {
+		r[i] = metrics.NewRecorder()
 	}
+	r[handshakeRTT], r[tcpRTT] = metrics.NewCoarseRecorder(infoStep), metrics.NewCoarseRecorder(infoStep)
+	return r
 }
 
-// named returns the recorders under the names that they have in a result.
-func (r *recorders) named() map[string]*metrics.Recorder {
-	return map[string]*metrics.Recorder{
-		metrics.ConnectCall:         r.connectCall,
-		metrics.Connect:             r.connect,
-		metrics.ConnectUncorrected:  r.connectUncorrected,
-		metrics.HandshakeRTT:        r.handshakeRTT,
-		metrics.FirstByte:           r.firstByte,
-		metrics.ExchangeTime:        r.exchange,
-		metrics.CloseTime:           r.closeTime,
-		metrics.Lifetime:            r.lifetime,
-		metrics.LifetimeUncorrected: r.lifetimeUncorrected,
-		metrics.ScheduleLag:         r.scheduleLag,
-		metrics.LoopLag:             r.loopLag,
-		metrics.Heartbeat:           r.heartbeat,
-		metrics.Detect:              r.detect,
-		metrics.ConnectCallUpper:    r.connectCallUpper,
-		metrics.TCPRTT:              r.tcpRTT,
-		metrics.Exhausted:           r.exhausted,
-		metrics.HelloTime:           r.hello,
-	}
+func (r *recorders) record(which recorder, ns int64) { r[which].Record(ns) }
+
+// counts are what a loop counts by the second. Attempts count by when they were due or started; ends
+// count since the measured time began, whenever the attempt began: attempts that began in the
+// warm-up stand for those that end in the drain. Otherwise lives as long as the measured time would
+// seem to be few.
+type counts struct {
+	attempted, succeeded, failed uint64
+	calls                        metrics.Calls
 }
 
 const perInterval = int64(time.Second)
 
-// interval is the second that a loop is in.
+// interval is the second of the measured time that a loop is in.
 type interval struct {
-	index     int
-	end       int64
-	connect   *metrics.Recorder
-	attempted uint64 // when it began, as what follows
-	flow      flow
-	calls     metrics.Calls
-}
-
-// flow counts the attempts that have ended since the measured time began, whenever they
-// began themselves. Those that began in the warm-up stand for those that end in the drain:
-// without them lives as long as the measured time would seem to be few.
-type flow struct{ succeeded, failed uint64 }
-
-// passes counts the end of an attempt.
-func (l *loop) passes(o metrics.Outcome) {
-	switch {
-	case l.now < l.measureFrom, l.ended && !l.measuring:
-	case o == metrics.Succeeded:
-		l.flow.succeeded++
-	default:
-		l.flow.failed++
-	}
+	index   int
+	end     int64
+	connect *metrics.Recorder
+	before  counts // what the loop had counted when it began
 }
 
 // second is an interval of one loop that is over.
@@ -87,31 +75,49 @@ type second struct {
 	connect          *metrics.Recorder
 }
 
-// window is what a loop had counted when the measured time was over.
+// window is the measured time of a loop: its edges, and what was counted in it.
 type window struct {
-	at   int64 // since the start of the measured time
-	flow flow
-	held uint64 // established then
-	shut int64  // time for which arrivals were held back
-	hold metrics.HoldReport
-	loop metrics.LoopReport
+	measureFrom      int64
+	measuring, ended bool // it has begun, is over
+	holding          bool // a population is held
+	counts           counts
+	interval         interval
+	spares           chan *metrics.Recorder // for the next interval
+	load             metrics.LoopReport
+}
+
+func newWindow(from int64) window {
+	w := window{measureFrom: from, spares: make(chan *metrics.Recorder, 1)}
+	w.interval = interval{end: from + perInterval, connect: metrics.NewRecorder()}
+	w.spares <- metrics.NewRecorder()
+	return w
+}
+
+// countEnd counts the end of an attempt at a time.
+func (w *window) countEnd(o metrics.Outcome, now int64) {
+	switch {
+	case now < w.measureFrom, w.ended && !w.measuring:
+	case o == metrics.Succeeded:
+		w.counts.succeeded++
+	default:
+		w.counts.failed++
+	}
 }
 
 // passMarks notices that the measured time begins, that it is over, and that a second is.
 func (l *loop) passMarks() {
 	if !l.measuring && !l.ended && l.now >= l.measureFrom {
 		l.beginWindow()
-		l.events <- loopEvent{kind: loopMeasures, loop: l.id}
 	}
 	if !l.holding && !l.ended && l.now >= l.holdFrom.Load() {
 		l.holding = true
-		l.window.hold = metrics.HoldReport{Opened: l.held(), NS: -l.now, Beats: l.beats}
-		l.events <- loopEvent{kind: loopKeeps, loop: l.id}
+		l.report.Hold = metrics.HoldReport{Opened: l.established(), NS: -l.now, Beats: l.report.Beats}
+		l.events <- loopEvent{kind: loopHolds, loop: l.id}
 	}
 	if l.now >= l.stopAt.Load() {
 		l.endWindow()
-		if !l.dismissed {
-			l.dismiss()
+		if !l.released {
+			l.release()
 		}
 	}
 	l.endIntervals()
@@ -139,56 +145,69 @@ func (l *loop) nextMark() int64 {
 	return min(mark, l.measureFrom)
 }
 
-// beginWindow forgets what the warm-up came to.
-func (l *loop) beginWindow() {
-	l.measuring = true
-	l.cpu, l.busy, l.turns, l.woke = threadCPU(), 0, 0, l.now
-	l.window.shut = -l.gate.ShutFor(l.now)
-	if l.spell != 0 {
-		l.spell = l.now
+// noteTurn notes how long the turn that is over has worked.
+func (l *loop) noteTurn(took int64) {
+	l.load.BusyNS += took
+	l.load.Turns++
+	if l.measuring {
+		l.hist.record(loopLag, took)
 	}
 }
 
-// endWindow notes what the measured time came to.
+// beginWindow forgets what was counted in the warm-up.
+func (l *loop) beginWindow() {
+	l.measuring = true
+	l.load, l.turn.woke = metrics.LoopReport{CPUNS: -threadCPU()}, l.now
+	l.report.ExhaustedNS = -l.arrivals.Backoff.Total(l.now)
+	if l.lacking != 0 {
+		l.lacking = l.now
+	}
+	l.events <- loopEvent{kind: loopMeasures, loop: l.id}
+}
+
+// endWindow notes what was counted in the measured time.
 func (l *loop) endWindow() {
 	if l.ended {
 		return
 	}
-	l.endSpell(l.now)
+	l.endLack(l.now)
 	l.ended = true
-	l.window.at, l.window.flow, l.window.held = max(0, l.now-l.measureFrom), l.flow, l.held()
+	r, c := &l.report, &l.counts
+	r.InTime, r.EndedInTime = c.succeeded, c.succeeded+c.failed
+	r.ElapsedNS, r.Held = max(0, l.now-l.measureFrom), l.established()
 	if l.measuring {
-		l.window.shut += l.gate.ShutFor(l.now)
-		l.window.loop = metrics.LoopReport{BusyNS: l.busy, CPUNS: threadCPU() - l.cpu, Turns: l.turns}
+		r.ExhaustedNS += l.arrivals.Backoff.Total(l.now)
+		l.load.CPUNS += threadCPU()
+	} else {
+		l.load = metrics.LoopReport{}
 	}
-	if h := &l.window.hold; l.holding {
-		h.NS += l.now
-		h.Beats = l.beats.Since(h.Beats)
+	r.Loops = []metrics.LoopReport{l.load}
+	if l.holding {
+		r.Hold.NS += l.now
+		r.Hold.Beats = r.Beats.Since(r.Hold.Beats)
 	}
 	l.events <- loopEvent{kind: loopDrains, loop: l.id}
 }
 
-// held counts the connections that are established.
-func (l *loop) held() (n uint64) {
+// established counts the connections that are established now.
+func (l *loop) established() (n uint64) {
 	for slot := range l.conns {
 		switch l.conns[slot].state {
-		case hailing, hearing, sending, receiving, resting:
+		case sendingHello, readingHello, sending, receiving, idle:
 			n++
 		}
 	}
 	return n
 }
 
-// endInterval hands over the second that is over. A collector that is behind gets it
-// with the next one instead: a loop does not wait.
+// endInterval hands over the second that is over. A loop does not wait: a collector that is late
+// gets it with the next one.
 func (l *loop) endInterval() {
 	select {
 	case spare := <-l.spares:
-		s := l.takeSecond(l.interval.end)
 		select {
-		case l.events <- loopEvent{kind: loopInterval, loop: l.id, second: s}:
-			l.interval.connect, l.interval.attempted = spare, l.attempted
-			l.interval.flow, l.interval.calls = l.flow, l.calls
+		case l.events <- loopEvent{kind: loopInterval, loop: l.id, second: l.takeSecond(l.interval.end)}:
+			l.interval.connect, l.interval.before = spare, l.counts
 		default:
 			l.spares <- spare
 		}
@@ -206,33 +225,36 @@ func (l *loop) lastSecond() second {
 }
 
 func (l *loop) takeSecond(end int64) second {
+	c, before := &l.counts, &l.interval.before
 	return second{connect: l.interval.connect, Interval: metrics.Interval{
 		Index:     l.interval.index,
 		EndNS:     end - l.measureFrom,
-		Attempted: l.attempted - l.interval.attempted,
-		Succeeded: l.flow.succeeded - l.interval.flow.succeeded,
-		Failed:    l.flow.failed - l.interval.flow.failed,
+		Attempted: c.attempted - before.attempted,
+		Succeeded: c.succeeded - before.succeeded,
+		Failed:    c.failed - before.failed,
 		InFlight:  l.inFlight(),
-		Calls:     l.calls.Since(l.interval.calls),
+		Calls:     c.calls.Since(before.calls),
 	}}
 }
 
-// tally is asked once the loop has ended.
-func (l *loop) tally() metrics.Tally {
-	return metrics.Tally{
-		Attempted: l.attempted,
+// result completes the report of a loop that has ended.
+func (l *loop) result() metrics.ClientReport {
+	l.report.Said = l.replies.ear.report()
+	l.report.Tally = metrics.Tally{
+		Attempted: l.counts.attempted,
 		Succeeded: l.ends.Succeeded(),
 		Failed:    l.ends.Failed(),
-		Open:      l.openAtEnd(),
+		Open:      l.leftOpen(),
 		Missed:    l.arrivals.Missed,
 
-		CheckedBytes: l.content.checked,
+		CheckedBytes: l.replies.content.checked,
 	}
+	return l.report
 }
 
-// openAtEnd counts what was abandoned, slot by slot: not by subtraction, so that the
-// balance of the counts is a check and not a tautology.
-func (l *loop) openAtEnd() (n uint64) {
+// leftOpen counts what was abandoned, slot by slot: not by subtraction, so that the balance of the
+// counts is a check and not a tautology.
+func (l *loop) leftOpen() (n uint64) {
 	for slot := range l.conns {
 		if c := &l.conns[slot]; c.state != free && c.measured {
 			n++

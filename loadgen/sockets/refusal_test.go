@@ -32,7 +32,7 @@ func TestRefusals(t *testing.T) {
 	server := short
 	server.CloseBy = wire.Server
 	held := scripted(short, true)
-	held.Hold = time.Minute
+	held.Stay = time.Minute
 	ping := loadgen.Scripted(wire.Script{Kind: wire.Ping, Refusals: true, RequestSize: 4, ResponseSize: 4, Exchanges: 3, Beat: time.Second})
 	ping.Beat = &loadgen.Heartbeat{Every: time.Second, Missed: 3, Design: loadgen.ServerPings}
 	answer := string(make([]byte, 64))

@@ -1,11 +1,10 @@
 // Package sockets is the engine that opens TCP connections of the kernel, plays one lifecycle on
 // each, and records how every one of them ended and how long its parts took.
 //
-// One loop is one locked thread, one epoll instance, one slab of connections and one
-// set of histograms; loops share nothing. Between the arrival of a connection and its
-// end nothing is allocated and nothing is locked. An attempt that fails is data, with
-// a name, a stage and an errno: it is never dropped and never tried again
-// in silence. An error is for a run that cannot go on.
+// One loop is one locked thread, one epoll instance, one slab of connections and one set of
+// histograms; loops share nothing. Between the arrival of a connection and its end nothing is
+// allocated and nothing is locked. An attempt that fails is data, with a name, a stage and an errno:
+// it is never dropped and never tried again in silence. An error is for a run that cannot go on.
 package sockets
 
 import (
@@ -14,29 +13,42 @@ import (
 	"math"
 	"runtime"
 	"sync/atomic"
-	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
-	"tcpbench/metrics"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
+	"tcpbench/metrics"
 )
 
-// run is what the loops of one run have in common. Everything but the atomics is
-// read-only once they have started.
+// run is what the loops of one run have in common. All but the atomics is read-only once they
+// have started. Times are nanoseconds since base.
 type run struct {
 	loadgen.Config
-	base   time.Time
-	events chan loopEvent
-	// stopAt is the time since base at which arrivals end, early or in time.
-	stopAt atomic.Int64
-	// abandonAt is the time at which attempts still open are left open.
-	abandonAt atomic.Int64
-	// holdFrom is the time from which a held population is kept; never before it is there.
-	holdFrom  atomic.Int64
+	base      time.Time
+	events    chan loopEvent
+	stopAt    atomic.Int64 // arrivals end, early or in time
+	abandonAt atomic.Int64 // attempts still in flight are left open
+	holdFrom  atomic.Int64 // a population is held; pace.Never before it is there
 	reason    atomic.Pointer[string]
 	upperHalf *atomic.Bool
 	loops     []*loop
+}
+
+// newRun returns a run that has not begun: it has no loops.
+func newRun(cfg loadgen.Config, upperHalf *atomic.Bool) *run {
+	if upperHalf == nil {
+		upperHalf = new(atomic.Bool)
+	}
+	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops), upperHalf: upperHalf, base: time.Now()}
+	r.stopAt.Store(pace.Never)
+	r.abandonAt.Store(pace.Never)
+	r.holdFrom.Store(pace.Never)
+	if cfg.Duration > 0 {
+		r.endAt(int64(cfg.Warmup + cfg.Duration))
+	}
+	return r
 }
 
 // now is the clock of a run: monotonic nanoseconds since its start.
@@ -56,28 +68,30 @@ func (r *run) stop(reason string) {
 	now := r.now()
 	lower(&r.stopAt, now)
 	lower(&r.abandonAt, now+int64(min(r.Timeout, grace)))
-	for _, l := range r.loops {
-		l.poller.Wake()
-	}
+	r.wake()
 }
 
-// beginHold plans the end of a hold that begins now.
-func (r *run) beginHold() {
+// hold begins the hold of a population now.
+func (r *run) hold() {
 	now := r.now()
 	r.holdFrom.Store(now)
 	r.endAt(now + int64(r.HoldFor))
+	r.wake()
+}
+
+func (r *run) wake() {
 	for _, l := range r.loops {
 		l.poller.Wake()
 	}
 }
 
-// endAt plans the end of the arrivals, and after it of all: a timeout later, and where
-// connections were kept, after the time that the rate of closing takes.
+// endAt plans the end of the arrivals and of the run: a timeout later, and if a population is held,
+// after the time that the closes take.
 func (r *run) endAt(at int64) {
 	lower(&r.stopAt, at)
 	last := at + int64(r.Timeout)
 	if r.HoldFor > 0 {
-		// A million closes are no stage of one connection.
+		// A million closes take longer than a stage of one connection.
 		last += int64(r.Connections) * int64(100*time.Microsecond)
 	}
 	if r.CloseRate > 0 {
@@ -108,35 +122,36 @@ func (Engine) Check(cfg *loadgen.Config) error {
 	return tryOptions(&cfg.Options, cfg.Targets)
 }
 
-// Run loads the targets until the run's bound is reached or ctx ends, and then waits
-// for what is under way. An interrupted run returns what it measured and no error.
+// Run loads the targets until the run's bound is reached or ctx ends, and then waits for the
+// connections in flight. An interrupted run returns what it measured and no error.
 func (e Engine) Run(ctx context.Context, cfg loadgen.Config, obs loadgen.Observer) (metrics.ClientReport, error) {
+	failed := func(err error) (metrics.ClientReport, error) {
+		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
+	}
 	if cfg.Loops == 0 {
 		cfg.Loops = runtime.NumCPU()
 	}
 	if err := e.Check(&cfg); err != nil {
-		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
+		return failed(err)
 	}
-	cfg.Warmup, cfg.Duration, cfg.Timeout = min(cfg.Warmup, forGood), min(cfg.Duration, forGood), min(cfg.Timeout, forGood)
-	cfg.HoldFor = min(cfg.HoldFor, forGood)
+	for _, d := range []*time.Duration{&cfg.Warmup, &cfg.Duration, &cfg.Timeout, &cfg.HoldFor} {
+		*d = min(*d, forGood)
+	}
 	cfg.Loops = max(1, min(cfg.Loops, cfg.Connections/max(cfg.Parts, 1)))
-	r := &run{Config: cfg, events: make(chan loopEvent, 8*cfg.Loops), upperHalf: obs.UpperHalf}
-	if r.upperHalf == nil {
-		r.upperHalf = new(atomic.Bool)
-	}
-	all, err := spaces(cfg.Targets, cfg.Sources)
+	all, err := pace.Pairs(cfg.Targets, cfg.Sources)
 	if err != nil {
-		return metrics.ClientReport{}, fmt.Errorf("load: %w", err)
+		return failed(err)
 	}
+	r := newRun(cfg, obs.UpperHalf)
 	defer func() {
 		for _, l := range r.loops {
 			_ = l.poller.Close()
 		}
 	}()
 	for i := range cfg.Loops {
-		l, err := newLoop(r, i, stripe(all, r.Place(i), r.Places()))
+		l, err := newLoop(r, i, newTuples(&r.Config, i, all))
 		if err != nil {
-			return metrics.ClientReport{}, fmt.Errorf("load: loop %d: %w", i, err)
+			return failed(fmt.Errorf("loop %d: %w", i, err))
 		}
 		r.loops = append(r.loops, l)
 	}
@@ -146,12 +161,6 @@ func (e Engine) Run(ctx context.Context, cfg loadgen.Config, obs loadgen.Observe
 		runtime.GOMAXPROCS(want)
 	}
 	r.base = time.Now()
-	r.stopAt.Store(pace.Never)
-	r.abandonAt.Store(pace.Never)
-	r.holdFrom.Store(pace.Never)
-	if cfg.Duration > 0 {
-		r.endAt(int64(cfg.Warmup + cfg.Duration))
-	}
 	for _, l := range r.loops {
 		go l.live()
 	}

@@ -387,7 +387,7 @@ func TestResetBeforeTheHandshakeIsSeen(t *testing.T) {
 	if n := l.ends[metrics.StageExchange][metrics.Reset]; n != 8 {
 		t.Errorf("%v", l.ends)
 	}
-	if l.established != 8 || l.syns != 8 {
-		t.Errorf("%d SYNs, %d established, want 8 of each: 8 were accepted", l.syns, l.established)
+	if l.report.Established != 8 || l.report.SYNs != 8 {
+		t.Errorf("%d SYNs, %d established, want 8 of each: 8 were accepted", l.report.SYNs, l.report.Established)
 	}
 }

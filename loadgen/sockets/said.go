@@ -80,7 +80,7 @@ func (e *ear) forget(slot int32) {
 
 // noteAnswer counts what the server said on a connection that fails. Its socket is open.
 func (l *loop) noteAnswer(slot int32, stage metrics.Stage, outcome metrics.Outcome) {
-	e := &l.ear
+	e := &l.replies.ear
 	if e.places == nil || stage < metrics.StageHello {
 		return
 	}

@@ -19,7 +19,7 @@ func TestWhatServersSaidIsKept(t *testing.T) {
 	enough, closed, stays := wanted, wanted, wanted
 	enough.Response = atLeast(100)
 	closed.Response, closed.CloseBy = atClose, wire.Server
-	stays.Response, stays.Keep = atLeast(1), true
+	stays.Response, stays.StayToEnd = atLeast(1), true
 	for _, tt := range []struct {
 		name string
 		play peer

@@ -1,8 +1,6 @@
 package sockets
 
 import (
-	"net"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -135,16 +133,4 @@ func threadCPU() int64 {
 		return 0
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
-}
-
-// scopeID is the number of a zone of a link-local address: an interface's index.
-func scopeID(zone string) uint32 {
-	if zone == "" {
-		return 0
-	}
-	if i, err := net.InterfaceByName(zone); err == nil {
-		return uint32(i.Index)
-	}
-	n, _ := strconv.ParseUint(zone, 10, 32)
-	return uint32(n)
 }

@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
-	"tcpbench/loadgen/pace"
+	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 )
 
 // sockaddr is an address in the form of the kernel, made once.
@@ -19,9 +24,30 @@ type sockaddr struct {
 	addr    netip.Addr // without its zone
 }
 
-// own tells whether it is an address of this host's: the kernel takes it as the source
-// too, then.
-func (s *sockaddr) own() bool {
+func newSockaddr(a netip.AddrPort) *sockaddr {
+	s := &sockaddr{addr: a.Addr().Unmap().WithZone("")}
+	if s.addr.Is4() {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.storage))
+		in.Family, in.Addr = unix.AF_INET, s.addr.As4()
+		s.size, s.family = unix.SizeofSockaddrInet4, unix.AF_INET
+	} else {
+		s.storage.Family, s.storage.Addr, s.storage.Scope_id = unix.AF_INET6, a.Addr().As16(), scopeID(a.Addr().Zone())
+		s.size, s.family = unix.SizeofSockaddrInet6, unix.AF_INET6
+	}
+	s.setPort(a.Port())
+	return s
+}
+
+// setPort sets the port, in network byte order. It stands at the same place in both families.
+func (s *sockaddr) setPort(port uint16) { s.storage.Port = port<<8 | port>>8 }
+
+func (s *sockaddr) String() string {
+	p := s.storage.Port
+	return netip.AddrPortFrom(s.addr, p<<8|p>>8).String()
+}
+
+// local tells whether it is an address of this host: then the kernel also takes it as the source.
+func (s *sockaddr) local() bool {
 	if s.addr.IsLoopback() || s.addr.IsUnspecified() {
 		return true
 	}
@@ -32,93 +58,219 @@ func (s *sockaddr) own() bool {
 	})
 }
 
-func newSockaddr(a netip.AddrPort) sockaddr {
-	s := sockaddr{addr: a.Addr().Unmap().WithZone("")}
-	port := a.Port()<<8 | a.Port()>>8 // network byte order
-	if a.Addr().Unmap().Is4() {
-		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.storage))
-		in.Family, in.Port, in.Addr = unix.AF_INET, port, a.Addr().Unmap().As4()
-		s.size, s.family = unix.SizeofSockaddrInet4, unix.AF_INET
-		return s
+// scopeID is the number of a zone of a link-local address: an interface's index.
+func scopeID(zone string) uint32 {
+	if i, err := net.InterfaceByName(zone); zone != "" && err == nil {
+		return uint32(i.Index)
 	}
-	s.storage.Family, s.storage.Port, s.storage.Addr = unix.AF_INET6, port, a.Addr().As16()
-	s.storage.Scope_id = scopeID(a.Addr().Zone())
-	s.size, s.family = unix.SizeofSockaddrInet6, unix.AF_INET6
+	n, _ := strconv.ParseUint(zone, 10, 32)
+	return uint32(n)
+}
+
+// space is one source and one target: all the four-tuples that differ in nothing but the source
+// port. A nil source leaves the choice to the kernel's routing.
+type space struct {
+	source, target *sockaddr
+	port           int // the last explicit source port
+}
+
+// tuples are the four-tuples of a loop, and how their sockets are made.
+type tuples struct {
+	spaces        []space
+	next          int
+	place, places int
+	// meets is set if a source and its target can be one address: a connection to a port on which
+	// nobody listens can meet itself there (connectedToItself).
+	meets                bool
+	options              *loadgen.Options
+	settings4, settings6 []setting
+	congestion           []byte
+}
+
+// newTuples returns a loop's share of all pairs of a source and a target.
+func newTuples(cfg *loadgen.Config, loop int, all []pace.Pair) tuples {
+	t := tuples{
+		place: cfg.Place(loop), places: cfg.Places(), options: &cfg.Options, congestion: []byte(cfg.Options.Congestion),
+		settings4: settings(&cfg.Options, unix.AF_INET), settings6: settings(&cfg.Options, unix.AF_INET6),
+	}
+	sources, targets := make([]*sockaddr, len(cfg.Sources)), make([]*sockaddr, len(cfg.Targets))
+	once := func(made []*sockaddr, i int, a netip.AddrPort) *sockaddr {
+		if made[i] == nil {
+			made[i] = newSockaddr(a)
+		}
+		return made[i]
+	}
+	for _, p := range pace.Stripe(all, t.place, t.places) {
+		s := space{target: once(targets, p.Target, cfg.Targets[p.Target])}
+		if p.Source == pace.Any {
+			t.meets = t.meets || s.target.local()
+		} else {
+			s.source = once(sources, p.Source, netip.AddrPortFrom(cfg.Sources[p.Source], 0))
+			t.meets = t.meets || s.source.addr == s.target.addr
+		}
+		t.spaces = append(t.spaces, s)
+	}
+	return t
+}
+
+// turn returns the space of the next connection.
+func (t *tuples) turn() *space {
+	s := &t.spaces[t.next]
+	if t.next++; t.next == len(t.spaces) {
+		t.next = 0
+	}
 	return s
 }
 
-// setPort sets the port of an address of either family, whose port stands at one place.
-func (s *sockaddr) setPort(port uint16) { s.storage.Port = port<<8 | port>>8 }
-
-// space is one source and one destination: all the four-tuples that differ in nothing
-// but the source port. A nil source leaves the choice to the kernel's routing.
-type space struct {
-	source *sockaddr
-	target *sockaddr
-	port   int // the last explicit source port
-	// loop is set where source and target can be one address: a connection to a port
-	// on which nobody listens can meet itself there (connectedToItself).
-	loop bool
+// socket makes a socket for a connection of a space, with its options and its source.
+func (t *tuples) socket(s *space) (fd int, errno unix.Errno) {
+	fd, errno = socket(s.target.family, protocol(t.options))
+	if errno != 0 {
+		return -1, errno
+	}
+	if errno = t.apply(fd, s.target.family); errno == 0 && s.source != nil {
+		errno = t.bind(fd, s)
+	}
+	if errno != 0 {
+		closeSocket(fd)
+		return -1, errno
+	}
+	return fd, 0
 }
 
-// spaces pairs every target with every source of its family. Neighbours in the list
-// differ in both as far as there are others, so that connections made in turn spread
-// over all targets and all ranges of ports. It fails when no source suits a target.
-func spaces(targets []netip.AddrPort, sources pace.Sources) ([]space, error) {
-	from := map[int][]*sockaddr{}
-	for _, a := range sources {
-		s := newSockaddr(netip.AddrPortFrom(a, 0))
-		from[s.family] = append(from[s.family], &s)
-	}
-	to := map[int][]*sockaddr{}
-	for _, t := range targets {
-		a := newSockaddr(t)
-		to[a.family] = append(to[a.family], &a)
-		if len(sources) == 0 {
-			from[a.family] = []*sockaddr{nil}
+// portTries is how many ports in a row may be taken before an attempt with explicit ports counts
+// as one without a port: those of a run a minute ago are in TIME_WAIT.
+const portTries = 64
+
+// bind takes the source address and, if ports are explicit, the port.
+func (t *tuples) bind(fd int, s *space) (errno unix.Errno) {
+	switch {
+	case t.options.FixedPorts:
+		a := *s.source
+		for range portTries {
+			s.port = pace.NextPort(s.port, t.options.PortRange[0], t.options.PortRange[1], t.place, t.places)
+			a.setPort(uint16(s.port))
+			if errno = bind(fd, &a); errno != unix.EADDRINUSE {
+				break
+			}
 		}
-		if len(from[a.family]) == 0 {
-			return nil, fmt.Errorf("no source address is of the family of target %s: add one to --sources", t)
-		}
-	}
-	v4 := pairs(from[unix.AF_INET], to[unix.AF_INET])
-	v6 := pairs(from[unix.AF_INET6], to[unix.AF_INET6])
-	all := make([]space, 0, len(v4)+len(v6))
-	for len(v4)+len(v6) > 0 {
-		if len(v4) > 0 {
-			all, v4 = append(all, v4[0]), v4[1:]
-		}
-		if len(v6) > 0 {
-			all, v6 = append(all, v6[0]), v6[1:]
+		return errno
+	case !t.options.TakePort:
+		// Without this option bind() takes the port from all destinations (ip(7)).
+		if errno = setInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); errno != 0 {
+			return errno
 		}
 	}
-	return all, nil
+	return bind(fd, s.source)
 }
 
-// pairs walks the table of sources and targets along its diagonals, and so meets each
-// pair once: after as many steps as both numbers divide, the next diagonal begins.
-func pairs(sources, targets []*sockaddr) []space {
-	n := len(sources) * len(targets)
-	all := make([]space, 0, n)
-	for k, shift := 0, 0; k < n; k++ {
-		if k > 0 && k%len(sources) == 0 && k%len(targets) == 0 {
-			shift++
-		}
-		s, t := sources[k%len(sources)], targets[(k+shift)%len(targets)]
-		all = append(all, space{source: s, target: t, loop: s == nil && t.own() || s != nil && s.addr == t.addr})
+// apply sets the options of a new socket.
+func (t *tuples) apply(fd, family int) unix.Errno {
+	settings := t.settings4
+	if family == unix.AF_INET6 {
+		settings = t.settings6
 	}
+	for i := range settings {
+		s := &settings[i]
+		if errno := setInt(fd, s.level, s.option, s.value); errno != 0 {
+			return errno
+		}
+	}
+	if len(t.congestion) > 0 {
+		return setBytes(fd, unix.SOL_TCP, unix.TCP_CONGESTION, t.congestion)
+	}
+	return 0
+}
+
+// What golang.org/x/sys/unix does not name.
+const (
+	ipLocalPortRange = 51 // linux/in.h, since 6.3
+	ipprotoMPTCP     = 262
+	tcpIsMPTCP       = 43 // linux/tcp.h, since 5.16
+)
+
+// setting is one setsockopt of an integer.
+type setting struct {
+	name          string
+	level, option int
+	value         int32
+}
+
+// settings are the options for sockets of a family.
+func settings(o *loadgen.Options, family int) (all []setting) {
+	add := func(when bool, name string, level, option, value int) {
+		if when {
+			all = append(all, setting{name, level, option, int32(value)})
+		}
+	}
+	seconds := func(d time.Duration) int { return max(1, int(d/time.Second)) }
+	v6, probes := family == unix.AF_INET6, o.KeepAlive > 0
+	add(o.NoDelay, "TCP_NODELAY", unix.SOL_TCP, unix.TCP_NODELAY, 1)
+	add(o.QuickAck, "TCP_QUICKACK", unix.SOL_TCP, unix.TCP_QUICKACK, 1)
+	add(o.FastOpen, "TCP_FASTOPEN_CONNECT", unix.SOL_TCP, unix.TCP_FASTOPEN_CONNECT, 1)
+	add(o.ReuseAddr, "SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	add(o.PortRange != [2]int{}, "IP_LOCAL_PORT_RANGE", unix.SOL_IP, ipLocalPortRange, o.PortRange[1]<<16|o.PortRange[0])
+	add(o.SYNCount > 0, "TCP_SYNCNT", unix.SOL_TCP, unix.TCP_SYNCNT, o.SYNCount)
+	add(o.TOS > 0 && v6, "IPV6_TCLASS", unix.SOL_IPV6, unix.IPV6_TCLASS, o.TOS)
+	add(o.TOS > 0 && !v6, "IP_TOS", unix.SOL_IP, unix.IP_TOS, o.TOS)
+	add(probes, "SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	add(probes, "TCP_KEEPIDLE", unix.SOL_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepAlive))
+	add(probes && o.KeepInterval > 0, "TCP_KEEPINTVL", unix.SOL_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepInterval))
+	add(probes && o.KeepProbes > 0, "TCP_KEEPCNT", unix.SOL_TCP, unix.TCP_KEEPCNT, o.KeepProbes)
+	add(o.UserTimeout > 0, "TCP_USER_TIMEOUT", unix.SOL_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout/time.Millisecond))
+	add(o.FinTimeout > 0, "TCP_LINGER2", unix.SOL_TCP, unix.TCP_LINGER2, seconds(o.FinTimeout))
 	return all
 }
 
-// stripe returns the spaces of one loop: every n-th, or all of them where there are
-// fewer than loops.
-func stripe(all []space, loop, loops int) []space {
-	if len(all) < loops {
-		return slices.Clone(all)
+// protocol is the third argument of socket().
+func protocol(o *loadgen.Options) int {
+	if o.MPTCP {
+		return ipprotoMPTCP
 	}
-	var own []space
-	for i := loop; i < len(all); i += loops {
-		own = append(own, all[i])
+	return unix.IPPROTO_TCP
+}
+
+// tryOptions sets every option on a socket of each family that the targets have. The error names
+// an option that this kernel lacks, or a value that it refuses.
+func tryOptions(o *loadgen.Options, targets []netip.AddrPort) error {
+	if *o == (loadgen.Options{}) {
+		return nil
 	}
-	return own
+	tried := map[int]bool{}
+	for _, t := range targets {
+		family := newSockaddr(t).family
+		if tried[family] {
+			continue
+		}
+		tried[family] = true
+		if err := tryOn(o, family); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tryOn(o *loadgen.Options, family int) error {
+	fd, errno := socket(family, protocol(o))
+	if errno != 0 {
+		err := os.NewSyscallError("socket", errno)
+		if o.MPTCP {
+			err = fmt.Errorf("this kernel refuses MPTCP: %w: look at net.mptcp.enabled, or leave --mptcp out", err)
+		}
+		return err
+	}
+	defer closeSocket(fd)
+	for _, s := range settings(o, family) {
+		if errno := setInt(fd, s.level, s.option, s.value); errno != 0 {
+			return fmt.Errorf("this kernel refuses the socket option %s with the value %d: %w: leave its flag out", s.name, s.value, os.NewSyscallError("setsockopt", errno))
+		}
+	}
+	if o.Congestion == "" {
+		return nil
+	}
+	if errno := setBytes(fd, unix.SOL_TCP, unix.TCP_CONGESTION, []byte(o.Congestion)); errno != 0 {
+		return fmt.Errorf("this kernel refuses the congestion control %q: %w: net.ipv4.tcp_available_congestion_control lists those it has",
+			o.Congestion, os.NewSyscallError("setsockopt", errno))
+	}
+	return nil
 }

@@ -9,13 +9,15 @@ import (
 	"tcpbench/loadgen/pace"
 )
 
-// asIf makes the loop believe that the measured time begins now.
-func asIf(t testing.TB, l *loop) {
+// warmUp is the warm-up of the tests below. No timeout passes meanwhile.
+const warmUp = time.Hour
+
+// skipWarmUp moves the clock to the end of the warm-up.
+func skipWarmUp(t testing.TB, l *loop) {
 	t.Helper()
-	l.measureFrom = l.clock()
-	l.interval.end = l.measureFrom + perInterval
-	l.passMarks()
-	if !l.measuring {
+	l.base = time.Now().Add(-warmUp)
+	l.clock()
+	if l.passMarks(); !l.measuring {
 		t.Fatal("the measured time has not begun")
 	}
 }
@@ -37,28 +39,27 @@ func TestLongLivesAreCountedOnBothEdges(t *testing.T) {
 		turns(t, l, yes)
 	}
 	l, events := manualLoop(t, loadgen.Config{
-		Targets: to(h.addr), Process: pace.Closed, Connections: inFlight, Warmup: time.Hour, Duration: time.Hour, Timeout: patience,
+		Targets: to(h.addr), Process: pace.Closed, Connections: inFlight, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
 		Lifecycle: loadgen.Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Client, CloseHow: wire.RST}, OnExhausted: loadgen.CountExhausted,
 	})
-	turns(t, l, func() bool { return l.established == inFlight })
-	let(l, func() bool { return l.established == 2*inFlight }) // the first ended in the warm-up
-	asIf(t, l)
-	let(l, func() bool { return l.established == 3*inFlight })
+	turns(t, l, func() bool { return l.report.Established == inFlight })
+	let(l, func() bool { return l.report.Established == 2*inFlight }) // the first ended in the warm-up
+	skipWarmUp(t, l)
+	let(l, func() bool { return l.report.Established == 3*inFlight })
 	l.stop("enough")
 	l.clock()
 	l.passMarks()
 	let(l, l.over)
 	l.events <- loopEvent{kind: loopDone, second: l.lastSecond()}
-	if l.attempted != inFlight || l.ends.Succeeded() != inFlight {
-		t.Errorf("%d attempted, %d of them succeeded, want %d", l.attempted, l.ends.Succeeded(), inFlight)
+	if l.counts.attempted != inFlight || l.ends.Succeeded() != inFlight {
+		t.Errorf("%d attempted, %d of them succeeded, want %d", l.counts.attempted, l.ends.Succeeded(), inFlight)
 	}
-	c := collectorOf(l.run, loadgen.Observer{})
-	report, err := c.report()
-	if err != nil {
+	c := newCollector(l.run, loadgen.Observer{})
+	if err := c.addUp(); err != nil {
 		t.Fatal(err)
 	}
-	if report.InTime != inFlight || report.EndedInTime != inFlight {
-		t.Errorf("%d ended in the measured time, %d of them well, want %d", report.EndedInTime, report.InTime, inFlight)
+	if c.report.InTime != inFlight || c.report.EndedInTime != inFlight {
+		t.Errorf("%d ended in the measured time, %d of them well, want %d", c.report.EndedInTime, c.report.InTime, inFlight)
 	}
 	var rows uint64
 	for len(events) > 0 {
@@ -72,23 +73,23 @@ func TestLongLivesAreCountedOnBothEdges(t *testing.T) {
 // What was out of ports in the warm-up, and is again in the drain, is not of the measured time.
 func TestExhaustionIsOfTheMeasuredTime(t *testing.T) {
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(serve(t, "127.0.0.1:0", closes).addr), Process: pace.Closed, Connections: 1, Warmup: time.Hour, Duration: time.Hour, Timeout: patience,
+		Targets: to(serve(t, "127.0.0.1:0", closes).addr), Process: pace.Closed, Connections: 1, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
 		Lifecycle: loadgen.Lifecycle{ConnectOnly: true}, OnExhausted: loadgen.CountExhausted,
 	})
 	lack := func() {
-		l.tried = &l.spaces[0]
-		l.gate.Shut(l.clock())
-		l.noteExhaustion()
+		l.tried = &l.tuples.spaces[0]
+		l.arrivals.Backoff.Fail(l.clock())
+		l.lack()
 	}
 	find := func() {
-		l.gate.Open(l.clock())
-		l.endSpell(l.now)
+		l.arrivals.Backoff.Succeed(l.clock())
+		l.endLack(l.now)
 	}
 	lack()
 	find() // a spell of the warm-up
 	lack()
-	began := l.clock()
-	asIf(t, l)
+	skipWarmUp(t, l)
+	began := l.measureFrom
 	find()
 	lack()
 	l.stop("enough")
@@ -98,12 +99,12 @@ func TestExhaustionIsOfTheMeasuredTime(t *testing.T) {
 	find()
 	lack()
 	find()
-	report, err := collectorOf(l.run, loadgen.Observer{}).report()
-	if err != nil {
+	c := newCollector(l.run, loadgen.Observer{})
+	if err := c.addUp(); err != nil {
 		t.Fatal(err)
 	}
-	spells := report.Histograms["exhausted"]
-	if spells.Count != 2 || report.ExhaustedNS <= 0 || report.ExhaustedNS > ended-began || spells.Max > ended-began {
-		t.Errorf("%d spells of up to %d ns, shut for %d ns, in %d ns", spells.Count, spells.Max, report.ExhaustedNS, ended-began)
+	spells := c.report.Histograms["exhausted"]
+	if spells.Count != 2 || c.report.ExhaustedNS <= 0 || c.report.ExhaustedNS > ended-began || spells.Max > ended-began {
+		t.Errorf("%d spells of up to %d ns, shut for %d ns, in %d ns", spells.Count, spells.Max, c.report.ExhaustedNS, ended-began)
 	}
 }

@@ -5,12 +5,40 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"tcpbench/internal/random"
 )
 
-// Template is a request with fields that are filled in each time that it is sent. A field
-// has a fixed width, so that the request is always as long.
+// ParsePayload reads text with the escapes of a Go string: \r \n \t \\ \xNN and the rest.
+func ParsePayload(text string) ([]byte, error) {
+	var out []byte
+	for rest := text; rest != ""; {
+		// Whatever needs no escape in a shell stands for itself, also quotes and bytes
+		// that are no UTF-8.
+		if rest[0] != '\\' {
+			out = append(out, rest[0])
+			rest = rest[1:]
+			continue
+		}
+		value, multibyte, tail, err := strconv.UnquoteChar(rest, 0)
+		if err != nil {
+			return nil, fmt.Errorf(`byte %d: unknown escape in %q: want \r \n \t \\ or \xNN`,
+				len(text)-len(rest)+1, rest[:min(len(rest), 4)])
+		}
+		if multibyte {
+			out = append(out, string(value)...)
+		} else {
+			out = append(out, byte(value))
+		}
+		rest = tail
+	}
+	return out, nil
+}
+
+// Template is a request with fields that are filled in each time that it is sent. Fields have a
+// fixed width, so the request always has the same length.
 type Template struct {
-	Text   []byte  `json:"text"` // zeros stand where a field is
+	Text   []byte  `json:"text"` // with zeros in place of the fields
 	Fields []Field `json:"fields,omitempty"`
 }
 
@@ -24,18 +52,18 @@ type Field struct {
 // FieldKind says what a field is filled with.
 type FieldKind string
 
-// The kinds of fields. Random ones follow from the seed, the number of the request and
-// the place of the field.
+// The kinds of fields. Random ones follow from the seed, the number of the request and the place
+// of the field.
 const (
 	Counter   FieldKind = "n"    // the number of the request in decimal, from 0, modulo 10^width
 	RandomDec FieldKind = "rand" // decimal digits
 	RandomHex FieldKind = "hex"  // hexadecimal digits
 )
 
-// usualWidth is the width of a field that names none.
+// usualWidth is the width of a field that does not say one.
 const usualWidth = 8
 
-// widest are the largest widths: a field is filled from one 64-bit number.
+// widest are the largest widths: one 64-bit number fills a field.
 var widest = map[FieldKind]int{Counter: 18, RandomDec: 18, RandomHex: 16}
 
 // ParseTemplate reads a payload, with the escapes of ParsePayload, in which {{n}}, {{rand}}
@@ -88,8 +116,8 @@ func parseField(text string) (Field, error) {
 	return f, nil
 }
 
-// ParseLines reads one template from each line of a file. A line ends with \n or \r\n,
-// which are no part of it; empty lines are left out.
+// ParseLines reads one template from each line of a file, without its \n or \r\n. Empty lines are
+// left out.
 func ParseLines(content string) ([]Template, error) {
 	var all []Template
 	number := 0
@@ -118,7 +146,7 @@ func (t *Template) Fill(b []byte, seed, n uint64) {
 		field := b[f.At : f.At+f.Width]
 		value := n
 		if f.Kind != Counter {
-			value = scatter(scatter(seed+n) + uint64(i))
+			value = random.Mixed(random.Mixed(seed+n) + uint64(i))
 		}
 		if f.Kind == RandomHex {
 			for j := range field {
@@ -132,14 +160,6 @@ func (t *Template) Fill(b []byte, seed, n uint64) {
 			value /= 10
 		}
 	}
-}
-
-// scatter is a step of SplitMix64: neighbours come far apart.
-func scatter(x uint64) uint64 {
-	x += 0x9E3779B97F4A7C15
-	x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
-	x = (x ^ x>>27) * 0x94D049BB133111EB
-	return x ^ x>>31
 }
 
 func (t *Template) validate() error {

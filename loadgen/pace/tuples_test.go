@@ -2,9 +2,13 @@ package pace
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestParseSources(t *testing.T) {
@@ -99,4 +103,83 @@ func FuzzParseSources(f *testing.F) {
 			t.Fatalf("%q reads as %q, that as %v, %v", text, list, again, err)
 		}
 	})
+}
+
+// Every target meets every source of its family once, over all loops together.
+func TestPairsAreCoveredOnce(t *testing.T) {
+	anyAddr := rapid.Custom(func(t *rapid.T) netip.Addr {
+		last := byte(rapid.IntRange(1, 40).Draw(t, "host"))
+		if rapid.Bool().Draw(t, "v6") {
+			return netip.AddrFrom16([16]byte{0: 0xfd, 15: last})
+		}
+		return netip.AddrFrom4([4]byte{127, 0, 0, last})
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		sources := Sources(rapid.SliceOfDistinct(anyAddr, rapid.ID).Draw(t, "sources"))
+		want := map[Pair]int{}
+		var targets []netip.AddrPort
+		lonely := false
+		for i, a := range rapid.SliceOfNDistinct(anyAddr, 1, 6, rapid.ID).Draw(t, "targets") {
+			targets = append(targets, netip.AddrPortFrom(a, uint16(8000+i)))
+			n := len(want)
+			for j, s := range sources {
+				if s.Is4() == a.Is4() {
+					want[Pair{j, i}] = 1
+				}
+			}
+			if len(sources) == 0 {
+				want[Pair{Any, i}] = 1
+			}
+			lonely = lonely || len(want) == n
+		}
+		all, err := Pairs(targets, sources)
+		if lonely != (err != nil) || lonely && !strings.Contains(err.Error(), "add one to --sources") {
+			t.Fatalf("a target without a source of its family, %v: %v", lonely, err)
+		}
+		if lonely {
+			return
+		}
+		loops := rapid.IntRange(1, 12).Draw(t, "loops")
+		times := map[Pair]int{}
+		for loop := range loops {
+			own := Stripe(all, loop, loops)
+			if len(own) == 0 {
+				t.Fatalf("loop %d of %d has nowhere to connect to", loop, loops)
+			}
+			for _, p := range own {
+				times[p]++
+			}
+		}
+		if len(all) < loops { // too few to share out: every loop has them all
+			for p := range want {
+				want[p] = loops
+			}
+		}
+		if !maps.Equal(times, want) {
+			t.Fatalf("%d loops have\n%v, want\n%v", loops, times, want)
+		}
+	})
+}
+
+// Connections made in turn come from different sources and go to different targets, so that they
+// fill the ranges of ports alike and a dead target is met at once.
+func TestNeighbouringPairsDifferInBoth(t *testing.T) {
+	targets := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")}
+	sources, _ := ParseSources("127.0.0.1-127.0.0.3")
+	got, err := Pairs(targets, sources)
+	if want := []Pair{{0, 0}, {1, 1}, {2, 0}, {0, 1}, {1, 0}, {2, 1}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+// Loops that share a pair begin at ports of their own, and each goes round the range.
+func TestNextPort(t *testing.T) {
+	for place, want := range [][]int{{10, 11, 12, 13, 14, 10}, {12, 13, 14, 10, 11, 12}} {
+		last := 0
+		for i, port := range want {
+			if last = NextPort(last, 10, 14, place, 2); last != port {
+				t.Errorf("port %d of loop %d is %d, want %d", i, place, last, port)
+			}
+		}
+	}
 }
