@@ -83,7 +83,7 @@ func TestLimiter(t *testing.T) {
 		}
 	}
 	none := NewLimiter(0, 1)
-	if none.At(7) != 7 || none.At(7) != 7 {
+	if first := none.At(7); first != 7 || none.At(7) != 7 {
 		t.Error("no rate limits")
 	}
 }

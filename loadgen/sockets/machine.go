@@ -20,8 +20,7 @@ import (
 //	readingHello  ESTABLISHED  the rest of its answer       timeout         sending
 //	sending       ESTABLISHED  room in the send buffer      timeout         receiving, idle, awaitingFIN, halfClosed
 //	receiving     ESTABLISHED  the rest of the answers      timeout or beat sending, idle, awaitingFIN, halfClosed
-//	idle          ESTABLISHED  the time of the next         that time       sending, awaitingFIN, halfClosed
-//	                           exchange, beat or close
+//	idle          ESTABLISHED  the next exchange or close   that time       sending, awaitingFIN, halfClosed
 //	awaitingFIN   ESTABLISHED  the server's FIN or RST      timeout         –
 //	halfClosed    FIN-WAIT-1,2 the FIN of the other side    timeout         –
 //
@@ -281,9 +280,9 @@ func (l *loop) proceed(slot int32, mask uint32) {
 func (l *loop) act(slot int32, mask uint32) {
 	if l.conns[slot].leaving {
 		l.leave(slot, mask)
-	} else {
-		l.ask(slot, mask)
+		return
 	}
+	l.ask(slot, mask)
 }
 
 // onIdle: nothing is due, so whatever comes is the peer's end or a surprise.
@@ -298,8 +297,7 @@ func (l *loop) onIdle(slot int32, mask uint32) {
 	case errno != 0 || n == 0:
 		l.lose(slot, errno)
 	case l.refused(slot, n):
-	case c.leaving && l.Lifecycle.Beat != nil:
-		// A beat that crossed the end of the run.
+	case c.leaving && l.Lifecycle.Beat != nil: // a beat that crossed the end of the run
 	default:
 		l.replies.ear.hear(slot, l.buffer[:n])
 		l.finish(slot, metrics.StageExchange, metrics.Unexpected)
@@ -359,10 +357,10 @@ func (l *loop) onHalfClosed(slot int32) {
 	c := &l.conns[slot]
 	for range readsPerEvent {
 		n, errno := read(int(c.fd), l.buffer)
-		if errno == unix.EAGAIN {
+		switch {
+		case errno == unix.EAGAIN:
 			return
-		}
-		if n > 0 {
+		case n > 0:
 			continue
 		}
 		if c.measured && (errno == 0 || errno == unix.ECONNRESET) {

@@ -37,7 +37,7 @@ func (s *stage) preflight(ctx context.Context) error {
 func (p *Plan) single(target netip.AddrPort) loadgen.Config {
 	c := p.Client
 	life := c.Lifecycle
-	life.Exchanges, life.Gap, life.Hold, life.Keep, life.Beat = 1, 0, 0, false, nil
+	life.Exchanges, life.Gap, life.Stay, life.StayToEnd, life.Beat = 1, 0, 0, false, nil
 	sources := c.Sources
 	if sources == nil {
 		sources = p.sources(c.Targets)

@@ -84,7 +84,7 @@ func (c *client) Start(at time.Time) error {
 				c.voice.Event(e)
 			},
 			Interval: func(i metrics.Interval) { c.voice.Event(clientEvent{Interval: &i}) },
-			Holds: func(hold func()) {
+			Populated: func(hold func()) {
 				// What the ramp has left behind is no cost of a population.
 				debug.FreeOSMemory()
 				c.hold <- hold

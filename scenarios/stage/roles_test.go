@@ -47,7 +47,7 @@ func everything(t *testing.T) []any {
 			Lifecycle: loadgen.Lifecycle{
 				Request: []byte("\x00\xff\r\n<&>\u2028"), Response: loadgen.Until{Kind: loadgen.Match, Pattern: `\+(PONG|<&>)\r\n`, Bytes: 1},
 				Pattern: true, ConnectOnly: true, CloseBy: wire.Server, CloseHow: wire.RST, CloseWait: true,
-				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Hold: 3, Keep: true,
+				Exchanges: 1, Again: []byte("\x00"), Gap: 2, Jitter: 0.5, Pipeline: true, Stay: 3, StayToEnd: true,
 				Beat:     &loadgen.Heartbeat{Every: 1, Missed: 2, Design: loadgen.ServerPings, Aligned: true},
 				Hello:    &loadgen.Greeting{Request: []byte("\xff"), Response: loadgen.Until{Kind: loadgen.AtLeast, Bytes: 1, Pattern: "x"}},
 				Rotation: []loadgen.Template{{Text: []byte("\x00"), Fields: []loadgen.Field{{Kind: "n", At: 1, Width: 2}}}},

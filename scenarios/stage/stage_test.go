@@ -57,7 +57,7 @@ func held() Plan {
 	p := endless()
 	p.Client.Process, p.Client.HoldFor, p.Client.Duration = pace.Hold, time.Hour, 0
 	p.Client.Lifecycle = loadgen.Scripted(wire.Script{RequestSize: 1, ResponseSize: 1})
-	p.Client.Lifecycle.Keep, p.Client.Lifecycle.Exchanges = true, 1
+	p.Client.Lifecycle.StayToEnd, p.Client.Lifecycle.Exchanges = true, 1
 	p.Client.Lifecycle.Beat = &loadgen.Heartbeat{Every: time.Second, Missed: 3, Design: loadgen.ClientPings}
 	return p
 }

@@ -159,7 +159,7 @@ func (w *Workload) list() (all []flag) {
 		{name: "pipeline", value: values.Switch(&life.Pipeline), help: "send all --exchanges at once", check: w.checkPipeline,
 			excludes: []exclusion{against("all --exchanges are sent at once, to a tcpbench server", slices.Concat(foreignPayload, []term{on("gap")})...)},
 			needs:    []need{needs("sends all --exchanges at once: give 2 or more of them", severalExchanges.when)}},
-		{name: "stay", value: values.Time(&life.Hold, 0, values.Year, 1), help: "stay established for this long after the last exchange"},
+		{name: "stay", value: values.Time(&life.Stay, 0, values.Year, 1), help: "stay established for this long after the last exchange"},
 		{name: "heartbeat", value: values.Time(&w.beat.Every, 10*time.Millisecond, 10*time.Minute, 10*time.Millisecond), help: "repeat the exchange at this interval, for as long as the connection lives",
 			excludes: []exclusion{
 				against("a heartbeat goes on for as long as the connection lives", on("exchanges"), on("exchange-rate"), on("gap"), on("pipeline"), on("stay")),

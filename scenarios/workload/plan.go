@@ -143,7 +143,7 @@ func (w *Workload) reach(plan *stage.Plan, targets []netip.AddrPort) error {
 func (w *Workload) live(l *loadgen.Lifecycle) error {
 	c := &w.plan.Client
 	l.Exchanges = uint32(w.exchanges)
-	l.Keep = c.HoldFor > 0 && c.Profile == nil && c.Burst == 0
+	l.StayToEnd = c.HoldFor > 0 && c.Profile == nil && c.Burst == 0
 	if w.beat.Every > 0 {
 		beat := w.beat
 		beat.Aligned = w.phase == alignedPhase
