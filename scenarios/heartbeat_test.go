@@ -32,6 +32,7 @@ func TestHeartbeatDesigns(t *testing.T) {
 	t.Parallel()
 	for design, measured := range map[string]bool{"ping": true, "listen": false, "server": true} {
 		t.Run(design, func(t *testing.T) {
+			t.Parallel()
 			r := staged(t, Long, fmt.Sprintf("--connections %d --hold 400ms --heartbeat %v --heartbeat-design %s %s", population, beat, design, lenient))
 			if r.Succeeded != population || r.Population.Held != population || r.Server.Closed["completed"] != population {
 				t.Errorf("%d succeeded, %+v; the server closed %v", r.Succeeded, r.Population, r.Server.Closed)
@@ -133,6 +134,7 @@ func TestClientsNoticeADeadServer(t *testing.T) {
 		{"listen", syscall.SIGKILL, population, 0, []string{"exchange.closed_early", "exchange.reset"}, "--hold 1m " + lenient},
 	} {
 		t.Run(fmt.Sprint(tt.design, " ", tt.signal), func(t *testing.T) {
+			t.Parallel()
 			s := startServer(t, "127.0.0.1:0")
 			r := holdAgainst(t, s.addr, tt.args+" --heartbeat-design "+tt.design, func() { s.signal(t, tt.signal) })
 			var lost uint64

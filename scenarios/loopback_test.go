@@ -51,6 +51,7 @@ func phenomenaOnLoopback(t *testing.T) {
 	}
 	for name, without := range ofLoopback {
 		t.Run(name, func(t *testing.T) {
+			needsMinutes(t, name)
 			t.Parallel()
 			if name == "self-connect" { // ports from which the one that is called is never chosen
 				without.client = lowestPorts(t)

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -216,6 +217,15 @@ func refuted(t *testing.T, r *metrics.Result, fails string) {
 	}
 }
 
+// needsMinutes skips a scenario that waits for a whole minute, unless everything is to be shown or
+// -run names it. TestTimeWaitTimers shows the same from the kernel's timers.
+func needsMinutes(t *testing.T, name string) {
+	t.Helper()
+	if name == "time-wait-length" && !everything && !strings.Contains(flag.Lookup("test.run").Value.String(), name) {
+		t.Skip("waits for a minute: CI=true, or -run " + t.Name())
+	}
+}
+
 // busy are those that use all that a machine has.
 var busy = []string{"retransmit", "port-search-cliff"}
 
@@ -261,6 +271,7 @@ func phenomena(t *testing.T, which func(name string) bool) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
+			needsMinutes(t, s.Name)
 			if !slices.Contains(busy, s.Name) {
 				t.Parallel()
 			}

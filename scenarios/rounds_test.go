@@ -66,6 +66,7 @@ func compared(t *testing.T, rounds int, args string, arms ...Arm) []compare.Side
 // A thing compared with itself, for real. One time of twenty a table may err, and so it
 // may once, and not twice.
 func TestAAgainstA(t *testing.T) {
+	t.Parallel()
 	for try := 1; ; try++ {
 		a := profile(t, "A")
 		table := compare.Make(compared(t, 12, "--count 600", Arm{Name: "A", Client: a, Server: a}, Arm{Name: "A again", Client: a, Server: a}))
@@ -90,6 +91,7 @@ func TestAAgainstA(t *testing.T) {
 
 // Settings of one host are that host's alone, and what they do is found.
 func TestASettingThatMatters(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("long")
 	}
@@ -112,6 +114,7 @@ func TestASettingThatMatters(t *testing.T) {
 // What is left of a run's lab when the next one begins disturbs it: a comparison waits for its
 // end, and flags the next result if it does not come.
 func TestLeftovers(t *testing.T) {
+	t.Parallel()
 	needsLabs(t)
 	s, _ := Find(Short)
 	a := profile(t, "A")
@@ -156,6 +159,7 @@ func TestLeftovers(t *testing.T) {
 // A profile of which the kernel takes nothing is nothing to compare. Lines that it does not take
 // are an error only if that is asked for.
 func TestProfilesThatAreNotTaken(t *testing.T) {
+	t.Parallel()
 	needsLabs(t)
 	s, _ := Find(Short)
 	plain := profile(t, "plain")
