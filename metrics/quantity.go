@@ -7,23 +7,23 @@ import (
 	"sync"
 )
 
-// Quantity is a number that a result has. Expectations, comparisons and docs/scenario-files.md
-// know the same ones.
+// Quantity is a number that a result has. Expectations, comparisons, tcpbench list quantities and
+// docs/scenario-files.md have the same ones.
 type Quantity struct {
-	Name    string
-	Unit    string // ns, 1/s, share, text, or empty for a count, as in Value
-	Meaning string // Markdown
-	Better  Direction
+	Name    string    `json:"name"`
+	Unit    string    `json:"unit,omitempty"` // ns, 1/s, share, text, or empty for a count
+	Better  Direction `json:"better,omitempty"`
+	Meaning string    `json:"meaning,omitempty"` // Markdown
 	// Evidence tells that it explains other numbers, and is no goal of its own.
-	Evidence bool
+	Evidence bool `json:"evidence,omitempty"`
 	// Of reads it. It is not ok if the result has no sample of it.
-	Of func(*Result) (value float64, ok bool)
-	// Words is in place of Of if the unit is text.
-	Words func(*Result) (text string, ok bool)
-	// Histogram is the one that it is drawn from, if any, and Samples how many that must have: ten
-	// beyond a quantile. With fewer a comparison would say more of chance than of the runs.
-	Histogram string
-	Samples   int64
+	Of func(*Result) (value float64, ok bool) `json:"-"`
+	// Words replaces Of if the unit is text.
+	Words func(*Result) (text string, ok bool) `json:"-"`
+	// Histogram is the source of a quantile, and Samples how many it needs for a comparison: ten beyond
+	// the quantile. With fewer chance decides.
+	Histogram string `json:"-"`
+	Samples   int64  `json:"-"`
 }
 
 // Direction says which change of a quantity is good.
@@ -72,8 +72,8 @@ func (q Quantity) In(phase string) Quantity {
 	return q
 }
 
-// Quantities lists all whose names are fixed. FindQuantity knows others: any quantile of a
-// histogram, and each counter of the kernel.
+// Quantities lists those with fixed names. FindQuantity knows others: any quantile of a histogram, and
+// each counter of the kernel.
 func Quantities() []Quantity { return slices.Clone(allQuantities().list) }
 
 // FindQuantity returns the quantity of that name.
@@ -94,11 +94,10 @@ func FindQuantity(name string) (Quantity, bool) {
 	return quantile(group, rest, q), true
 }
 
-// QuantityGroups are the quantities in the words of a manual: what is alike is one, under a
-// pattern of its names.
+// QuantityGroups lists the quantities for a manual: a family of similar ones is one entry, whose name is
+// a pattern.
 func QuantityGroups() []Quantity { return slices.Concat(ofRun, ofNamespaces, families) }
 
-// families are patterns of names with the same meaning.
 var families = []Quantity{
 	{Name: "failed.NAME, failed.STAGE.NAME", Better: Lower, Meaning: "failures of a name in any stage, or in one: `failed.timeout`, `failed.connect.timeout`"},
 	{Name: "HISTOGRAM.min, .mean, .p50, .p90, .p99, .p999, .p9999, .max", Unit: Nanoseconds, Better: Lower,
@@ -111,7 +110,7 @@ var families = []Quantity{
 		Meaning: "by how much a counter of the kernel moved, warm-up included, over all namespaces of the run: `TcpExt.ListenOverflows == 0`"},
 }
 
-// allQuantities are made once: who only runs a load needs none.
+// allQuantities are made at first use: a run without expectations needs none.
 var allQuantities = sync.OnceValue(func() (all struct {
 	list []Quantity
 	at   map[string]int
@@ -150,7 +149,7 @@ func FailureQuantity(key string) Quantity {
 	}), "")
 }
 
-// Summaries are what each histogram is summed up by. FindQuantity knows other quantiles, too.
+// Summaries are the quantities of each histogram; FindQuantity knows other quantiles too.
 var Summaries = []string{"count", "min", "mean", "p50", "p90", "p99", "p999", "p9999", "max"}
 
 func ofHistograms() (all []Quantity) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -169,11 +168,11 @@ func examineHost(w io.Writer, format string) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var rows [][]string
 	for _, c := range capacities {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", amount(c), c.What, c.From)
+		rows = append(rows, []string{amount(c), c.What, c.From})
 	}
-	if err := t.Flush(); err != nil {
+	if err := report.Columns(w, 2, rows); err != nil {
 		return err
 	}
 	return report.Findings(w, traps, style)

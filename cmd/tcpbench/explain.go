@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/lab"
+	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/workload"
@@ -38,11 +39,11 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		place = "on this host's loopback"
 	}
 	if !p.Benchmark() {
-		fmt.Fprintf(w, "\nclaim\n%s\n", indented("  ", p.Claim))
+		fmt.Fprintf(w, "\nclaim\n%s\n", report.Indent("  ", p.Claim))
 	}
 	fmt.Fprintf(w, "\nwhat is done, in about %v, %s\n", p.Takes, place)
 	for i, step := range p.Steps {
-		fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
+		fmt.Fprintln(w, report.Indent(fmt.Sprintf("  %d. ", i+1), step))
 	}
 	explainSetup(w, "  ", &p.Setup)
 	if p.OnLoopback() {
@@ -55,7 +56,7 @@ func explain(c *cobra.Command, s *scenarios.Scenario, stages []scenarios.Stage) 
 		fmt.Fprintln(w, "\nwhat decides")
 		explainVerdict(w, p)
 	}
-	fmt.Fprintf(w, "\nin production\n%s\n", indented("  ", p.Production))
+	fmt.Fprintf(w, "\nin production\n%s\n", report.Indent("  ", p.Production))
 	explainScale(w, p)
 	if p.Loopback != nil && !p.OnLoopback() {
 		return explainLoopback(c, p)
@@ -78,7 +79,7 @@ func explainScale(w io.Writer, p *file.Phenomenon) {
 	}
 	fmt.Fprintf(w, "\nscaled, to save time; %s\n", real)
 	for _, what := range p.Scaled {
-		fmt.Fprintln(w, indented("  - ", what))
+		fmt.Fprintln(w, report.Indent("  - ", what))
 	}
 }
 
@@ -110,7 +111,7 @@ func explainLoopback(c *cobra.Command, p *file.Phenomenon) error {
 	fmt.Fprintf(w, "\nif no lab can be made, or with --where loopback: in about %v, on loopback\n", own.Takes)
 	if !slices.Equal(own.Steps, p.Steps) {
 		for i, step := range own.Steps {
-			fmt.Fprintln(w, indented(fmt.Sprintf("  %d. ", i+1), step))
+			fmt.Fprintln(w, report.Indent(fmt.Sprintf("  %d. ", i+1), step))
 		}
 	}
 	explainOptions(w, p.Loopback)
@@ -127,16 +128,16 @@ func explainLoopback(c *cobra.Command, p *file.Phenomenon) error {
 // explainVerdict tells which evidence decides, and when it does not.
 func explainVerdict(w io.Writer, p *file.Phenomenon) {
 	for _, e := range p.Verdict() {
-		fmt.Fprintln(w, indented("  - ", e))
+		fmt.Fprintln(w, report.Indent("  - ", e))
 	}
 	for _, c := range p.Conditions() {
-		fmt.Fprintln(w, indented("  undecided, "+c[0]+", unless ", c[1]))
+		fmt.Fprintln(w, report.Indent("  undecided, "+c[0]+", unless ", c[1]))
 	}
 }
 
 // explainOptions tells what stands in for a lab.
 func explainOptions(w io.Writer, l *file.Loopback) {
-	fmt.Fprintln(w, indented("  evidence: ", l.Evidence))
+	fmt.Fprintln(w, report.Indent("  evidence: ", l.Evidence))
 	r := l.Report("")
 	for _, end := range []struct {
 		name    string
@@ -151,24 +152,24 @@ func explainOptions(w io.Writer, l *file.Loopback) {
 // explainLoad tells of the runs, in the words of their flags.
 func explainLoad(w io.Writer, load []string, stages []scenarios.Stage) {
 	if len(load) > 0 {
-		fmt.Fprintf(w, "\nload\n%s\n", indented("  ", strings.Join(load, " ")))
+		fmt.Fprintf(w, "\nload\n%s\n", report.Indent("  ", strings.Join(load, " ")))
 	}
 	for _, s := range stages {
 		if s.Name == "" {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s\n", indented("  "+s.Name+": ", s.Why))
+		fmt.Fprintf(w, "\n%s\n", report.Indent("  "+s.Name+": ", s.Why))
 		if s.Costs != "" {
-			fmt.Fprintln(w, indented("    costs: ", s.Costs))
+			fmt.Fprintln(w, report.Indent("    costs: ", s.Costs))
 		}
 		if len(s.Load()) > 0 {
-			fmt.Fprintln(w, indented("    ", strings.Join(lacking(s.Load(), s.Gone), " ")))
+			fmt.Fprintln(w, report.Indent("    ", strings.Join(lacking(s.Load(), s.Gone), " ")))
 		}
 		if s.Setup != nil {
 			explainSetup(w, "    ", s.Setup)
 		}
 		if s.Plan.Freeze != nil {
-			fmt.Fprintln(w, indented("    ", s.Plan.Freeze.String()))
+			fmt.Fprintln(w, report.Indent("    ", s.Plan.Freeze.String()))
 		}
 	}
 }
@@ -198,30 +199,4 @@ func explainSetup(w io.Writer, indent string, s *file.Setup) {
 		say("server", m.ToServer, fmt.Sprintf(", after %v", m.At))
 		say("client", m.ToClient, fmt.Sprintf(", after %v", m.At))
 	}
-}
-
-// indented breaks a text into lines of a terminal's width; the first one begins with a head,
-// and the others are as far in.
-func indented(head, text string) string {
-	return head + strings.ReplaceAll(strings.TrimLeft(folded(text, len(head)), " "), "\n", "\n"+strings.Repeat(" ", len(head)))
-}
-
-// folded breaks a text into lines that leave so many columns of a terminal's width.
-func folded(text string, margin int) string {
-	const width = 80
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column > 0 && column+1+len(word) > width-margin:
-			b.WriteString("\n")
-			column = 0
-		case column > 0:
-			b.WriteString(" ")
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
 }

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
+	"tcpbench/metrics"
+	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
 )
@@ -18,17 +19,30 @@ import (
 func newList() *cobra.Command {
 	format := "text"
 	c := &cobra.Command{
-		Use:     "list",
-		Short:   "List the scenarios that come with the program, and which can be run here",
+		Use:     "list [quantities]",
+		Short:   "List the scenarios that come with the program, and which can be run here; or what --expect can name",
 		GroupID: "main",
 		Example: `  tcpbench list
+  tcpbench list quantities
   tcpbench list --format json | jq -r '.[] | select(.here == "yes") | .name'`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			lines := listed(thisMachine())
-			write := func(w io.Writer) error { return writeList(w, lines) }
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"quantities"},
+		RunE: func(c *cobra.Command, args []string) error {
+			var all any
+			var write func(io.Writer) error
+			if len(args) > 0 {
+				quantities := metrics.QuantityGroups()
+				all = quantities
+				write = func(w io.Writer) error {
+					return report.Quantities(w, quantities, report.Style{Color: colored(w), Width: columns(w)})
+				}
+			} else {
+				lines := listed(thisMachine())
+				all = lines
+				write = func(w io.Writer) error { return writeList(w, lines) }
+			}
 			if format == "json" {
-				write = func(w io.Writer) error { return writeJSON(w, lines) }
+				write = func(w io.Writer) error { return writeJSON(w, all) }
 			}
 			if err := write(c.OutOrStdout()); err != nil {
 				return exit{exitFailed, err}
@@ -92,8 +106,7 @@ func listed(m *prober) []listing {
 }
 
 func writeList(w io.Writer, all []listing) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "scenario\twhat it shows\ttakes\t--realistic\tneeds\there")
+	rows := [][]string{{"scenario", "what it shows", "takes", "--realistic", "needs", "here"}}
 	for _, l := range all {
 		takes := time.Duration(l.TakesS * float64(time.Second))
 		realistic := "the same"
@@ -102,9 +115,9 @@ func writeList(w io.Writer, all []listing) error {
 				realistic = time.Duration(l.RealisticS * float64(time.Second)).String()
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, l.Summary, takes, realistic, l.Needs, l.Here)
+		rows = append(rows, []string{l.Name, l.Summary, takes.String(), realistic, l.Needs, string(l.Here)})
 	}
-	if err := t.Flush(); err != nil {
+	if err := report.Columns(w, 3, rows); err != nil {
 		return err
 	}
 	told := map[string]bool{}

@@ -113,7 +113,7 @@ func claimed(s *scenarios.Scenario) string {
 	if s.Phenomenon == nil || s.Phenomenon.Benchmark() {
 		return ""
 	}
-	return "It claims:\n" + indented("  ", s.Phenomenon.Claim) + "\n\n"
+	return "It claims:\n" + report.Indent("  ", s.Phenomenon.Claim) + "\n\n"
 }
 
 // register makes the flags of a run, with what the scenario sets as defaults.

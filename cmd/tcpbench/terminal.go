@@ -161,14 +161,10 @@ func (p *progress) draw() {
 	if p.phase == "" {
 		return
 	}
+	planned, phase := p.planned, p.stage
 	if p.event != "" {
-		width := max(columns(p.w)-len("^C"), 20)
-		line := []rune(fmt.Sprintf("%s %.0f s · %s", p.rounds, time.Since(p.started).Seconds(), p.event))
-		fmt.Fprintf(p.w, "\r\x1b[K%s", strings.TrimSpace(string(line[:min(len(line), width)])))
-		p.shown = true
-		return
+		phase = p.rounds
 	}
-	planned := p.planned
 	if p.phase == loadgen.WarmingUp {
 		planned = p.warmup
 	}
@@ -180,7 +176,7 @@ func (p *progress) draw() {
 		rate = p.last.Attempted
 	}
 	fmt.Fprintf(p.w, "\r\x1b[K%s", report.ProgressLine(report.Progress{
-		Phase: p.stage, Period: string(p.phase), Elapsed: time.Since(p.started), Planned: planned,
+		Phase: phase, Period: string(p.phase), Event: p.event, Elapsed: time.Since(p.started), Planned: planned,
 		Rate: float64(rate), InFlight: p.last.InFlight,
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
 	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it

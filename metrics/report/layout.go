@@ -2,7 +2,9 @@ package report
 
 import (
 	"fmt"
+	"io"
 	"strings"
+	"text/tabwriter"
 	"unicode/utf8"
 )
 
@@ -191,4 +193,20 @@ func clip(s string, width int) string {
 		return ""
 	}
 	return string([]rune(s)[:width-1]) + "…"
+}
+
+// Columns writes rows of cells in columns, aligned to the left with a gap between.
+func Columns(w io.Writer, gap int, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, gap, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t")) // an error comes back from Flush
+	}
+	return t.Flush()
+}
+
+// Indent writes a head and a text after it in 80 columns; further lines are indented by the head's
+// width.
+func Indent(head, text string) string {
+	width := columns(head)
+	return head + strings.Join(wrap(strings.Fields(text), usualWidth-width), "\n"+strings.Repeat(" ", width))
 }

@@ -9,6 +9,7 @@ import (
 // Progress is a run at one moment.
 type Progress struct {
 	Phase     string // of a scenario with several phases
+	Event     string // what happened last in an experiment, whose line has nothing else
 	Period    string // warm-up, measuring, draining
 	Elapsed   time.Duration
 	Planned   time.Duration // zero if time does not bound the run
@@ -25,6 +26,9 @@ type Progress struct {
 func ProgressLine(p Progress, width int) string {
 	if width <= 0 {
 		width = usualWidth
+	}
+	if p.Event != "" {
+		return clip(strings.TrimSpace(fmt.Sprintf("%s %.0f s · %s", clean(p.Phase), p.Elapsed.Seconds(), clean(p.Event))), width)
 	}
 	p99 := absent
 	if p.ConnectP99 > 0 {

@@ -38,7 +38,7 @@ func find(name string, phases []string) (metrics.Quantity, error) {
 	if near := values.Nearest(name, names()); near != "" {
 		return q, fmt.Errorf("unknown name %q: did you mean %s?", name, near)
 	}
-	return q, fmt.Errorf("unknown name %q: docs/scenario-files.md lists what a result has", name)
+	return q, fmt.Errorf("unknown name %q: tcpbench list quantities names what a result has", name)
 }
 
 // names lists all names that are fixed.
