@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/segment"
 	"tcpbench/internal/witness"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
@@ -24,7 +25,7 @@ func TestClosesSendTheirSegments(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	fins, rsts := alone.Segments(t, alone.FIN), alone.Segments(t, alone.RST)
+	fins, rsts := alone.Segments(t, segment.FIN), alone.Segments(t, segment.RST)
 	read := func() segments {
 		return segments{fins(), rsts(), uint64(witness.Counters(t)["/proc"]["TcpRetransSegs"])}
 	}

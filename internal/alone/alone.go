@@ -1,6 +1,5 @@
-// Package alone gives a test a process of its own: with limits that no other test
-// feels, or with a network namespace where nobody else's connections count and
-// settings may change. Only tests import it.
+// Package alone gives a test a process of its own, with its own limits, or with a network namespace
+// in which only its own connections count and settings may change. Only tests import it.
 package alone
 
 import (
@@ -20,15 +19,15 @@ import (
 	"tcpbench/internal/namespace"
 )
 
-// inside names the environment variable that marks the test binary's second life.
+// inside is the environment variable that marks a process of Process.
 const inside = "TCPBENCH_TEST_INSIDE"
 
-// Inside tells whether this is the second life of a test binary: a TestMain that makes
-// children of the same binary must not take it for one.
+// Inside tells whether Process started this process: a TestMain that starts children of the same
+// binary must not take it for one of them.
 func Inside() bool { return os.Getenv(inside) != "" }
 
-// Needed skips a test that needs something which this machine does not have, in one line.
-// In CI, which must have it, the test fails.
+// Needed skips a test, in one line, because this machine does not have what it needs. In CI the test
+// fails.
 func Needed(t testing.TB, what string) {
 	t.Helper()
 	what = strings.Join(strings.Fields(what), " ")
@@ -38,8 +37,8 @@ func Needed(t testing.TB, what string) {
 	t.Skip(notTested + what)
 }
 
-// IPv6 tells whether ::1 can be used. If not, the part of the test that uses it is left out,
-// which the test says in one line; in CI it fails.
+// IPv6 tells whether ::1 can be used. If not, the test says in one line that this part of it is left
+// out; in CI it fails.
 func IPv6(t testing.TB) bool {
 	t.Helper()
 	l, err := net.Listen("tcp6", "[::1]:0")
@@ -53,7 +52,7 @@ func IPv6(t testing.TB) bool {
 	return false
 }
 
-// Loopbacks are addresses to listen at, of each family that this machine has.
+// Loopbacks returns an address to listen at for each family that this machine has.
 func Loopbacks(t testing.TB) []string {
 	t.Helper()
 	if IPv6(t) {
@@ -65,9 +64,8 @@ func Loopbacks(t testing.TB) []string {
 // notTested begins the line of each skip.
 const notTested = "NOT TESTED: needs "
 
-// Process runs the calling test again in a process of its own, and tells whether this is
-// that process: if not, the test has been run and is over. Such tests run in parallel, for
-// they have nothing in common.
+// Process runs the calling test again in a process of its own. It returns true in that process; in
+// the caller's it returns false when the test is over. Such tests run in parallel.
 func Process(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
@@ -106,7 +104,7 @@ func Network() *syscall.SysProcAttr {
 	return attr
 }
 
-// Namespace is Process in a network namespace, with lo up. Settings are given as in
+// Namespace is Process in a network namespace of its own, with lo up and with settings as in
 // sysctl.conf(5).
 func Namespace(t *testing.T, settings ...string) bool {
 	t.Helper()
@@ -133,21 +131,10 @@ func Sysctl(t *testing.T, setting string) {
 // LoopbackUp sets lo of a new namespace up.
 func LoopbackUp(t testing.TB) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(os.NewSyscallError("socket", err))
-	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lo.SetUint16(unix.IFF_UP)
-	switch err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); {
-	case err == unix.EPERM:
+	err := bringLoopbackUp()
+	if errors.Is(err, unix.EPERM) {
 		// AppArmor may grant a user namespace without its privileges.
 		Needed(t, "the right to change a network namespace of one's own")
-	case err != nil:
-		t.Fatal(os.NewSyscallError("ioctl(SIOCSIFFLAGS)", err))
 	}
+	must(t, "set lo up", err)
 }

@@ -10,12 +10,12 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Confine takes from the calling thread what each word says, in their order. The caller has locked the
-// thread and executes a program next: filters, capabilities and users belong to a thread, and
-// a program that is executed keeps those of its caller.
+// Confine restricts the calling thread as each word says, in their order. The caller has locked the
+// thread and executes a program next, which keeps the thread's filters, capabilities and user.
 //
 //	net.core.somaxconn=5  a sysctl, of the namespaces that the thread is in
 //	read-only             /proc/sys is read-only, as in a container; in a mount namespace of its own
@@ -56,7 +56,7 @@ func Confine(words []string) error {
 
 var capabilities = map[string]int{"no-net-raw": unix.CAP_NET_RAW, "no-net-admin": unix.CAP_NET_ADMIN, "no-sys-admin": unix.CAP_SYS_ADMIN}
 
-// dockers are the capabilities that Docker gives to a container by default.
+// dockers are the capabilities of a container of Docker by default.
 var dockers = []int{
 	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FSETID, unix.CAP_FOWNER, unix.CAP_MKNOD, unix.CAP_NET_RAW, unix.CAP_SETGID,
 	unix.CAP_SETUID, unix.CAP_SETFCAP, unix.CAP_SETPCAP, unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_CHROOT, unix.CAP_KILL, unix.CAP_AUDIT_WRITE,
@@ -68,33 +68,27 @@ func dropAllBut(kept []int) error {
 			continue
 		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
-			return err // EINVAL is a capability that this kernel does not have
+			return err // EINVAL: this kernel does not have that capability
 		}
 	}
 	return nil
 }
 
 func bringLoopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	lo.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	return netlink.LinkSetUp(lo)
 }
 
-// become changes user and group of the thread, and so gives up all capabilities.
+// become changes user and group of the thread, which loses all capabilities.
 func become(id string) error {
 	n, err := strconv.Atoi(id)
 	if err != nil {
 		return err
 	}
-	// The wrappers of package unix change all threads, which a program with cgo must not.
+	// Package unix would change all threads, which a program with cgo must not.
 	for _, call := range [][2]uintptr{{unix.SYS_SETGROUPS, 0}, {unix.SYS_SETGID, uintptr(n)}, {unix.SYS_SETUID, uintptr(n)}} {
 		if _, _, errno := unix.RawSyscall(call[0], call[1], 0, 0); errno != 0 {
 			return errno
@@ -103,8 +97,8 @@ func become(id string) error {
 	return nil
 }
 
-// denyNamespaces does what Docker's default filter does: no system call makes a user or network
-// namespace, and clone3, whose arguments no filter can see, is not there.
+// denyNamespaces does as Docker's default filter: no system call makes a user or network namespace,
+// and clone3, whose arguments no filter can see, does not exist.
 func denyNamespaces() error {
 	const number, firstArgument = 0, 16 // of struct seccomp_data
 	load := func(at uint32) unix.SockFilter {
@@ -134,68 +128,69 @@ func denyNamespaces() error {
 	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&filter)), 0, 0)
 }
 
+// mount is the arguments of mount(2).
+type mount struct {
+	source, target, kind string
+	flags                uintptr
+	data                 string
+}
+
+func mountAll(all ...mount) error {
+	for _, m := range all {
+		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	return nil
+}
+
+// private keeps mounts that follow from other mount namespaces.
+var private = mount{target: "/", flags: unix.MS_REC | unix.MS_PRIVATE}
+
+const safe = unix.MS_NOSUID | unix.MS_NOEXEC
+
 func readOnlySettings() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	return bindReadOnly("/proc/sys")
+	const dir = "/proc/sys"
+	return mountAll(private,
+		mount{source: dir, target: dir, flags: unix.MS_BIND | unix.MS_REC},
+		mount{target: dir, flags: unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | safe | unix.MS_NODEV})
 }
-
-// bindReadOnly makes a directory read-only where it is.
-func bindReadOnly(dir string) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return err
-	}
-	return unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-}
-
-// devices are those that every container has.
-var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
 // enterRoot makes a directory, read-only, the root of all that follows, with /proc and the devices
-// that every container has. The root before is gone.
+// that every container has. The old root is gone.
 func enterRoot(dir string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return err
-	}
 	proc, dev := filepath.Join(dir, "proc"), filepath.Join(dir, "dev")
-	for _, d := range []string{proc, dev} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return err
-		}
-	}
-	if err := unix.Mount("proc", proc, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	if err := mountAll(private, mount{source: dir, target: dir, flags: unix.MS_BIND | unix.MS_REC}); err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", dev, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755"); err != nil {
+	if err := errors.Join(os.MkdirAll(proc, 0o755), os.MkdirAll(dev, 0o755)); err != nil {
 		return err
 	}
-	for _, name := range devices {
+	if err := mountAll(mount{"proc", proc, "proc", safe | unix.MS_NODEV, ""}, mount{"tmpfs", dev, "tmpfs", safe, "mode=755"}); err != nil {
+		return err
+	}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		at := filepath.Join(dev, name)
-		f, err := os.Create(at)
-		if err != nil {
+		if err := os.WriteFile(at, nil, 0o666); err != nil {
 			return err
 		}
-		f.Close()
-		if err := unix.Mount("/dev/"+name, at, "", unix.MS_BIND, ""); err != nil {
+		if err := mountAll(mount{source: "/dev/" + name, target: at, flags: unix.MS_BIND}); err != nil {
 			return err
 		}
 	}
-	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+	if err := mountAll(mount{target: dir, flags: unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY}); err != nil {
 		return err
 	}
 	// pivot_root(2): the old root may be put on top of the new one, and be detached there.
-	if err := unix.Chdir(dir); err != nil {
-		return err
+	for _, step := range []func() error{
+		func() error { return unix.Chdir(dir) },
+		func() error { return unix.PivotRoot(".", ".") },
+		func() error { return unix.Unmount(".", unix.MNT_DETACH) },
+		func() error { return unix.Chdir("/") },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return err
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return err
-	}
-	return unix.Chdir("/")
+	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"tcpbench/internal/namespace"
 )
 
-// Unplug deletes a device of the calling thread's network namespace, and so the pair that it is of.
+// Unplug deletes a device of the calling thread's network namespace, and with it its peer.
 func Unplug(device string) error {
 	l, err := netlink.LinkByName(device)
 	if err != nil {
@@ -20,8 +20,8 @@ func Unplug(device string) error {
 	return netlink.LinkDel(l)
 }
 
-// Veth makes a pair of interfaces, v0 and v1, in the namespace that the test is in, with
-// the given properties and addresses of v0. Both are up.
+// Veth makes a pair of interfaces that are up, v0 and v1, in the test's namespace. The properties
+// and addresses are those of v0.
 func Veth(t testing.TB, attrs netlink.LinkAttrs, addresses ...string) {
 	t.Helper()
 	attrs.Name = "v0"
@@ -34,8 +34,7 @@ func Veth(t testing.TB, attrs netlink.LinkAttrs, addresses ...string) {
 	must(t, "set v1 up", netlink.LinkSetUp(v1))
 }
 
-// Address adds an address, such as 10.9.0.1/24, to an interface of this namespace. The
-// function that it returns deletes the address.
+// Address adds an address, such as 10.9.0.1/24, to an interface. remove deletes it.
 func Address(t testing.TB, of, prefix string) (remove func()) {
 	t.Helper()
 	l := link(t, of)
@@ -46,8 +45,8 @@ func Address(t testing.TB, of, prefix string) (remove func()) {
 	}
 }
 
-// Silence makes all segments to an address on the network of v0 disappear without an
-// answer: its neighbour entry is a hardware address that no interface has.
+// Silence makes segments to an address on the network of v0 disappear without an answer: its
+// neighbour entry is a hardware address that no interface has.
 func Silence(t testing.TB, a string) {
 	t.Helper()
 	nobody := net.HardwareAddr{2, 0, 0, 0, 0, 99}
@@ -64,8 +63,8 @@ func Route(t testing.TB, to string, kind int) {
 	must(t, "add the route "+to, netlink.RouteAdd(&netlink.Route{Dst: network, Type: kind}))
 }
 
-// Beyond moves v1 to another namespace, with an address: a second host, on which nobody
-// listens and which refuses connections itself.
+// Beyond moves v1 to another namespace and gives it an address: a second host, which refuses all
+// connections.
 func Beyond(t testing.TB, prefix string) {
 	t.Helper()
 	v1 := link(t, "v1")

@@ -31,14 +31,14 @@ var house = [][]room{
 	{{path: "metrics/diagnose", pure: true}, {path: "metrics/compare", pure: true}},
 	{{path: "loadgen/sockets", unix: true}, {path: "loadgen/packet", unix: true}, {path: "server", unix: true}, {path: "internal/agent", unix: true}},
 	{{path: "internal/lab", unix: true}, {path: "internal/epoll", unix: true}},
-	{{path: "internal/machine", unix: true}, {path: "internal/pcap", unix: true}, {path: "internal/segment", pure: true}, {path: "internal/kernel/trace"}},
+	{{path: "internal/machine", unix: true}, {path: "internal/kernel/trace"}},
 	{{path: "internal/kernel", unix: true}},
 	{{path: "internal/kernel/sysinfo", unix: true}},
 	{{path: "internal/kernel/sockdiag", unix: true}},
 	{{path: "loadgen", pure: true}},
 	{{path: "metrics", pure: true}, {path: "loadgen/pace", pure: true}},
 	{{path: "internal/wire", pure: true}, {path: "internal/values"}, {path: "internal/random", pure: true}, {path: "internal/borders"}, {path: "internal/cleanenv"}, {path: "internal/draft", unix: true}, {path: "internal/alone", unix: true}, {path: "internal/witness"}, {path: "internal/probe", unix: true}},
-	{{path: "internal/namespace", unix: true}},
+	{{path: "internal/namespace", unix: true}, {path: "internal/pcap", unix: true}, {path: "internal/segment", pure: true}},
 }
 
 // strangers never import each other, with all that is below their paths, in

@@ -17,14 +17,14 @@ import (
 //go:embed profiles/*.conf
 var builtin embed.FS
 
-// KernelDefault is the profile that changes nothing: a new namespace has the kernel's
-// defaults. HostProfile is this host's present settings.
+// KernelDefault is the profile that changes nothing: a new namespace has the kernel's defaults.
+// HostProfile is the present settings of this host.
 const (
 	KernelDefault = "kernel-default"
 	HostProfile   = "host"
 )
 
-// Profiles are the names of the profiles that come with the program.
+// Profiles lists the built-in profiles, and HostProfile.
 func Profiles() []string {
 	names := []string{HostProfile}
 	files, err := fs.Glob(builtin, "profiles/*.conf")
@@ -38,14 +38,13 @@ func Profiles() []string {
 	return names
 }
 
-// Text is the file of a profile that comes with the program.
+// Text is the file of a built-in profile.
 func Text(name string) ([]byte, bool) {
 	text, err := builtin.ReadFile("profiles/" + name + ".conf")
 	return text, err == nil
 }
 
-// Load reads a profile: one that comes with the program, the host's, or a file, which has
-// a dot or a slash in its name.
+// Load reads a profile: a built-in one, the host's, or a file, whose name has a dot or a slash.
 func Load(name string) (*Profile, error) {
 	if name == HostProfile {
 		return hostProfile()
@@ -61,13 +60,13 @@ func Load(name string) (*Profile, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: name a file of sysctl.d that can be read", name, cause(err))
+		return nil, fmt.Errorf("%s: %w: name a file as in sysctl.d that can be read", name, cause(err))
 	}
 	defer f.Close()
 	return ParseProfile(name, f)
 }
 
-// hostProfile reads all settings of TCP and of its queues that this host has.
+// hostProfile reads the settings of TCP, its ports and its queues.
 func hostProfile() (*Profile, error) {
 	p := &Profile{Name: HostProfile}
 	for _, pattern := range []string{"ipv4/tcp_*", "ipv4/ip_local_*", "ipv4/ip_autobind_reuse", "core/somaxconn"} {
@@ -79,7 +78,7 @@ func hostProfile() (*Profile, error) {
 			text, err := os.ReadFile("/proc/sys/net/" + name)
 			switch {
 			case errors.Is(err, fs.ErrPermission), slices.Contains(notSettings, path.Base(name)):
-				continue // keys of fast open are root's to read; others are no choice of anybody
+				continue // only root can read the keys of fast open
 			case err != nil:
 				return nil, fmt.Errorf("profile host: %w", err)
 			}
@@ -91,7 +90,7 @@ func hostProfile() (*Profile, error) {
 	return p, nil
 }
 
-// notSettings stand among the settings, and tell something: the kernel made them.
+// notSettings are files among the settings that nobody sets: they tell something.
 var notSettings = []string{
 	"tcp_available_congestion_control", "tcp_available_ulp", "tcp_ehash_entries", "tcp_fastopen_key",
 	"tcp_allowed_congestion_control",

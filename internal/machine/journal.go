@@ -14,31 +14,25 @@ import (
 	"time"
 )
 
-// Some settings are the machine's, and no namespace has its own. They can be changed on the
-// machine itself for the length of a run, and only so: what they were is on disk before the
-// first of them is touched, so that whatever ends the run, they can be put back.
-
-// JournalFile is where the journal of changes to this machine lies while they last.
+// JournalFile is where the journal of changes to this machine is while they last.
 const JournalFile = "/var/lib/tcpbench/journal.json"
 
-// Machine changes the settings of a machine.
+// Machine changes settings of a machine for the length of a run. It writes their values to a journal
+// on disk before it changes the first of them, so they can be put back however the run ends.
 type Machine struct {
-	// Journal is the file that says what they were.
+	// Journal is the file.
 	Journal string
-	// Kept is called by Restore for each setting that keeps the value that somebody else has
-	// given it meanwhile; nil does nothing.
+	// Kept, if not nil, is called by Restore for each setting that somebody else has changed
+	// during the run: it keeps that value.
 	Kept func(Restored)
-	// mu lets a signal's handler restore while the run does so.
-	mu sync.Mutex
-	// root is where settings stand: /proc/sys, or a test's directory.
-	root string
-	// boot tells one start of the machine from another.
-	boot func() string
-	// put writes a setting at once and whole, as a write to a file of /proc/sys does.
-	put func(file, value string) error
+
+	mu   sync.Mutex                     // a signal handler may call Restore while the run does
+	root string                         // /proc/sys, or a directory of a test
+	boot func() string                  // an id of this start of the machine
+	put  func(file, value string) error // writes a setting, whole and at once
 }
 
-// This is the one that this process runs on.
+// This is the machine that this process runs on.
 func This() *Machine {
 	return &Machine{Journal: JournalFile, root: "/proc/sys", boot: func() string {
 		text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -56,11 +50,10 @@ type journal struct {
 	Version int       `json:"version"`
 	Started time.Time `json:"started"`
 	PID     int       `json:"pid"`
-	// Born is when that process began, in clock ticks since the machine started: another
-	// process may get its id later. A journal of an earlier version of tcpbench has none.
+	// Born is when that process began, in clock ticks since the machine started: another process
+	// may get its id later.
 	Born uint64 `json:"born,omitempty"`
-	// Boot is the start of the machine at which the settings were changed. They do not
-	// outlive it.
+	// Boot is the start of the machine. Changes do not outlive it.
 	Boot     string  `json:"boot"`
 	Settings []entry `json:"settings"`
 }
@@ -70,14 +63,13 @@ type entry struct {
 	Key    string `json:"key"`
 	Before string `json:"before"`
 	Wanted string `json:"wanted"`
-	// Became is what the kernel made of Wanted. It is missing in the journal of a run that was
-	// killed while it wrote the settings.
+	// Became is what the kernel made of Wanted. It is missing if the run was killed while it wrote
+	// the settings.
 	Became *string `json:"became,omitempty"`
 }
 
-// ours tells whether a setting still has the value that the run gave it. While the run may
-// have been killed between writing the setting and noting what it became, any other value than
-// the one before counts as the run's.
+// ours tells whether a setting still has the value that the run gave it. If Became is missing, any
+// value but the one before counts as the run's.
 func (e *entry) ours(now string) bool {
 	return now != e.Before && (e.Became == nil || now == *e.Became)
 }
@@ -99,8 +91,7 @@ func (m *Machine) read(key string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// Change writes settings of the machine, and tells what became of each. Nothing is
-// changed before the journal is on disk; Restore undoes it.
+// Change writes settings of the machine, and reports each. Restore undoes it.
 func (m *Machine) Change(settings []Setting) ([]Report, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -112,7 +103,7 @@ func (m *Machine) Change(settings []Setting) ([]Report, error) {
 		}
 		j.Settings = append(j.Settings, entry{Key: s.Key, Before: before, Wanted: s.Value})
 	}
-	// A link is made only if no file is there: two runs cannot both have the journal.
+	// link(2) fails if the file exists: two runs cannot both have the journal.
 	if err := m.write(&j, os.Link); err != nil {
 		return nil, err
 	}
@@ -130,51 +121,57 @@ func (m *Machine) Change(settings []Setting) ([]Report, error) {
 		}
 		reports = append(reports, r)
 	}
-	// Restore needs it to tell the run's values from somebody else's.
+	// Restore needs Became to tell the run's values from those of others.
 	return reports, m.write(&j, os.Rename)
 }
 
 // write puts the journal on disk, whole or not at all. place gives the written file the
 // journal's name.
 func (m *Machine) write(j *journal, place func(from, to string) error) error {
-	text, err := json.MarshalIndent(j, "", "  ")
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	dir := filepath.Dir(m.Journal)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	f, err := os.CreateTemp(dir, ".journal.*")
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(text, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	if err := place(f.Name(), m.Journal); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return m.refusal()
-		}
-		return fmt.Errorf("journal: %w", err)
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	err := m.writeFile(j, place)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return m.refusal()
+	case err != nil:
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil
 }
 
-// refusal says whose journal lies there.
+func (m *Machine) writeFile(j *journal, place func(from, to string) error) error {
+	text, err := json.MarshalIndent(j, "", "  ")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(m.Journal)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".journal.*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(append(text, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := place(f.Name(), m.Journal); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes sure that the names in a directory are on disk.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// refusal says whose journal is there.
 func (m *Machine) refusal() error {
 	j, err := m.load()
 	switch {
@@ -186,8 +183,7 @@ func (m *Machine) refusal() error {
 	return fmt.Errorf("%w by a run of %s that was killed (%s): tcpbench restore puts them back", ErrJournal, j.Started.Format(time.DateTime), m.Journal)
 }
 
-// underWay tells whether the process that wrote the journal still runs. A process that got its
-// id later has another time of birth.
+// underWay tells whether the process that wrote the journal still runs.
 func (m *Machine) underWay(j *journal) bool {
 	if j.Boot != m.boot() {
 		return false
@@ -225,7 +221,7 @@ func (m *Machine) load() (*journal, error) {
 	}
 	var j journal
 	if err := json.Unmarshal(text, &j); err != nil {
-		return nil, fmt.Errorf("%s: %w: it is damaged; put back by hand what it says, and remove it", m.Journal, err)
+		return nil, fmt.Errorf("%s: %w: the file is damaged: put back by hand what it says, and remove it", m.Journal, err)
 	}
 	if j.Version != journalVersion {
 		return nil, fmt.Errorf("%s: version %d, this program reads %d", m.Journal, j.Version, journalVersion)
@@ -239,28 +235,28 @@ func (m *Machine) load() (*journal, error) {
 	return &j, nil
 }
 
-// sweep removes what a run has left that was killed before its journal had its name.
+// sweep removes files of runs that were killed before their journal had its name.
 func (m *Machine) sweep() {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(m.Journal), ".journal.*"))
 	if err != nil {
-		return // the pattern is ours
+		return // the pattern is a constant
 	}
 	for _, name := range left {
-		_ = os.Remove(name) // a file that nobody reads
+		_ = os.Remove(name) // nobody reads it
 	}
 }
 
 // Restored is a setting that a run had changed.
 type Restored struct {
 	Key string
-	// Now is its value when Restore looked, Before its value before the run, and Wanted the one
-	// that the run wrote.
+	// Now is the value that Restore found, Before that before the run, and Wanted what the run
+	// wrote.
 	Now, Before, Wanted string
 }
 
-// Restore puts back what the journal says, and removes it. A setting that somebody else has
-// changed since keeps its value, and Kept is told. Without a journal there is nothing to do. A
-// setting that cannot be put back is an error, and the journal stays.
+// Restore puts the settings of the journal back, and removes it. Without a journal it does nothing.
+// A setting that somebody else has changed keeps its value, and Kept is called. If a setting cannot
+// be put back, that is an error and the journal stays.
 func (m *Machine) Restore() (all []Restored, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -275,7 +271,7 @@ func (m *Machine) Restore() (all []Restored, err error) {
 	if j.PID != os.Getpid() && m.underWay(j) {
 		return nil, fmt.Errorf("restore this machine: %w", m.refusal())
 	}
-	if j.Boot == m.boot() { // else the machine has started anew, with its own settings
+	if j.Boot == m.boot() { // else a restart has put the settings back
 		if all, err = m.putBack(j); err != nil {
 			return all, fmt.Errorf("restore this machine: %w", err)
 		}
@@ -287,7 +283,7 @@ func (m *Machine) Restore() (all []Restored, err error) {
 	return all, syncDir(filepath.Dir(m.Journal))
 }
 
-// putBack writes the values before the run over those that are still the run's.
+// putBack writes the values before the run over those that the run wrote.
 func (m *Machine) putBack(j *journal) (all []Restored, err error) {
 	var errs []error
 	for i := range j.Settings {

@@ -8,9 +8,8 @@ import (
 	"tcpbench/internal/values"
 )
 
-// NearKey returns the setting that a key of the network may have meant which this kernel does
-// not have, or nothing if it has the key, or none that is near. A setting of another kernel
-// has none: it is left to the profile's report.
+// NearKey suggests a setting for a key of the network that this kernel does not have. It returns
+// nothing if the kernel has the key, or has none with a similar name.
 func NearKey(key string) string {
 	if !strings.HasPrefix(key, "net.") {
 		return ""
@@ -23,7 +22,7 @@ func NearKey(key string) string {
 	for part := range strings.SplitSeq(key, ".") {
 		part = strings.ReplaceAll(part, "/", ".") // a dot within a name
 		if _, err := os.Stat(path.Join(at, part)); err != nil {
-			entries, _ := os.ReadDir(at) // what cannot be read suggests nothing
+			entries, _ := os.ReadDir(at) // nothing to suggest
 			var names []string
 			for _, e := range entries {
 				names = append(names, e.Name())

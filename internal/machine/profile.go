@@ -1,5 +1,5 @@
-// Package machine changes the kernel settings of a network namespace, or of this machine, and
-// puts the latter back.
+// Package machine changes kernel settings (sysctls): those of a network namespace, and those of
+// this machine, which it puts back.
 package machine
 
 import (
@@ -17,7 +17,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// Profile is a list of kernel settings, as a file of sysctl.d(5) has them.
+// Profile is a list of kernel settings, as in a file of sysctl.d(5).
 type Profile struct {
 	Name     string
 	Settings []Setting
@@ -26,16 +26,16 @@ type Profile struct {
 // Setting is a line of a profile.
 type Setting struct {
 	Key, Value string
-	// Optional settings may fail: the line begins with a dash.
+	// Optional settings may fail: their line begins with a dash.
 	Optional bool
 	Line     int
 }
 
-// longestLine is more than a setting has.
+// longestLine is longer than any setting.
 const longestLine = 4096
 
-// ParseProfile reads a file of sysctl.d(5): key = value, with comments behind # or ;. Of a
-// key that stands twice the last value counts.
+// ParseProfile reads a file of sysctl.d(5): lines of key = value, and comments after # or ;. If a
+// key is there twice, the last value counts.
 func ParseProfile(name string, r io.Reader) (*Profile, error) {
 	p := &Profile{Name: name}
 	lines := bufio.NewScanner(r)
@@ -56,7 +56,7 @@ func ParseProfile(name string, r io.Reader) (*Profile, error) {
 	return p, nil
 }
 
-// ParseSetting reads one key=value of a command line.
+// ParseSetting reads one key=value.
 func ParseSetting(text string) (Setting, error) {
 	s, ok, err := parseLine(text)
 	if err == nil && !ok {
@@ -79,21 +79,21 @@ func parseLine(text string) (s Setting, ok bool, err error) {
 	case key == "":
 		return s, false, errors.New("a value without a key: want key = value")
 	case strings.ContainsAny(key, "*?[ \t\x00"):
-		return s, false, fmt.Errorf("%q: one key to a line, without patterns", key)
+		return s, false, fmt.Errorf("%q: want one key, without patterns", key)
 	case strings.ContainsRune(value, 0):
 		return s, false, fmt.Errorf("%s: a value with a zero byte", key)
 	}
 	s.Key, s.Value = dotted(key), strings.Join(strings.Fields(value), " ")
 	for part := range strings.SplitSeq(s.Key, ".") {
-		// A slash stands for a dot here: two of them would lead out of the directory.
+		// A slash stands for a dot here: two of them would lead out of /proc/sys.
 		if part == "" || part == "/" || strings.Contains(part, "//") {
-			return s, false, fmt.Errorf("%q is no key: want words with dots between", key)
+			return s, false, fmt.Errorf("%q is no key: want words with dots between them", key)
 		}
 	}
 	return s, true, nil
 }
 
-// dotted writes a key with dots. With slashes, a dot is part of a name (eth0.100).
+// dotted writes a key with dots as separators. If it has slashes, a dot is part of a name (eth0.100).
 func dotted(key string) string {
 	slash, dot := strings.IndexByte(key, '/'), strings.IndexByte(key, '.')
 	if slash >= 0 && (dot < 0 || slash < dot) {
@@ -102,12 +102,12 @@ func dotted(key string) string {
 	return key
 }
 
-// File is where a key stands below /proc/sys.
+// File is the file of a key.
 func File(key string) string {
 	return path.Join("/proc/sys", path.Clean("/"+strings.NewReplacer(".", "/", "/", ".").Replace(key)))
 }
 
-// Set adds a setting, in place of an earlier one of that key.
+// Set adds a setting. It replaces an earlier one with the same key.
 func (p *Profile) Set(s Setting) {
 	for i := range p.Settings {
 		if p.Settings[i].Key == s.Key {
@@ -118,7 +118,7 @@ func (p *Profile) Set(s Setting) {
 	p.Settings = append(p.Settings, s)
 }
 
-// Without is the profile but for one key.
+// Without returns a copy of the profile without a key.
 func (p *Profile) Without(key string) *Profile {
 	rest := &Profile{Name: p.Name + " without " + key}
 	for _, s := range p.Settings {
@@ -135,31 +135,31 @@ type Outcome string
 // The outcomes.
 const (
 	Applied  Outcome = metrics.Applied
-	Changed  Outcome = metrics.Changed // the kernel has made another value of it
-	Refused  Outcome = "refused"       // the kernel does not take the value
-	ReadOnly Outcome = "read-only"     // it is the machine's, and may only be read in a lab
-	Global   Outcome = "global"        // it is the machine's, and no lab has its own
+	Changed  Outcome = metrics.Changed // the kernel made another value of it
+	Refused  Outcome = "refused"       // the kernel refused the value
+	ReadOnly Outcome = "read-only"     // it can only be read in the namespace
+	Global   Outcome = "global"        // it is the machine's: no namespace has its own
 	Unknown  Outcome = "unknown"       // this kernel has no such setting
 )
 
-// Report says what became of a setting.
+// Report tells what became of a setting.
 type Report struct {
 	Setting
 	Outcome Outcome
-	// Now is the value that it has.
+	// Now is its value afterwards.
 	Now string
-	// Why says more where there is more to say.
+	// Why explains the outcome; it may be empty.
 	Why string
 }
 
-// Fine tells that the setting is as the profile says.
+// Fine tells whether the setting has the value of the profile.
 func (r *Report) Fine() bool { return r.Outcome == Applied }
 
-// Namespace is a network namespace: Do calls f on a thread in it.
+// Namespace is a network namespace. Do calls f on a thread in it.
 type Namespace interface{ Do(f func() error) error }
 
-// Apply writes a profile into a namespace, and tells what became of each setting. An error
-// means that the namespace cannot be entered.
+// Apply writes a profile into a namespace, and reports each setting. An error means that the
+// namespace cannot be entered.
 func Apply(in Namespace, p *Profile) (reports []Report, err error) {
 	err = in.Do(func() error {
 		for _, s := range p.Settings {
@@ -167,7 +167,7 @@ func Apply(in Namespace, p *Profile) (reports []Report, err error) {
 		}
 		return nil
 	})
-	for i := range reports { // outside of the namespace: what the machine has
+	for i := range reports { // outside of the namespace: what only the machine has
 		r := &reports[i]
 		if r.Outcome != Unknown {
 			continue
@@ -182,8 +182,8 @@ func Apply(in Namespace, p *Profile) (reports []Report, err error) {
 	return reports, err
 }
 
-// Read returns the values that a namespace has of the keys: its own, or the machine's if no
-// namespace has its own. Empty means that this kernel has no such setting.
+// Read returns the values of keys in a namespace; those of the machine for keys that no namespace
+// has. Empty means that this kernel has no such setting.
 func Read(in Namespace, keys []string) (map[string]string, error) {
 	values := make(map[string]string, len(keys))
 	read := func() {
@@ -198,7 +198,7 @@ func Read(in Namespace, keys []string) (map[string]string, error) {
 		}
 	}
 	err := in.Do(func() error { read(); return nil })
-	read() // outside of the namespace: what the machine has
+	read() // outside of the namespace: what only the machine has
 	return values, err
 }
 
@@ -206,7 +206,7 @@ func Read(in Namespace, keys []string) (map[string]string, error) {
 func apply(s Setting) Report {
 	r := Report{Setting: s, Outcome: Applied}
 	if !strings.HasPrefix(s.Key, "net.") {
-		// What is not of the network is the machine's: it is looked up, never written.
+		// Only net.* can belong to a namespace: all others are the machine's and are never written.
 		r.Outcome = Unknown
 		return r
 	}
@@ -227,7 +227,7 @@ func apply(s Setting) Report {
 			r.Why = mountedReadOnly
 		}
 		if r.Now == s.Value {
-			r.Outcome, r.Why = Applied, "it has that value, and may only be read"
+			r.Outcome, r.Why = Applied, "it has that value, and can only be read"
 		}
 	case err != nil:
 		r.Outcome, r.Why = Refused, cause(err).Error()
@@ -237,11 +237,11 @@ func apply(s Setting) Report {
 	return r
 }
 
-// mountedReadOnly is why a setting that a namespace has of its own is read-only.
+// mountedReadOnly is why a setting that belongs to the namespace is read-only.
 const mountedReadOnly = "/proc/sys is mounted read-only, as in a container"
 
-// Unwritable tells that the setting is the host's own, and that nothing but how this machine
-// has mounted /proc/sys keeps it from being changed.
+// Unwritable tells whether the setting belongs to the namespace, and only the mount of /proc/sys
+// prevents its change.
 func (r *Report) Unwritable() bool { return r.Outcome == ReadOnly && r.Why == mountedReadOnly }
 
 // Write changes a setting of a namespace.
@@ -249,7 +249,7 @@ func Write(in Namespace, key, value string) error {
 	return in.Do(func() error { return write(File(key), value) })
 }
 
-// write writes a setting of the thread's namespace, which it may leave with mounts of its own.
+// write writes a setting of the thread's namespace. It may give the thread mounts of its own.
 func write(name, value string) error {
 	err := os.WriteFile(name, []byte(value), 0)
 	if errors.Is(err, unix.EROFS) && writable() == nil {
@@ -258,8 +258,8 @@ func write(name, value string) error {
 	return err
 }
 
-// writable mounts /proc/sys anew for the calling thread alone, so that it can be written. Root
-// of a user namespace may not do that if it was mounted read-only outside (mount_namespaces(7)).
+// writable mounts /proc/sys writable, for the calling thread alone. Root of a user namespace may
+// not do that if it was mounted read-only outside (mount_namespaces(7)).
 func writable() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare", err)
@@ -270,6 +270,7 @@ func writable() error {
 	return os.NewSyscallError("mount", unix.Mount("", "/proc/sys", "", unix.MS_REMOUNT|unix.MS_BIND, ""))
 }
 
+// cause is an error of a file without the file's name.
 func cause(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -278,5 +279,5 @@ func cause(err error) error {
 	return err
 }
 
-// normal is a value as a profile writes it: the kernel prints ranges with tabs.
+// normal is a value with single spaces: the kernel prints ranges with tabs.
 func normal(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -1,4 +1,4 @@
-package pcap
+package pcap_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/pcap"
 )
 
 // Each device is an interface of the file; every packet has its bytes and the time at which
@@ -26,7 +27,7 @@ func TestCapture(t *testing.T) {
 	alone.Silence(t, "10.9.0.2")
 	began := time.Now()
 	var file bytes.Buffer
-	c := NewCapture(&file)
+	c := pcap.NewCapture(&file)
 	var ends []func() error
 	for _, device := range []string{"lo", "v0"} {
 		end, err := c.Record(device)
@@ -87,7 +88,7 @@ func TestCaptureThatCannotBeWritten(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
-	c := NewCapture(full{})
+	c := pcap.NewCapture(full{})
 	end, err := c.Record("lo")
 	if err != nil {
 		t.Fatal(err)

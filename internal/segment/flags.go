@@ -2,52 +2,45 @@ package segment
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// Flags are those of a TCP segment, in the order of RFC 9293, section 3.1.
+// Flags are flags of a TCP header, with the bits of RFC 9293, section 3.1.
 type Flags uint8
 
-// The flags by which a segment is told from others.
+// The flags that Parse keeps.
 const (
 	FIN Flags = 1 << iota
 	SYN
 	RST
 	PSH
 	ACK
+	kept = FIN | SYN | RST | PSH | ACK
 )
 
-// looked are the flags that decide: a segment matches that has exactly those of them.
-const looked = FIN | SYN | RST | PSH | ACK
+// flagNames are in the order of the bits.
+var flagNames = []string{"fin", "syn", "rst", "psh", "ack"}
 
-var flagNames = []struct {
-	name string
-	flag Flags
-}{{"fin", FIN}, {"syn", SYN}, {"rst", RST}, {"psh", PSH}, {"ack", ACK}}
-
+// String writes flags as ParseFlags reads them.
 func (f Flags) String() string {
 	var names []string
-	for _, n := range flagNames {
-		if f&n.flag != 0 {
-			names = append(names, n.name)
+	for bit, name := range flagNames {
+		if f>>bit&1 != 0 {
+			names = append(names, name)
 		}
 	}
 	return strings.Join(names, "+")
 }
 
-// ParseFlags reads names with + between, as in syn+ack.
+// ParseFlags reads names with + between them, as in syn+ack.
 func ParseFlags(text string) (f Flags, err error) {
 	for name := range strings.SplitSeq(text, "+") {
-		known := false
-		for _, n := range flagNames {
-			if n.name == name {
-				f |= n.flag
-				known = true
-			}
+		bit := slices.Index(flagNames, name)
+		if bit < 0 {
+			return 0, fmt.Errorf("%q is no flag: want fin, syn, rst, psh or ack, or several with +, as in syn+ack", name)
 		}
-		if !known {
-			return 0, fmt.Errorf("%q is no flag: want fin, syn, rst, psh, ack, with + between, as in syn+ack", name)
-		}
+		f |= 1 << bit
 	}
 	return f, nil
 }

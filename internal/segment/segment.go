@@ -6,21 +6,21 @@ import (
 	"net/netip"
 )
 
-// Segment is what a TCP segment says in its header (RFC 9293, section 3.1).
+// Segment is the header of a TCP segment (RFC 9293, section 3.1).
 type Segment struct {
 	Source, Dest netip.AddrPort
 	Seq, Ack     uint32
 	Flags        Flags
-	Window       uint16 // as it is written, before scaling
+	Window       uint16 // not scaled
 	Length       int    // bytes of payload
-	MSS          uint16 // zero where the option is not there
+	MSS          uint16 // zero if the option is missing
 }
 
-// Is tells whether the segment has exactly these flags, PSH aside, which says nothing of
+// Is tells whether the segment has exactly these flags. PSH does not count: it says nothing about
 // the connection's state.
 func (s *Segment) Is(f Flags) bool { return s.Flags&^PSH == f&^PSH }
 
-// Pure tells of an ACK that carries nothing.
+// Pure tells whether the segment is an ACK without data.
 func (s *Segment) Pure() bool { return s.Is(ACK) && s.Length == 0 }
 
 const (
@@ -32,7 +32,7 @@ const (
 	optionMSS     = 2
 )
 
-// Parse reads an IP packet. It is not ok where that is no whole TCP segment.
+// Parse reads an IP packet. ok is false if it is not a whole TCP segment.
 func Parse(b []byte) (s Segment, ok bool) {
 	if len(b) == 0 {
 		return s, false
@@ -51,7 +51,7 @@ func Parse(b []byte) (s Segment, ok bool) {
 		source, dest = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
 		b = b[header:total]
 	case 6:
-		if len(b) < headerIPv6 || b[6] != protocolTCP { // further headers stand before no segment of ours
+		if len(b) < headerIPv6 || b[6] != protocolTCP { // the kernel puts no extension headers before TCP
 			return s, false
 		}
 		total := headerIPv6 + int(binary.BigEndian.Uint16(b[4:]))
@@ -72,12 +72,12 @@ func Parse(b []byte) (s Segment, ok bool) {
 	}
 	return Segment{
 		Source: netip.AddrPortFrom(source, binary.BigEndian.Uint16(b)), Dest: netip.AddrPortFrom(dest, binary.BigEndian.Uint16(b[2:])),
-		Seq: binary.BigEndian.Uint32(b[4:]), Ack: binary.BigEndian.Uint32(b[8:]), Flags: Flags(b[13]) & looked,
+		Seq: binary.BigEndian.Uint32(b[4:]), Ack: binary.BigEndian.Uint32(b[8:]), Flags: Flags(b[13]) & kept,
 		Window: binary.BigEndian.Uint16(b[14:]), Length: len(b) - offset, MSS: mssOf(b[leastTCP:offset]),
 	}, true
 }
 
-// mssOf looks for the option in which an end announces its maximum segment size.
+// mssOf returns the maximum segment size that the options announce, or zero.
 func mssOf(options []byte) uint16 {
 	for len(options) > 0 {
 		switch {

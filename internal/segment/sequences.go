@@ -5,45 +5,44 @@ import (
 	"sync"
 )
 
-// Sequences is what one direction of a link has seen of TCP segments with data, by their sequence
-// numbers: a number is a byte of a connection's stream.
+// Sequences counts TCP segments with data in one direction of a link, by their sequence numbers.
 type Sequences struct {
-	// Segments is how many came, Lost how many of these the link has lost, and Again how many
-	// had a number that had come before: they were sent again.
+	// Segments is how many came, Lost how many of them the link lost, and Again how many carried
+	// bytes that had come before: retransmissions.
 	Segments, Lost, Again uint64
-	// Bytes is how many different numbers came, and Missing how many of these came and never
-	// passed, because the link has lost them each time.
+	// Bytes is how many different bytes came, and Missing how many of them never passed, because
+	// the link lost them each time.
 	Bytes, Missing uint64
 }
 
-// Streams follows the streams of all connections. One goroutine notes, others read.
+// Streams follows the data of all connections. One goroutine calls Note, any may call Read.
 type Streams struct {
 	mu      sync.Mutex
 	streams map[way]*stream
-	sum     Sequences // Missing is of streams that are forgotten
+	sum     Sequences // Missing is that of connections whose four-tuple has been used again
 }
 
-// NewStreams follows no connection yet.
+// NewStreams returns an empty Streams.
 func NewStreams() *Streams { return &Streams{streams: map[way]*stream{}} }
 
 // way is one direction of a connection.
 type way struct{ source, dest netip.AddrPort }
 
-// stream is what came of the data of one direction of a connection.
+// stream is the data that came in one direction of a connection.
 type stream struct {
 	first uint32 // the sequence number of the first byte
-	next  uint32 // one more than the highest number that came
-	gaps  []span // numbers below next that have not come: on its way here a segment was overtaken
-	holes []span // numbers that came, and that the link has lost each time
+	next  uint32 // the highest number that came, plus one
+	gaps  []span // numbers below next that have not come yet: their segment was overtaken
+	holes []span // numbers that came, and that the link lost each time
 }
 
-// span is numbers from one up to another, which is not part of it.
+// span is the numbers from from up to to, without to.
 type span struct{ from, to uint32 }
 
 // Before compares sequence numbers, which wrap around (RFC 9293, section 3.4).
 func Before(a, b uint32) bool { return int32(a-b) < 0 }
 
-// Note takes a packet, and whether the link has lost it.
+// Note counts a packet; lost tells whether the link lost it.
 func (q *Streams) Note(packet []byte, lost bool) {
 	s, ok := Parse(packet)
 	if !ok || s.Length == 0 && s.Flags&SYN == 0 {
@@ -59,7 +58,7 @@ func (q *Streams) Note(packet []byte, lost bool) {
 	st := q.streams[at]
 	if st == nil || s.Flags&SYN != 0 && st.first != first { // a new connection
 		if st != nil {
-			q.sum.Missing += st.missing()
+			q.sum.Missing += size(st.holes)
 		}
 		st = &stream{first: first, next: first}
 		q.streams[at] = st
@@ -82,7 +81,7 @@ func (q *Streams) Note(packet []byte, lost bool) {
 	}
 }
 
-// take returns those of the numbers that come for the first time.
+// take returns the numbers that come for the first time.
 func (st *stream) take(data span) (fresh []span) {
 	st.gaps, fresh = cut(st.gaps, data)
 	if Before(st.next, data.from) {
@@ -96,7 +95,7 @@ func (st *stream) take(data span) (fresh []span) {
 	return fresh
 }
 
-// cut takes the numbers of one span out of others. It returns those that are left, and those taken.
+// cut removes a span from others. It returns what is left, and what was removed.
 func cut(all []span, out span) (left, taken []span) {
 	for _, s := range all {
 		if !Before(out.from, s.to) || !Before(s.from, out.to) {
@@ -123,14 +122,13 @@ func size(all []span) (n uint64) {
 	return n
 }
 
-func (st *stream) missing() uint64 { return size(st.holes) }
-
+// Read returns the counts so far.
 func (q *Streams) Read() Sequences {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	sum := q.sum
 	for _, st := range q.streams {
-		sum.Missing += st.missing()
+		sum.Missing += size(st.holes)
 	}
 	return sum
 }
