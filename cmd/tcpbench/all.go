@@ -45,12 +45,7 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	view.warnings = nil // the warnings describe the phenomenon itself
 	sum, err := o.showAll(ctx, c, m, view)
 	view.end()
-	if o.format == "json" {
-		err = errors.Join(err, writeJSON(c.OutOrStdout(), sum))
-	} else {
-		err = errors.Join(err, report.Sum(c.OutOrStdout(), sum, report.Style{Color: colored(c.OutOrStdout()), Width: columns(c.OutOrStdout())}))
-	}
-	if err != nil {
+	if err := errors.Join(err, show(c, report.Sums, o.format, sum)); err != nil {
 		return exit{exitFailed, err}
 	}
 	return verdictOfAll(ctx, sum)
@@ -76,7 +71,7 @@ func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
 // showAll runs the catalogue. An error means that the output cannot be written.
 func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *prober, view *progress) (*metrics.Shown, error) {
 	sum := metrics.NewShown()
-	style := report.Style{Color: colored(c.OutOrStdout()), Width: columns(c.OutOrStdout())}
+	style := styleOf(c.OutOrStdout())
 	for _, s := range scenarios.Builtins() {
 		if s.Phenomenon == nil {
 			continue
@@ -87,7 +82,7 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *prober, v
 			one = o.showOne(ctx, c, s, m, view)
 		}
 		sum.Add(one)
-		if o.format == "json" || one.Standing == metrics.NotBegun {
+		if o.format != report.Sums[0].Name || one.Standing == metrics.NotBegun {
 			continue
 		}
 		view.clear()

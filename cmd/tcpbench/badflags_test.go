@@ -115,7 +115,7 @@ var badRuns = []bad{
 	{"--out ''", "--out", "leave it out"},
 	{"--out $DIR", "--out", "directory that can be written"},
 	{"--out $DIR/nothing/result.json", "--out", "directory that can be written"},
-	{"--format x", "--format", "text or json"},
+	{"--format x", "--format", "want one of text, json"},
 	{"--quiet=x", "--quiet", "true or false"},
 	{"--explain=x", "--explain", "true or false"},
 	{"--realistic=x", "--realistic", "true or false"},

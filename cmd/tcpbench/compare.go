@@ -108,18 +108,11 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.Var(values.Seed(&o.order), "order", "seed of the order of runs (default a new one, printed)")
 	f.StringVar(&o.save, "save", "", "keep all results in the directory `DIR`, for tcpbench diff")
 	s.Preset(f)
-	f.Var(values.New(&o.format, "text", "text|json|bench", parseTableFormat), "format", "what to print on stdout; bench is for benchstat")
+	formatFlag(c, &o.format, report.Comparisons)
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
 	for flag, list := range map[string][]string{"profile": machine.Profiles(), "client-profile": machine.Profiles(), "server-profile": machine.Profiles()} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveDefault))
 	}
-}
-
-func parseTableFormat(text string) (string, error) {
-	if text != "text" && text != "json" && text != "bench" {
-		return "", errors.New("want text, json or bench")
-	}
-	return text, nil
 }
 
 // execute makes the comparison and prints its table.
@@ -182,7 +175,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 		if !o.quiet {
 			fmt.Fprintf(c.ErrOrStderr(), "%d rounds, --order %d\n", len(sides[0].Results), o.order)
 		}
-		if err := writeTable(c, sides, o.format); err != nil {
+		if err := show(c, report.Comparisons, o.format, sides); err != nil {
 			return exit{exitFailed, err}
 		}
 	}
@@ -246,16 +239,4 @@ func fileName(name string) string {
 		}
 		return '_'
 	}, name)
-}
-
-// writeTable prints a comparison in the format that was asked for.
-func writeTable(c *cobra.Command, sides []compare.Side, format string) error {
-	out := c.OutOrStdout()
-	switch format {
-	case "bench":
-		return compare.Bench(out, sides)
-	case "json":
-		return writeJSON(out, compare.Of(sides))
-	}
-	return report.Comparison(out, compare.Of(sides), report.Style{Color: colored(out), Width: columns(out)})
 }

@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
+	"tcpbench/metrics/report"
 )
 
 func newDiff() *cobra.Command {
-	format := "text"
+	var format string
 	c := &cobra.Command{
 		Use:     "diff A B | diff A… -- B…",
 		Short:   "Compare saved results",
@@ -48,7 +48,7 @@ ratios, and the command that would tell.`,
 				}
 				sides = append(sides, s)
 			}
-			if err := writeTable(c, sides, format); err != nil {
+			if err := show(c, report.Comparisons, format, sides); err != nil {
 				return exit{exitFailed, err}
 			}
 			return nil
@@ -57,7 +57,7 @@ ratios, and the command that would tell.`,
 			return []string{"json"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
-	c.Flags().Var(values.New(&format, "text", "text|json|bench", parseTableFormat), "format", "what to print on stdout; bench is for benchstat")
+	formatFlag(c, &format, report.Comparisons)
 	return c
 }
 

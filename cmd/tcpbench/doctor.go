@@ -3,14 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/kernel/sysinfo"
-	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/diagnose"
 	"tcpbench/metrics/report"
@@ -52,7 +50,7 @@ Exit code 4 says that something will go wrong.`,
 			if len(workload.Overrides(c.Flags())) > 0 {
 				return usage("doctor: flags of which scenario? There are: %v; or name a file", scenarios.Names)
 			}
-			if err := examineHost(c.OutOrStdout(), *format); err != nil {
+			if err := show(c, constitutions, *format, examineHost()); err != nil {
 				return exit{exitFailed, err}
 			}
 			return nil
@@ -81,15 +79,21 @@ Exit code 4 says that something will go wrong.`,
 
 // doctorFlags makes the flags of the scenario's runs, and returns where --format will stand.
 func doctorFlags(c *cobra.Command, s *scenarios.Scenario) *string {
-	format := "text"
+	format := new(string)
 	c.Flags().SortFlags = false
 	s.Preset(c.Flags())
-	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
-	return &format
+	formatFlag(c, format, prognoses)
+	return format
 }
 
-// prognosis is what a scenario will meet, as JSON.
+var (
+	prognoses     = report.Formats[[]prognosis]{{Name: "text", Write: writePrognoses}, {Name: "json", Write: report.JSON[[]prognosis]}}
+	constitutions = report.Formats[*constitution]{{Name: "text", Write: writeHost}, {Name: "json", Write: report.JSON[*constitution]}}
+)
+
+// prognosis is what a run of a scenario will meet.
 type prognosis struct {
+	scenario string
 	Host     metrics.Host      `json:"host"`
 	Phase    string            `json:"phase,omitempty"`
 	Findings []metrics.Finding `json:"findings"`
@@ -105,20 +109,14 @@ func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
 		return exit{exitUsage, err}
 	}
 	host := sysinfo.Host()
-	out := c.OutOrStdout()
 	var all []prognosis
 	ill := false
 	for i := range stages {
 		findings := append([]metrics.Finding{}, stages[i].Plan.Forecast(&host)...)
 		ill = ill || len(findings) > 0
-		all = append(all, prognosis{host, stages[i].Name, findings})
+		all = append(all, prognosis{s.Name, host, stages[i].Name, findings})
 	}
-	if format == "json" {
-		err = writeJSON(out, all)
-	} else {
-		err = writePrognoses(out, s.Name, all)
-	}
-	switch {
+	switch err := show(c, prognoses, format, all); {
 	case err != nil:
 		return exit{exitFailed, err}
 	case ill:
@@ -127,9 +125,9 @@ func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
 	return nil
 }
 
-func writePrognoses(w io.Writer, scenario string, all []prognosis) error {
+func writePrognoses(w io.Writer, all []prognosis, style report.Style) error {
 	for _, p := range all {
-		name := scenario
+		name := p.scenario
 		if p.Phase != "" {
 			name += ", phase " + p.Phase
 		}
@@ -142,40 +140,42 @@ func writePrognoses(w io.Writer, scenario string, all []prognosis) error {
 		if _, err := fmt.Fprintf(w, "%s:\n", name); err != nil {
 			return err
 		}
-		if err := report.Findings(w, p.Findings, report.Style{Color: colored(w), Width: columns(w)}); err != nil {
+		if err := report.Findings(w, p.Findings, style); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// examineHost tells what the machine can do, and what its settings allow.
-func examineHost(w io.Writer, format string) error {
+// constitution is what the machine can do, and what its settings allow.
+type constitution struct {
+	Host       metrics.Host        `json:"host"`
+	Abilities  []metrics.Ability   `json:"abilities"`
+	Capacities []diagnose.Capacity `json:"capacities"`
+	Findings   []metrics.Finding   `json:"findings"`
+}
+
+// examineHost asks the machine.
+func examineHost() *constitution {
 	host := sysinfo.Host()
-	abilities := thisMachine().abilities(&host)
-	capacities, traps := diagnose.Capacities(&host), diagnose.Traps(&host)
-	if format == "json" {
-		return writeJSON(w, struct {
-			Host       metrics.Host        `json:"host"`
-			Abilities  []metrics.Ability   `json:"abilities"`
-			Capacities []diagnose.Capacity `json:"capacities"`
-			Findings   []metrics.Finding   `json:"findings"`
-		}{host, abilities, capacities, append([]metrics.Finding{}, traps...)})
-	}
-	style := report.Style{Color: colored(w), Width: columns(w)}
+	return &constitution{host, thisMachine().abilities(&host), diagnose.Capacities(&host), append([]metrics.Finding{}, diagnose.Traps(&host)...)}
+}
+
+func writeHost(w io.Writer, c *constitution, style report.Style) error {
+	host := &c.Host
 	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, cmp.Or(host.OS, "no /etc/os-release"))
-	if err := report.Abilities(w, abilities, style); err != nil {
+	if err := report.Abilities(w, c.Abilities, style); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
 	var rows [][]string
-	for _, c := range capacities {
-		rows = append(rows, []string{amount(c), c.What, c.From})
+	for _, one := range c.Capacities {
+		rows = append(rows, []string{amount(one), one.What, one.From})
 	}
 	if err := report.Columns(w, 2, rows); err != nil {
 		return err
 	}
-	return report.Findings(w, traps, style)
+	return report.Findings(w, c.Findings, style)
 }
 
 func amount(c diagnose.Capacity) string {
@@ -186,11 +186,4 @@ func amount(c diagnose.Capacity) string {
 		return fmt.Sprintf("%.3g GiB", c.Value/(1<<30))
 	}
 	return report.Count(int64(c.Value))
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

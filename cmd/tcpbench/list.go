@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/probe"
-	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
@@ -17,7 +16,7 @@ import (
 )
 
 func newList() *cobra.Command {
-	format := "text"
+	var format string
 	c := &cobra.Command{
 		Use:     "list [quantities]",
 		Short:   "List the scenarios that come with the program, and which can be run here; or what --expect can name",
@@ -28,31 +27,23 @@ func newList() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"quantities"},
 		RunE: func(c *cobra.Command, args []string) error {
-			var all any
-			var write func(io.Writer) error
+			var err error
 			if len(args) > 0 {
-				quantities := metrics.QuantityGroups()
-				all = quantities
-				write = func(w io.Writer) error {
-					return report.Quantities(w, quantities, report.Style{Color: colored(w), Width: columns(w)})
-				}
+				err = show(c, report.QuantityLists, format, metrics.QuantityGroups())
 			} else {
-				lines := listed(thisMachine())
-				all = lines
-				write = func(w io.Writer) error { return writeList(w, lines) }
+				err = show(c, listings, format, listed(thisMachine()))
 			}
-			if format == "json" {
-				write = func(w io.Writer) error { return writeJSON(w, all) }
-			}
-			if err := write(c.OutOrStdout()); err != nil {
+			if err != nil {
 				return exit{exitFailed, err}
 			}
 			return nil
 		},
 	}
-	c.Flags().Var(values.New(&format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	formatFlag(c, &format, listings)
 	return c
 }
+
+var listings = report.Formats[[]listing]{{Name: "text", Write: writeList}, {Name: "json", Write: report.JSON[[]listing]}}
 
 // listing is a scenario of the catalogue.
 type listing struct {
@@ -105,7 +96,7 @@ func listed(m *prober) []listing {
 	return all
 }
 
-func writeList(w io.Writer, all []listing) error {
+func writeList(w io.Writer, all []listing, _ report.Style) error {
 	rows := [][]string{{"scenario", "what it shows", "takes", "--realistic", "needs", "here"}}
 	for _, l := range all {
 		takes := time.Duration(l.TakesS * float64(time.Second))

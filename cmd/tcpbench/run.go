@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/probe"
-	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
@@ -33,7 +32,7 @@ type runOptions struct {
 
 func newRun(line []string) *cobra.Command {
 	blank := scenarios.Blank()
-	o := &runOptions{format: "text"}
+	o := &runOptions{}
 	all := false
 	c := &cobra.Command{
 		Use:     "run SCENARIO|FILE.yaml",
@@ -90,7 +89,7 @@ measured; a second one ends it at once.`,
 
 // newScenario is the command of one built-in scenario.
 func newScenario(s *scenarios.Scenario) *cobra.Command {
-	o := &runOptions{format: "text"}
+	o := &runOptions{}
 	c := &cobra.Command{
 		Use:     s.Name,
 		Short:   s.Summary,
@@ -136,7 +135,7 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.BoolVar(&o.realistic, "realistic", false, "real parameters in place of those that save time; --explain says which these are")
 	f.StringVar(&o.pcap, "pcap", "", "write the packets of the lab to `FILE`, for Wireshark or tcpdump")
 	f.StringVar(&o.out, "out", "", "save the result document to `FILE`")
-	f.Var(values.New(&o.format, "text", "text|json", parseFormat), "format", "what to print on stdout")
+	formatFlag(c, &o.format, report.Results)
 	f.BoolVar(&o.json, "json", false, "the same as --format json")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress; with --out no summary either")
 }
@@ -159,13 +158,6 @@ var examples = map[string]string{
   tcpbench run long --connections 5000 --open-rate 1k --close-rate 500`,
 	scenarios.SYNBurst: `  tcpbench run syn-burst
   tcpbench run syn-burst --burst 5000 --every 5s --backlog 128 --duration 20s`,
-}
-
-func parseFormat(text string) (string, error) {
-	if text != "text" && text != "json" {
-		return "", errors.New("want text or json")
-	}
-	return text, nil
 }
 
 // execute runs the scenario as the flags change it and shows its result.
@@ -250,13 +242,10 @@ func (o *runOptions) check(c *cobra.Command) error {
 
 // show writes the result to stdout.
 func (o *runOptions) show(c *cobra.Command, r *metrics.Result) error {
-	switch {
-	case o.format == "json":
-		return r.Write(c.OutOrStdout())
-	case o.quiet && o.out != "":
+	if o.quiet && o.out != "" && o.format == report.Results[0].Name {
 		return nil
 	}
-	return report.Text(c.OutOrStdout(), r, report.Style{Color: colored(c.OutOrStdout()), Width: columns(c.OutOrStdout())})
+	return show(c, report.Results, o.format, r)
 }
 
 // verdict chooses the exit code of a run that gave a result.
