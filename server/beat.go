@@ -1,11 +1,8 @@
 package server
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
-	"tcpbench/internal/epoll"
 	"tcpbench/internal/wire"
 )
 
@@ -15,14 +12,13 @@ type beat struct {
 	heard int64 // when the peer last gave a sign of life; zero without a heartbeat
 	asked int64 // when the oldest ping without an answer was sent
 	ahead int64 // when the next ping is due
-	// owed are bytes of pings that the send buffer did not take: a peer that is gone
+	// owed are bytes of pings that the send buffer did not take, because a peer that is gone
 	// does not empty it. They go out with the next ping.
 	owed       uint64
 	unanswered uint64
 }
 
-// beginBeats: the first request is whole, and the pings begin. It returns nothing to
-// read on, as rest was read.
+// beginBeats begins the pings when the first request is whole. It takes all of rest.
 func (c *conn) beginBeats(rest []byte, d *due) []byte {
 	c.have, c.left = 0, 0
 	if c.script.Kind == wire.Listen {
@@ -50,8 +46,8 @@ func (c *conn) onBeat(b []byte, d *due) []byte {
 // silence is the time after which a silent client of a listening server is dead.
 func (c *conn) silence() int64 { return int64(c.script.Exchanges) * int64(c.script.Beat) }
 
-// onBeats: the client has given signs of life, n of them whole. The first ping goes out at
-// once, and ends the connection if it cannot.
+// onBeats notes a sign of life of the client, of n whole pings or answers. The first ping goes
+// out at once, and ends the connection if it cannot.
 func (e *engine) onBeats(c *conn, n uint64) {
 	now := e.clock()
 	first := c.heard == 0
@@ -60,14 +56,14 @@ func (e *engine) onBeats(c *conn, n uint64) {
 	case c.script.Kind == wire.Listen:
 		e.counters.answered.Add(n)
 		if first {
-			e.setBeat(c, now+c.silence())
+			e.wakeAt(c, now+c.silence())
 		}
 	case first:
-		// Each has its own place in the interval. Fibonacci hashing: neighbours in the
-		// slab are far apart.
+		// Each has its own place in the interval: Fibonacci hashing puts neighbours in the slab
+		// far apart.
 		place := int64(uint64(c.id) * 0x9E3779B97F4A7C15 >> 44)
 		c.ahead = now + place*(int64(c.script.Beat)>>20)
-		e.setBeat(c, max(c.ahead, now+1))
+		e.wakeAt(c, max(c.ahead, now+1))
 		e.ping(c)
 	default:
 		e.counters.answered.Add(n)
@@ -79,54 +75,8 @@ func (e *engine) onBeats(c *conn, n uint64) {
 	}
 }
 
-// setBeat has beatDue called at a time, or at the end of the connection's life if that is
-// sooner.
-func (e *engine) setBeat(c *conn, at int64) {
-	if c.until != 0 {
-		at = min(at, c.until)
-	}
-	if e.wheel == nil {
-		e.wheel = epoll.NewWheel(e.slab.size(), e.clock())
-	}
-	e.wheel.Grow(e.slab.size())
-	e.wheel.Set(c.id, at)
-	if e.turning { // the sweep that turns the wheel looks at it when it is done
-		return
-	}
-	if at < e.pulse.due.Load() {
-		e.pulse.set(at)
-	}
-}
-
-// beatsPerTurn bounds the beats that are dealt with while traffic waits.
-const beatsPerTurn = 1024
-
-// turnWheel deals with the beats that are due. It runs on the loop.
-func (e *engine) turnWheel() {
-	if e.wheel == nil {
-		return
-	}
-	e.turning = true
-	now := e.clock()
-	e.wheel.Advance(now)
-	for range beatsPerTurn {
-		id, _, ok := e.wheel.Pop()
-		if !ok {
-			break
-		}
-		e.beatDue(e.slab.at(id), now)
-	}
-	e.turning = false
-	e.pulse.set(e.wheel.Next())
-}
-
-// beatDue: a client may have been silent for too long, a ping is due, or its life is over.
+// beatDue deals with a client that may have been silent for too long, or with a ping that is due.
 func (e *engine) beatDue(c *conn, now int64) {
-	if c.until != 0 && now >= c.until {
-		c.finish(LifeExceeded)
-		e.drop(c)
-		return
-	}
 	dead := now-c.heard >= c.silence()
 	if c.state == pinging {
 		if c.unanswered > 0 {
@@ -136,27 +86,27 @@ func (e *engine) beatDue(c *conn, now int64) {
 	}
 	switch {
 	case dead && readable(c.socket.Fd()):
-		// It is this server that was away: what it has missed is read first.
+		// This server was away: it first reads what it has missed.
 		c.heard = now
-		e.setBeat(c, now+int64(c.script.Beat))
+		e.wakeAt(c, now+int64(c.script.Beat))
 	case dead:
 		c.finish(Silent)
 		e.drop(c)
 	case c.state == listening:
-		e.setBeat(c, c.heard+c.silence())
+		e.wakeAt(c, c.heard+c.silence())
 	default:
-		// Pings that a stopped server has left out are not made up for.
+		// A server that was stopped does not make up for pings.
 		every := int64(c.script.Beat)
 		c.ahead += (max(now-c.ahead, 0)/every + 1) * every
-		e.setBeat(c, c.ahead)
+		e.wakeAt(c, c.ahead)
 		if !e.ping(c) {
 			e.drop(c)
 		}
 	}
 }
 
-// ping asks the client for a sign of life. It is false, and the connection ended, if it
-// cannot. Its clock starts with its own send(), not with those of the beats before it.
+// ping asks the client for a sign of life. If it cannot it ends the connection and returns false.
+// The clock of a ping starts with its own send(), not with those of the beats before it.
 func (e *engine) ping(c *conn) bool {
 	if e.order(c, due{exchanges: 1}).exchanges == 0 {
 		return false
@@ -176,18 +126,8 @@ func (e *engine) ping(c *conn) bool {
 	return err == nil
 }
 
-// drop closes a connection from outside of its own events.
-func (e *engine) drop(c *conn) {
-	// An error is the kernel's about a descriptor that is closed all the same.
-	_ = (*e.loop.Load()).Close(c.socket)
-}
-
-// endBeats: the connection has ended; when that was a surprise, it was noticed now.
+// endBeats measures when it was noticed that a peer with a heartbeat is gone: now.
 func (e *engine) endBeats(c *conn) {
-	if c.heard == 0 && c.until == 0 {
-		return
-	}
-	e.wheel.Cancel(c.id)
 	if c.heard == 0 {
 		return
 	}
@@ -197,12 +137,9 @@ func (e *engine) endBeats(c *conn) {
 	}
 }
 
-// readable tells whether the loop has something to read, be it the end.
+// readable reports whether there is something to read, which may be the end.
 func readable(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0
 }
-
-// clock is the time since the server's start, in nanoseconds.
-func (e *engine) clock() int64 { return int64(time.Since(e.server.started)) }

@@ -7,6 +7,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 )
 
@@ -34,7 +35,7 @@ func shortLife(tb testing.TB) func() {
 		unix.Close(pair[0])
 		unix.Close(pair[1])
 	})
-	e := newEngine(&Server{cfg: Config{HeaderTimeout: defaultTimeout, MaxRequest: defaultMax, MaxResponse: defaultMax}, ceiling: 1 << 20}, 0)
+	e := newEngine(&Server{cfg: Config{HeaderTimeout: defaultTimeout, MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage}, ceiling: 1 << 20}, 0)
 	c := &stub{fd: pair[0], in: opening(wire.Script{RequestSize: 64, ResponseSize: 64, Exchanges: 1})}
 	buf := make([]byte, 64)
 	return func() {

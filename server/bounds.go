@@ -1,37 +1,13 @@
 package server
 
 import (
-	"fmt"
+	"net"
+	"net/netip"
+	"sync"
 	"time"
 
 	"tcpbench/internal/wire"
 )
-
-// Bounds are what others may order from a server by a header of 16 bytes. The zero value
-// of each bounds nothing: a run knows what it orders from its own server.
-type Bounds struct {
-	// Connections is how many one source may have at a time: an IPv4 address, or an IPv6
-	// network of 64 bits, which is what one host has.
-	Connections int `json:"connections,omitempty"`
-	// Rate is how many bytes of responses a second one source may order. It may order
-	// those of one second at once.
-	Rate uint64 `json:"rate,omitempty"`
-	// Bytes is how many bytes of responses one connection may order in all.
-	Bytes uint64 `json:"bytes,omitempty"`
-	// Life is how long one connection may stay, the time after the client's FIN included
-	// for which a script has the server not close.
-	Life time.Duration `json:"life,omitempty"`
-}
-
-func (b *Bounds) check() error {
-	switch {
-	case b.Connections < 0:
-		return fmt.Errorf("%d connections of one source: want 1 or more, or 0 for no bound", b.Connections)
-	case b.Life < 0:
-		return fmt.Errorf("a life of %v: want more than 0, or 0 for no bound", b.Life)
-	}
-	return nil
-}
 
 // refusals are the reasons that a client is told, if it understands them.
 var refusals = [nreasons]wire.Refusal{
@@ -44,22 +20,22 @@ var refusals = [nreasons]wire.Refusal{
 	ResponseTooLarge:    wire.TooLarge,
 }
 
-// tells reports whether the connection ends by words: the client understands them, and
-// would not take them for a part of a response.
+// tells reports whether the client is told why the connection ends: it understands a refusal,
+// and does not take it for a part of a response.
 func (c *conn) tells() bool {
 	return c.script.Refusals && refusals[c.end] != 0 && c.owed == 0
 }
 
-// tell sends the client why it is refused. What the socket does not take at once is left
-// out: the client has not read what came before.
+// tell sends the client why it is refused. What the socket does not take at once is left out:
+// the client has not read what came before.
 func (e *engine) tell(c *conn, fd int) {
 	var room [wire.HeaderSize]byte
 	n, _ := send(fd, refusals[c.end].Append(room[:0])) // it may be gone
 	e.counters.written.Add(uint64(n))
 }
 
-// order books the responses that are due, as many as the bounds allow. If those are not
-// all, it ends the connection, which still owes the others.
+// order books the responses that are due, as many as the bounds allow. If those are not all, it
+// ends the connection, which still owes the others.
 func (e *engine) order(c *conn, d due) due {
 	size := uint64(c.script.ResponseSize)
 	if !e.bounded || d.exchanges == 0 || size == 0 {
@@ -92,20 +68,132 @@ func (e *engine) enter(c *conn) {
 	}
 	if b.Life > 0 {
 		c.until = e.clock() + int64(b.Life)
-		e.setBeat(c, c.until)
+		e.wakeAt(c, c.until)
 	}
 }
 
-// mayWait decides about a connection that is refused: it may stay until its header is
-// here, which tells whether the client understands why, as long as there is room.
+// mayWait reports whether a connection that is refused may stay until its header is here, which
+// says whether the client understands why. It may while there is room.
 func (e *engine) mayWait(c *conn) bool {
 	return e.timeout > 0 && !e.server.cfg.Echo && c.socket.Fd() < e.ceiling+e.server.room &&
 		(c.refused != ConnectionsExceeded || c.source != nil)
 }
 
-// depart is the end of a connection for its source.
+// depart ends a connection for its source.
 func (e *engine) depart(c *conn) {
 	if c.source != nil {
 		e.server.sources.leave(c.source, c.refused == ConnectionsExceeded)
 	}
+}
+
+// source is one address from which clients connect. The lock of sources guards it.
+type source struct {
+	addr netip.Addr
+	// connections is how many it has, and refused how many of them only wait to be told so.
+	connections, refused int
+	// paid is the time until which the bytes that it has ordered would keep it busy at its
+	// highest rate. It is never more than a second ahead.
+	paid time.Time
+}
+
+// sources are all that have a connection, or have ordered something within the last second.
+type sources struct {
+	bounds *Bounds
+	mu     sync.Mutex
+	of     map[netip.Addr]*source
+	// left are those without a connection, in the order in which their last one ended.
+	left []departure
+}
+
+type departure struct {
+	source *source
+	at     time.Time
+}
+
+// refusedRoom bounds the connections of one source that only wait to be told that they are
+// refused.
+const refusedRoom = 16
+
+func newSources(b *Bounds) *sources {
+	return &sources{bounds: b, of: map[netip.Addr]*source{}}
+}
+
+// enter counts a connection and gives it its source. It returns false if the source has as many
+// as it may; the connection then has a source only if there is room for it to wait.
+func (s *sources) enter(c *conn, addr netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep(time.Now())
+	src := s.of[addr]
+	if src == nil {
+		src = &source{addr: addr}
+		s.of[addr] = src
+	}
+	over := s.bounds.Connections > 0 && src.connections-src.refused >= s.bounds.Connections
+	if over {
+		if src.refused == refusedRoom {
+			return false
+		}
+		src.refused++
+	}
+	src.connections++
+	c.source = src
+	return !over
+}
+
+// leave counts the end of a connection.
+func (s *sources) leave(src *source, refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src.connections--
+	if refused {
+		src.refused--
+	}
+	if src.connections == 0 {
+		s.left = append(s.left, departure{src, time.Now()})
+	}
+}
+
+// sweep forgets sources that are gone and owe nothing: up to two each time that one comes, so it
+// stays ahead.
+func (s *sources) sweep(now time.Time) {
+	for range 2 {
+		if len(s.left) == 0 || now.Sub(s.left[0].at) < time.Second {
+			return
+		}
+		src := s.left[0].source
+		s.left = s.left[1:]
+		// One that came again and has ordered more is in the list once more.
+		if src.connections == 0 && !src.paid.After(now) && s.of[src.addr] == src {
+			delete(s.of, src.addr)
+		}
+	}
+}
+
+// order books as many of n responses as the rate allows, and returns how many.
+func (s *sources) order(src *source, size, n uint64) uint64 {
+	each := float64(size) / float64(s.bounds.Rate) * float64(time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if src.paid.Before(now) {
+		src.paid = now
+	}
+	room := time.Second - src.paid.Sub(now)
+	fit := min(n, uint64(float64(room)/each))
+	src.paid = src.paid.Add(time.Duration(float64(fit) * each))
+	return fit
+}
+
+// sourceOf is the source that connections from an address count for.
+func sourceOf(remote net.Addr) netip.Addr {
+	addr := netip.Addr{}
+	if tcp, ok := remote.(*net.TCPAddr); ok {
+		addr, _ = netip.AddrFromSlice(tcp.IP) // of 4 or 16 bytes
+	}
+	if addr = addr.Unmap(); addr.Is6() {
+		network, _ := addr.Prefix(64) // no IPv6 address is too short for it
+		return network.Addr()
+	}
+	return addr
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
+	"tcpbench/internal/epoll"
 	"tcpbench/internal/wire"
 )
 
@@ -177,9 +178,6 @@ func TestEveryLifeEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.config.Bounds.Life = life
-			if tt.config.HeaderTimeout == 0 {
-				tt.config.HeaderTimeout = 10 * time.Millisecond // and so the tick by which forgotten ones are looked for
-			}
 			s := start(t, tt.config)
 			before := descriptors()
 			began := time.Now()
@@ -261,16 +259,17 @@ func (r *reaper) Close(gnet.Conn) error { r.closed++; return nil }
 
 // A sweep of ever so many waits leaves the loop to traffic again and again.
 func TestSweepsAreBounded(t *testing.T) {
-	const n = 2*waitsPerSweep + 1
-	e := newEngine(&Server{started: time.Now(), cfg: Config{HeaderTimeout: time.Second}}, 0)
+	const n = 2*wakesPerSweep + 1
+	e := newEngine(&Server{started: time.Now(), cfg: Config{HeaderTimeout: time.Nanosecond}}, 0)
 	r := &reaper{}
 	loop := gnet.EventLoop(r)
 	e.loop.Store(&loop)
 	for range n {
-		e.waits.begin(e.slab.take(), 0)
+		e.beginWait(e.slab.take())
 	}
-	e.ticks.Store(2 * ticksPerTimeout)
-	for _, want := range []int{waitsPerSweep, 2 * waitsPerSweep, n} {
+	for last := e.clock() + epoll.Tick; e.clock() <= last; { // timers are rounded up
+	}
+	for _, want := range []int{wakesPerSweep, 2 * wakesPerSweep, n} {
 		e.pulse.due.Store(1 << 62)
 		if err := e.Run(context.Background()); err != nil || r.closed != want {
 			t.Fatalf("%d closed, want %d, %v", r.closed, want, err)

@@ -16,9 +16,9 @@ import (
 	"tcpbench/internal/wire"
 )
 
-// engine is one gnet engine with one loop: it owns its connections, its counters
-// and a listening socket for each address, and shares nothing with the others.
-// One engine with many loops would let tune reach the sockets of the first alone.
+// engine is one gnet engine with one loop: it owns its connections, its counters and a listening
+// socket for each address, and shares nothing with the others. In one engine with many loops
+// tune would only reach the sockets of the first.
 type engine struct {
 	server   *Server
 	index    int
@@ -29,23 +29,19 @@ type engine struct {
 	bounded  bool   // Config.Bounds has any
 
 	// Owned by the loop.
-	waits waits
-	slab  slab
+	slab   slab
+	wheel  *epoll.Wheel // the timers of connections, made for the first one
+	sweeps bool         // Run is looking at the wheel
+	times  times
 
-	wheel   *epoll.Wheel // of the beats, made for the first one
-	turning bool         // the wheel is being looked at
-	times   times
-
-	timeout  time.Duration // 0 = none
+	timeout  time.Duration // of timed states; 0 = none
 	pulse    *pulse
-	nextTick int64 // owned by OnTick
-	ticks    atomic.Int64
-	sweeping atomic.Bool
+	sweeping atomic.Bool                    // Run waits for its turn on the loop
 	loop     atomic.Pointer[gnet.EventLoop] // known from the first connection on
 	deaf     atomic.Bool                    // accept() failed for good
-	playing  atomic.Int64                   // connections that have moved to their own goroutines
+	playing  atomic.Int64                   // stalled connections
 
-	log     quiet
+	log     logger
 	gnet    gnet.Engine // valid once up is closed
 	bootErr error
 	backlog int
@@ -53,8 +49,8 @@ type engine struct {
 	up      chan struct{} // closed when the loop runs, or never will
 }
 
-// limits are the largest payloads that a script may ask for, and of how many bytes of
-// responses in all; 0 = any.
+// limits are the largest payloads that a script may ask for, and the most bytes of responses in
+// all; 0 = any.
 type limits struct {
 	request, response uint32
 	bytes             uint64
@@ -82,8 +78,8 @@ func newEngine(s *Server, index int) *engine {
 	return e
 }
 
-// serve runs the loop until the server stops it. Any other end is an error, even if
-// gnet says nil.
+// serve runs the loop until the server stops it. Any other end is an error, even if gnet returns
+// none.
 func (e *engine) serve() error {
 	defer e.upOnce.Do(func() { close(e.up) })
 	urls := make([]string, len(e.server.addrs))
@@ -104,14 +100,14 @@ func (e *engine) serve() error {
 	if cause := e.log.why(); cause != nil {
 		return fmt.Errorf("loop %d ended: %w%s", e.index, cause, remedy(cause))
 	}
-	return fmt.Errorf("loop %d ended and gnet does not tell why", e.index)
+	return fmt.Errorf("loop %d ended and gnet does not say why", e.index)
 }
 
 // stop asks the loop to end and does not wait for it.
 func (e *engine) stop() {
 	<-e.up
-	// gnet's Stop looks every 500 ms whether the engine has ended. With a context
-	// that is over it only asks; serve returns when the end has come.
+	// gnet's Stop checks every 500 ms whether the engine has ended. With a context that is over
+	// it only asks; serve returns at the end.
 	_ = e.gnet.Stop(over)
 }
 
@@ -159,17 +155,17 @@ func (e *engine) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	case e.server.cfg.Echo:
 		cn.state = echo
 	case e.timeout > 0:
-		e.waits.begin(cn, e.now())
+		e.beginWait(cn)
 	}
 	return nil, gnet.None
 }
 
-// acceptSample is how many connections there are to each that the kernel is asked about.
+// acceptSample is the number of connections for each one that the kernel is asked about.
 const acceptSample = 64
 
-// scarce reports whether the limit of descriptors is near: the kernel hands out
-// the lowest free one, so all below fd are in use, whoever uses them. Whom accept()
-// cannot take would wait without a word.
+// scarce reports whether the limit of descriptors is near: the kernel hands out the lowest free
+// one, so all below fd are in use, whoever uses them. A connection that accept() cannot take
+// would wait without a word.
 func (e *engine) scarce(fd int) bool { return fd >= e.ceiling }
 
 // OnTraffic plays the script on what the loop has read.
@@ -189,18 +185,19 @@ func (e *engine) OnTraffic(c gnet.Conn) gnet.Action {
 			return action
 		}
 	}
+	switch {
+	case e.timeout == 0:
+	case !states[cn.state].timed:
+		e.endWait(cn)
+	case cn.renew:
+		cn.renew = false
+		e.beginWait(cn)
+	}
 	if d.beats > 0 && cn.state != closed {
 		e.onBeats(cn, d.beats)
 	}
-	switch {
-	case cn.state == closed:
+	if cn.state == closed {
 		return e.close(cn)
-	case e.timeout == 0:
-	case !states[cn.state].timed:
-		e.waits.end(cn)
-	case cn.renew:
-		cn.renew = false
-		e.waits.begin(cn, e.now())
 	}
 	return gnet.None
 }
@@ -247,8 +244,8 @@ func (e *engine) lost(cn *conn, err error) gnet.Action {
 
 // close ends a connection whose script is over.
 func (e *engine) close(cn *conn) gnet.Action {
-	// A few hundred bytes have left with the write. More may still wait for the
-	// peer's window or ours, and a RST would take their place.
+	// A few hundred bytes have left with the write. More may still wait for the peer's window or
+	// ours, and a RST would take their place.
 	if cn.script.ResponseSize > initialWindow && e.abrupt(cn) && unsent(cn.socket.Fd()) > 0 {
 		return e.stall(cn, due{}, nil)
 	}
@@ -258,7 +255,7 @@ func (e *engine) close(cn *conn) gnet.Action {
 	return gnet.Close
 }
 
-// abrupt reports whether close() will send a RST after a script well played.
+// abrupt reports whether close() will send a RST although the script was played to its end.
 func (e *engine) abrupt(cn *conn) bool {
 	linger := e.server.cfg.Linger
 	return cn.end == Completed && (cn.resets() || linger != nil && *linger == 0)
@@ -268,11 +265,11 @@ func (e *engine) abrupt(cn *conn) bool {
 // (RFC 6928), rounded down.
 const initialWindow = 4 << 10
 
-// OnClose is where every connection ends that has not moved.
+// OnClose ends every connection that has not moved.
 func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 	cn := c.Context().(*conn)
 	if !cn.moved {
-		if err == io.EOF { // as it is, not from read()
+		if err == io.EOF { // bare, so it does not come from read()
 			err = pending(c.Fd())
 		}
 		if d := cn.leaveBy(err); d.exchanges > 0 {
@@ -285,14 +282,16 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 		e.end(cn, c.Fd())
 	}
 	e.endBeats(cn)
-	e.waits.end(cn)
+	if e.wheel != nil {
+		e.wheel.Cancel(cn.id)
+	}
 	e.slab.give(cn)
 	e.server.noteEnd()
 	return gnet.None
 }
 
-// end is what a connection leaves behind: words, its count, and the descriptor that is
-// about to be closed, if its script says so.
+// end tells the client why it is refused, counts the connection, and keeps its descriptor open if
+// the script says so.
 func (e *engine) end(cn *conn, fd int) {
 	kept := cn.end == Forgotten && e.forget(cn, fd)
 	if cn.tells() {
@@ -301,12 +300,12 @@ func (e *engine) end(cn *conn, fd int) {
 	if !kept {
 		e.depart(cn)
 	}
-	// Counted before it closes: who sees the close finds it counted.
+	// Counted before it closes, so that a peer that sees the close finds it counted.
 	e.counters.closed[cn.end].Add(1)
 }
 
-// leaveBy ends the connection by what read() said. No error and no end so far
-// means that gnet closes what is open when its loop ends.
+// leaveBy ends the connection by the error of read(). None means that gnet's loop ends, and
+// closes what is open.
 func (c *conn) leaveBy(err error) (d due) {
 	switch {
 	case err == nil:
@@ -321,8 +320,8 @@ func (c *conn) leaveBy(err error) (d due) {
 	return d
 }
 
-// lostBy names why a write failed. Also a RST that the script ends with is an
-// accident when it comes before the response has gone out.
+// lostBy names why a write failed. A RST is an accident here even if the script ends with one: the
+// response has not gone out.
 func lostBy(err error) Reason {
 	if vanished(err) {
 		return PeerVanished
@@ -330,8 +329,8 @@ func lostBy(err error) Reason {
 	return PeerReset
 }
 
-// stall moves a connection that does not take its response now to a goroutine of
-// its own. The descriptor that gnet closes is only one of two to the same socket.
+// stall moves a connection that does not take its response now to a goroutine of its own. gnet
+// then closes only one of two descriptors of the socket.
 func (e *engine) stall(cn *conn, d due, rest []byte) gnet.Action {
 	fd, err := cn.socket.Dup()
 	if err != nil || e.scarce(fd) {

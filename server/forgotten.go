@@ -1,29 +1,22 @@
 package server
 
 import (
-	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// forgotten are the sockets that a script has the server never close: the peer has sent
-// its FIN, the kernel has acknowledged it, and the socket stays in CLOSE_WAIT until the
-// process ends (RFC 9293, section 3.3.2). Real servers come to it by a bug.
+// forgotten are the sockets, by descriptor, that a script has the server never close: the peer
+// has sent its FIN, the kernel has acknowledged it, and the socket stays in CLOSE_WAIT until the
+// process ends (RFC 9293, section 3.3.2). Real servers do that by a bug.
 type forgotten struct {
 	mu  sync.Mutex
-	all []relic
+	all map[int]*source
 }
 
-// relic is one such socket.
-type relic struct {
-	fd     int
-	until  int64 // as conn.until
-	source *source
-}
-
-// forget leaves a socket unclosed by another descriptor, for gnet closes its own on a FIN.
-// If descriptors are scarce it counts that, and is false.
+// forget keeps a socket open by another descriptor, because gnet closes its own on a FIN. If
+// descriptors are scarce it counts that, and returns false.
 func (e *engine) forget(c *conn, fd int) bool {
 	again, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil || e.scarce(again) {
@@ -37,22 +30,34 @@ func (e *engine) forget(c *conn, fd int) bool {
 	f := &e.server.forgotten
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all = append(f.all, relic{again, c.until, c.source})
+	f.all[again] = c.source
+	if c.until != 0 {
+		time.AfterFunc(time.Duration(c.until-e.clock()), func() { e.server.release(again) })
+	}
 	return true
 }
 
-// release closes those whose life is over, or all if the server ends.
-func (s *Server) release(now int64, all bool) {
+// release closes a forgotten socket whose life is over.
+func (s *Server) release(fd int) {
 	s.forgotten.mu.Lock()
 	defer s.forgotten.mu.Unlock()
-	s.forgotten.all = slices.DeleteFunc(s.forgotten.all, func(r relic) bool {
-		if !all && (r.until == 0 || now < r.until) {
-			return false
-		}
-		_ = unix.Close(r.fd) // there is nobody left to tell
-		if r.source != nil {
-			s.sources.leave(r.source, false)
-		}
-		return true
-	})
+	source, ok := s.forgotten.all[fd]
+	if !ok { // releaseAll was faster
+		return
+	}
+	delete(s.forgotten.all, fd)
+	_ = unix.Close(fd) // there is nobody to report an error to
+	if source != nil {
+		s.sources.leave(source, false)
+	}
+}
+
+// releaseAll closes the forgotten sockets of a server that ends.
+func (s *Server) releaseAll() {
+	s.forgotten.mu.Lock()
+	defer s.forgotten.mu.Unlock()
+	for fd := range s.forgotten.all {
+		_ = unix.Close(fd)
+	}
+	clear(s.forgotten.all)
 }

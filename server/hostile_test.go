@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/alone"
+	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 )
 
@@ -52,7 +53,7 @@ var misdeeds = []func(h *hostile, c *net.TCPConn){
 		}
 	},
 	func(h *hostile, c *net.TCPConn) { // a terabyte
-		c.Write(opening(wire.Script{RequestSize: 1, ResponseSize: defaultMax, Exchanges: 65535, Refusals: h.flip()}))
+		c.Write(opening(wire.Script{RequestSize: 1, ResponseSize: values.MaxMessage, Exchanges: 65535, Refusals: h.flip()}))
 		c.Write(make([]byte, 65534))
 		h.read(c)
 	},
@@ -62,7 +63,7 @@ var misdeeds = []func(h *hostile, c *net.TCPConn){
 		h.linger(4 * time.Second)
 	},
 	func(h *hostile, c *net.TCPConn) { // 16 MiB every 10 ms
-		c.Write(opening(wire.Script{Kind: wire.Ping, RequestSize: 1, ResponseSize: defaultMax, Beat: wire.BeatUnit, Exchanges: 65535}))
+		c.Write(opening(wire.Script{Kind: wire.Ping, RequestSize: 1, ResponseSize: values.MaxMessage, Beat: wire.BeatUnit, Exchanges: 65535}))
 		if h.flip() {
 			h.read(c)
 		}
@@ -78,7 +79,7 @@ var misdeeds = []func(h *hostile, c *net.TCPConn){
 		h.linger(4 * time.Second)
 	},
 	func(h *hostile, c *net.TCPConn) { // a request that never ends
-		c.Write(wire.Script{RequestSize: defaultMax, Exchanges: 1}.Append(nil))
+		c.Write(wire.Script{RequestSize: values.MaxMessage, Exchanges: 1}.Append(nil))
 		for range h.random.IntN(50) {
 			c.Write(make([]byte, 1+h.random.IntN(1000)))
 			h.linger(100 * time.Millisecond)

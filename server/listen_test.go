@@ -266,7 +266,7 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		{"twice", Config{Addrs: []netip.AddrPort{twice, twice}}, "given twice"},
 		{"no such address", Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0")}}, "no interface"},
 		{"no such zone", Config{Addrs: []netip.AddrPort{netip.MustParseAddrPort("[fe80::1%nope]:0")}}, "no such network interface"},
-		{"loops", Config{Addrs: []netip.AddrPort{addr}, Loops: -1}, "-1 loops"},
+		{"loops", Config{Addrs: []netip.AddrPort{addr}, Loops: -1}, "loops -1"},
 		{"backlog", Config{Addrs: []netip.AddrPort{addr}, Backlog: -1}, "backlog -1"},
 		{"linger", Config{Addrs: []netip.AddrPort{addr}, Linger: new(-1)}, "linger -1"},
 		{"reserve", Config{Addrs: []netip.AddrPort{addr}, Reserve: 1 << 30}, "raise it (ulimit -n)"},

@@ -91,7 +91,7 @@ func TestFastOpenNeedsTheHost(t *testing.T) {
 }
 
 func TestProbesWithoutKeepAlive(t *testing.T) {
-	const want = "give keepalive, too"
+	const want = "add keepalive"
 	if _, err := Start(Config{Addrs: loopback(1), Options: Options{KeepProbes: 3}}); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}

@@ -1,13 +1,24 @@
 package server
 
-// slab hands out connections without allocating: as many as were ever open at
-// once exist, in blocks. It belongs to one loop.
+import "github.com/panjf2000/gnet/v2"
+
+// slab hands out connections without allocating: as many as were ever open at once exist, in
+// blocks. It belongs to one loop.
 type slab struct {
 	free   *conn
 	blocks [][]conn
 }
 
 const blockSize = 256
+
+// link is the part of a connection that ties it to its loop.
+type link struct {
+	next   *conn // in the list of free ones
+	socket gnet.Conn
+	id     int32 // its place in the slab, and its timer
+	waits  bool  // its timer is that of a timed state
+	moved  bool  // to a goroutine of its own, which counts its end
+}
 
 func (s *slab) take() *conn {
 	if s.free == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // Reason is why a connection ended. Its name is stable: results carry it.
 type Reason uint8
 
-// The reasons. docs/protocol.md tells which bytes lead to which.
+// The reasons. docs/protocol.md says which bytes lead to which.
 const (
 	Completed           Reason = iota // the script was played to its end, and closed as it says
 	Hello                             // a hello was answered and closed by the client
@@ -66,25 +67,24 @@ func Reasons() []Reason {
 // over Closed in every snapshot: see Balance.
 type Stats struct {
 	Accepted uint64 `json:"accepted"`
-	// Open is the number of connections that exist. It is not the difference of the
-	// others, so that a count that was lost shows.
+	// Open is the number of connections that exist, counted apart so that a lost count shows.
 	Open         uint64 `json:"open"`
 	Unaccepted   uint64 `json:"unaccepted"` // times that accept() failed; the connection waits
 	Exchanges    uint64 `json:"exchanges"`  // requests read and answered in full
 	BytesRead    uint64 `json:"bytes_read"`
 	BytesWritten uint64 `json:"bytes_written"`
-	// Stalled counts connections that did not take a response at once: slow
-	// readers, or responses larger than the send buffer.
+	// Stalled counts connections that did not take a response at once: the reader is slow, or
+	// the response larger than the send buffer.
 	Stalled uint64 `json:"stalled"`
-	// Beats counts the pings of the server and the pings of clients that it listened
-	// to; those that it answers as a request are Exchanges.
+	// Beats counts the pings of the server and of clients that it listens to; pings that it
+	// answers are Exchanges.
 	Beats metrics.Beats `json:"beats"`
 	// Closed counts ended connections by the names of Reasons, all of them present.
 	Closed map[string]uint64 `json:"closed"`
 }
 
-// Balance returns an error unless every accepted connection is either open or closed for
-// exactly one reason.
+// Balance returns an error unless every accepted connection is open, or closed for exactly one
+// reason.
 func (s *Stats) Balance() error {
 	closed := uint64(0)
 	for _, n := range s.Closed {
@@ -96,7 +96,7 @@ func (s *Stats) Balance() error {
 	return nil
 }
 
-// Merge returns the sum of two servers. Reasons that only one of them knows stay.
+// Merge returns the sum of two servers, with the reasons of both.
 func (s Stats) Merge(other Stats) Stats {
 	s.Accepted += other.Accepted
 	s.Open += other.Open
@@ -115,12 +115,11 @@ func (s Stats) Merge(other Stats) Stats {
 	return s
 }
 
-// counters belong to one loop and to its stalled connections; anybody reads.
+// counters belong to one loop and its stalled connections; anybody may read them.
 type counters struct {
-	_        [64]byte // no line shared with what the loop of another core writes
-	accepted atomic.Uint64
-	// unaccepted counts calls of accept() that failed.
-	unaccepted atomic.Uint64
+	_          [64]byte // no cache line is shared with another loop
+	accepted   atomic.Uint64
+	unaccepted atomic.Uint64 // calls of accept() that failed
 	exchanges  atomic.Uint64
 	read       atomic.Uint64
 	written    atomic.Uint64
@@ -147,12 +146,11 @@ func (c *counters) snapshot() Stats {
 	return s
 }
 
-// balancePatience bounds the wait, of all engines together, for moments in which no connection
-// is between two counts. Each takes microseconds, or as long as a loop's thread has no processor.
+// balancePatience bounds how long all engines together wait for a moment in which no connection
+// is between two counts. It takes microseconds, unless a loop's thread has no processor.
 const balancePatience = time.Second
 
-// snapshot is what the engine has counted, at a moment before until in which it balances if there
-// is one.
+// snapshot returns what the engine has counted, if possible at a moment in which it balances.
 func (e *engine) snapshot(until time.Time) Stats {
 	for {
 		s := e.counters.snapshot()
@@ -164,8 +162,7 @@ func (e *engine) snapshot(until time.Time) Stats {
 	}
 }
 
-// live counts the connections that gnet has, and those that have moved to their own
-// goroutines.
+// live counts the connections of gnet and the stalled ones.
 func (e *engine) live() uint64 {
 	return uint64(max(e.gnet.CountConnections(), 0) + int(e.playing.Load())) // -1 when gnet has ended
 }
@@ -181,8 +178,66 @@ func reasonOf(err error) Reason {
 	return ImpossibleScript
 }
 
-// vanished reports whether the kernel gave up a peer that said nothing, neither
-// FIN nor RST.
+// vanished reports whether the kernel gave up a peer that sent neither FIN nor RST.
 func vanished(err error) bool {
 	return !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE)
+}
+
+// times are what one loop has measured. Only a reader of the histograms competes for the lock.
+type times struct {
+	mu     sync.Mutex
+	rtt    *metrics.Recorder
+	detect *metrics.Recorder
+	accept *metrics.Recorder
+}
+
+// record adds a duration to one of them, which its first sample makes: most servers never ping.
+func (t *times) record(to **metrics.Recorder, ns int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case *to != nil:
+	case to == &t.accept:
+		*to = metrics.NewCoarseRecorder(tick)
+	default:
+		*to = metrics.NewRecorder()
+	}
+	(*to).Record(ns)
+}
+
+// reset forgets what was measured so far.
+func (t *times) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rtt, t.detect, t.accept = nil, nil, nil
+}
+
+// Histograms returns what the server has measured since it started, or since Mark, by name: how
+// long a sample of its connections had waited for accept(), the round trips of its own pings,
+// and the time from the last sign of life of a peer with a heartbeat until the server noticed
+// that it was gone. A histogram without a sample is left out.
+func (s *Server) Histograms() (map[string]metrics.Histogram, error) {
+	merged := map[string]*metrics.Recorder{}
+	for _, e := range s.engines {
+		e.times.mu.Lock()
+		for name, r := range map[string]*metrics.Recorder{metrics.Heartbeat: e.times.rtt, metrics.ServerDetect: e.times.detect, metrics.AcceptDelay: e.times.accept} {
+			if r == nil {
+				continue
+			}
+			if merged[name] == nil {
+				merged[name] = r.Empty()
+			}
+			merged[name].Merge(r)
+		}
+		e.times.mu.Unlock()
+	}
+	named := map[string]metrics.Histogram{}
+	for name, r := range merged {
+		h, err := r.Export()
+		if err != nil {
+			return nil, fmt.Errorf("server's %s: %w", name, err)
+		}
+		named[name] = h
+	}
+	return named, nil
 }

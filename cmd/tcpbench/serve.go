@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -25,22 +23,15 @@ const drainPatience = 2 * time.Second
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
-	listen        string
-	ports         []uint16
-	loops         int
-	backlog       int
-	linger        int
-	echo          bool
-	headerTimeout time.Duration
-	maxRequest    uint32
-	maxResponse   uint32
-	quiet         bool
-	options       server.Options
-	bounds        server.Bounds
+	listen string
+	ports  []uint16
+	quiet  bool
+	server server.Config
 }
 
 func newServe() *cobra.Command {
-	o := &serveOptions{loops: runtime.NumCPU(), headerTimeout: 10 * time.Second, maxRequest: values.MaxMessage, maxResponse: values.MaxMessage, bounds: defaultBounds()}
+	o := &serveOptions{server: server.Default()}
+	o.server.Bounds, o.server.Room = defaultBounds(), refusalRoom
 	c := &cobra.Command{
 		Use:     "serve",
 		Short:   "Run the server alone, for tcpbench clients elsewhere",
@@ -67,21 +58,14 @@ counted.`,
 	f.SortFlags = false
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`HOST:PORT` to listen on; port 0 takes a free one, an empty host every address")
 	f.Var(values.New(&o.ports, "", "PORTS", values.Ports), "ports", "listen on these ports of the host instead, as in 9000-9063")
-	f.Var(values.Whole(&o.loops, 1, 256), "loops", "event loops")
-	f.Var(values.Whole(&o.backlog, 0, values.MaxBacklog), "backlog", "accept queue of each listening socket, one a loop (default net.core.somaxconn)")
-	f.Var(values.Whole(&o.linger, 0, math.MaxUint16), "linger", "SO_LINGER in seconds: 0 makes every close a RST (default the kernel's)")
-	f.BoolVar(&o.echo, "echo", false, "send back what arrives, until the client closes")
-	f.Var(values.Time(&o.headerTimeout, time.Millisecond, values.Year, 1), "header-timeout", "bound of the wait for a whole request")
-	f.Var(values.New(&o.maxRequest, "16M", "BYTES", values.Size), "max-request", "largest payload of a request")
-	f.Var(values.New(&o.maxResponse, "16M", "BYTES", values.Size), "max-response", "largest payload of a response")
-	o.bound(f)
-	f.Var(values.Time(&o.options.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), "keepalive", "SO_KEEPALIVE: first probe after this time without a segment")
-	f.Var(values.Time(&o.options.KeepInterval, time.Second, server.MaxKeepAlive, time.Second), "keepalive-interval", "time between two probes")
-	f.Var(values.Whole(&o.options.KeepProbes, 0, 127), "keepalive-probes", "probes without an answer until ETIMEDOUT")
-	f.Var(values.Time(&o.options.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), "user-timeout", "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, by a client that does not read, too (default "+unreadPatience.String()+", none with --keepalive and --mptcp)")
-	f.Var(values.Time(&o.options.DeferAccept, time.Second, time.Hour, time.Second), "defer-accept", "TCP_DEFER_ACCEPT: accept a connection when it has sent data, or after this time")
-	f.BoolVar(&o.options.FastOpen, "fastopen", false, "TCP_FASTOPEN: take data in the SYN of clients that hold a cookie")
-	f.BoolVar(&o.options.MPTCP, "mptcp", false, "listen with Multipath TCP sockets, which take plain TCP, too")
+	for _, flag := range o.server.Flags() {
+		v := f.VarPF(flag.Value, flag.Name, "", flag.Help)
+		if flag.Value.Type() == "bool" {
+			v.NoOptDefVal = "true"
+		}
+	}
+	f.Lookup("max-connections").DefValue = "0" // another machine has others, and the text says how many
+	f.Lookup("user-timeout").Usage += " (default " + unreadPatience.String() + ", none with --keepalive and --mptcp)"
 	f.BoolVar(&o.quiet, "quiet", false, "no summary at the end")
 	return c
 }
@@ -89,20 +73,13 @@ counted.`,
 func (o *serveOptions) execute(c *cobra.Command) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	addrs, err := o.addresses(ctx, c.Flags().Changed("ports"))
-	if err != nil {
+	cfg := o.server
+	var err error
+	if cfg.Addrs, err = o.addresses(ctx, c.Flags().Changed("ports")); err != nil {
 		return err
 	}
-	cfg := server.Config{
-		Addrs: addrs, Loops: o.loops, Backlog: o.backlog, Echo: o.echo,
-		HeaderTimeout: o.headerTimeout, MaxRequest: o.maxRequest, MaxResponse: o.maxResponse,
-		Options: o.options, Bounds: o.bounds, Room: refusalRoom,
-	}
-	if !c.Flags().Changed("user-timeout") && o.options.KeepAlive == 0 && !o.options.MPTCP { // MPTCP sockets have no such option
+	if !c.Flags().Changed("user-timeout") && cfg.KeepAlive == 0 && !cfg.MPTCP { // MPTCP sockets have no such option
 		cfg.UserTimeout = unreadPatience
-	}
-	if c.Flags().Changed("linger") {
-		cfg.Linger = &o.linger
 	}
 	defer onSignals(stop, nil)()
 	if err := cfg.Options.Check(); err != nil {
@@ -116,7 +93,7 @@ func (o *serveOptions) execute(c *cobra.Command) error {
 		fmt.Fprintf(c.ErrOrStderr(), "listening on %s\n", a)
 	}
 	if slices.ContainsFunc(s.Addrs(), func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() }) {
-		fmt.Fprintln(c.ErrOrStderr(), o.allowance(cfg.UserTimeout))
+		fmt.Fprintln(c.ErrOrStderr(), allowance(&cfg))
 	}
 	select {
 	case <-s.Done():

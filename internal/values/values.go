@@ -210,3 +210,12 @@ func PortRange(text string) ([2]int, error) {
 	}
 	return [2]int{int(low), int(high)}, nil
 }
+
+// Bytes writes a number of bytes as Size and Amount read it: 16M.
+func Bytes(n uint64) string {
+	unit := 0
+	for ; n > 0 && n%1024 == 0 && unit < 4; unit++ {
+		n /= 1024
+	}
+	return fmt.Sprint(n) + strings.TrimSpace(" kMGT"[unit:unit+1])
+}

@@ -94,11 +94,11 @@ func (w *Workload) list() (all []flag) {
 	}
 	ownServer := []flag{
 		{name: "ports", shared: true, value: values.New(&w.ports, "", "PORTS", values.Ports), help: "ports of the run's own server, as in 9000-9063 (default a free one that connect() does not choose)", check: w.checkPorts},
-		{name: "server-loops", value: values.Whole(&w.server.Loops, 1, 256), help: "event loops of the run's own server"},
-		{name: "backlog", value: values.Whole(&w.server.Backlog, 0, values.MaxBacklog), help: "accept queue of each of its listening sockets (default net.core.somaxconn)"},
-		{name: "defer-accept", shared: true, value: values.Time(&w.server.DeferAccept, time.Second, time.Hour, time.Second), help: "TCP_DEFER_ACCEPT of its sockets: accept a connection once it has sent data, or after this time"},
-		{name: "server-keepalive", shared: true, value: values.Time(&w.server.KeepAlive, time.Second, server.MaxKeepAlive, time.Second), help: "SO_KEEPALIVE of its connections, like --keepalive"},
-		{name: "server-user-timeout", shared: true, value: values.Time(&w.server.UserTimeout, time.Millisecond, server.MaxUserTimeout, time.Millisecond), help: "TCP_USER_TIMEOUT of its connections"},
+	}
+	for _, f := range w.server.Flags() {
+		if f.Own != "" {
+			ownServer = append(ownServer, flag{name: f.Own, shared: f.Shared, value: f.Value, help: f.Help})
+		}
 	}
 	var ofServer []term
 	for _, f := range ownServer {
