@@ -33,8 +33,9 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 	if err != nil {
 		return nil, err
 	}
+	traced, _ := c.Flags().GetBool("bpf")
 	switch {
-	case why != "" && o.bpf && s.Experiment():
+	case why != "" && traced && s.Experiment():
 		return nil, usage("--bpf: an experiment on loopback is not traced: leave it out, or use --where lab (%s)", why)
 	case why != "" && o.realistic:
 		return nil, usage("--realistic: %s has no other parameters on loopback: leave it out, or use --where lab (%s)", s.Name, why)
@@ -53,7 +54,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 		}
 	}
 	r := &prepared{scenario: s, in: o.in, where: scenarios.Where{NoLab: why}}
-	r.options = scenarios.Options{Overrides: workload.Overrides(c.Flags()), Trace: o.bpf, Tool: tool(), Command: os.Args}
+	r.options = scenarios.Options{Overrides: workload.Overrides(c.Flags()), Trace: traced, Tool: tool(), Command: os.Args}
 	if s.Experiment() && len(o.expect) > 0 {
 		return nil, usage("--expect: %s is an experiment, and its verdict decides: leave it out", s.Name)
 	}

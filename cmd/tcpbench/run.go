@@ -25,7 +25,6 @@ type runOptions struct {
 	realistic bool
 	expect    []string
 	pcap      string
-	bpf       bool        // of an experiment
 	in        *labOptions // nil for a run on the host itself
 	where     place       // of a claim that can be shown without a lab
 }
@@ -119,12 +118,8 @@ func claimed(s *scenarios.Scenario) string {
 func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f := c.Flags()
 	f.SortFlags = false
-	if s.Experiment() {
-		f.BoolVar(&o.bpf, "bpf", false, "ask the kernel's tracepoints, too: changes of state, resets and why; needs CAP_BPF and CAP_PERFMON")
-		f.BoolP("ipv4", "4", false, "connections of IPv4, as without")
-		f.BoolP("ipv6", "6", false, "connections of IPv6, in place of IPv4")
-	} else {
-		s.Preset(f)
+	s.Preset(f)
+	if !s.Experiment() {
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	}
 	if o.in == nil {

@@ -29,7 +29,7 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 	if s.Phenomenon != nil && s.Phenomenon.Host {
 		presets = plain(s.Run)
 	}
-	workload.Register(f, presets)
+	workload.Register(f, presets, s.Experiment())
 }
 
 // Stages plans the runs of the scenario; an experiment has none. The phases of a scenario of this
@@ -37,7 +37,7 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) (stages []Stage, err error) {
 	if s.Experiment() {
 		for _, o := range overrides {
-			if o.Name != "ipv4" && o.Name != "ipv6" {
+			if !workload.OfExperiment(o.Name) {
 				return nil, fmt.Errorf("--%s: %s is an experiment with single connections, and no load: leave it out", o.Name, s.Name)
 			}
 		}

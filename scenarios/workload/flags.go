@@ -24,6 +24,8 @@ type flag struct {
 	name, short string
 	value       pflag.Value
 	help        string
+	// experiment is the help of a flag that experiments take, too.
+	experiment string
 	// shared marks a flag that is the same in all phases of a scenario, because it belongs to the
 	// server or to its addresses.
 	shared bool
@@ -140,12 +142,14 @@ func (w *Workload) list() (all []flag) {
 		{name: "sources", value: values.New(&client.Sources, "", "ADDRESSES", pace.ParseSources), help: "source addresses: commas, ranges a-b, CIDR (default the kernel's choice; to a tcpbench server on loopback " + stage.DefaultLoopbackSources + ")", check: w.checkPairs},
 		{name: "on-exhausted", value: values.Word(&client.OnExhausted, loadgen.CountExhausted, loadgen.WaitExhausted, loadgen.StopExhausted), help: "when no port is free: count a failure, wait for one, or stop the run"},
 		{name: "ipv4", short: "4", shared: true, value: values.Switch(&w.ipv4), help: "use only IPv4 addresses of a name, and for the run's own server",
+			experiment: "make connections of IPv4 (default)",
 			excludes: []exclusion{
 				against("a run is told one family, or uses all addresses of a name", on("ipv6")),
 				against("no source is of IPv4", says("sources", func() bool { return !w.hasSource(netip.Addr.Is4) })),
 				against("the target has an address of IPv6", says("target", func() bool { return w.hasTarget(netip.Addr.Is6) })),
 			}},
 		{name: "ipv6", short: "6", shared: true, value: values.Switch(&w.ipv6), help: "use only IPv6 addresses; the run's own server listens on ::1",
+			experiment: "make connections of IPv6",
 			excludes: []exclusion{
 				against("no source is of IPv6", says("sources", func() bool { return !w.hasSource(netip.Addr.Is6) })),
 				against("the target has an address of IPv4", says("target", func() bool { return w.hasTarget(netip.Addr.Is4) })),
@@ -243,7 +247,8 @@ func (w *Workload) list() (all []flag) {
 	add(Kernel, []flag{
 		{name: "observe", value: values.Switch(&w.plan.Observe), help: "watch the kernel during the run: its counters, sockets by state, ports, queues"},
 		{name: "bpf", value: values.Switch(&w.plan.Trace), help: "also ask the kernel's tracepoints: changes of state, handshake times, resets and why; needs CAP_BPF and CAP_PERFMON",
-			excludes: []exclusion{against("the tracepoints add to what is seen of the kernel", says("observe", func() bool { return !w.plan.Observe }))}},
+			experiment: "also ask the kernel's tracepoints: changes of state, resets and why; needs CAP_BPF and CAP_PERFMON",
+			excludes:   []exclusion{against("the tracepoints add to what is seen of the kernel", says("observe", func() bool { return !w.plan.Observe }))}},
 	})
 	return all
 }

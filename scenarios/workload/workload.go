@@ -86,11 +86,11 @@ func GroupOf(f *pflag.Flag) Group {
 	return ""
 }
 
-// known are the flags of a workload by name, true for those that all phases share.
-var known = sync.OnceValue(func() map[string]bool {
-	all := map[string]bool{}
+// known are the flags of a workload by name.
+var known = sync.OnceValue(func() map[string]flag {
+	all := map[string]flag{}
 	for _, f := range blank("").table {
-		all[f.name] = f.shared
+		all[f.name] = f
 	}
 	return all
 })
@@ -99,7 +99,10 @@ var known = sync.OnceValue(func() map[string]bool {
 func Names() []string { return slices.Sorted(maps.Keys(known())) }
 
 // Shared tells whether a flag is the same in all phases of a scenario.
-func Shared(name string) bool { return known()[name] }
+func Shared(name string) bool { return known()[name].shared }
+
+// OfExperiment tells whether experiments take a flag.
+func OfExperiment(name string) bool { return known()[name].experiment != "" }
 
 // Setting is a flag and its value: of a scenario, whose flags are presets, or of the command
 // line, which counts more.
@@ -192,15 +195,20 @@ func (w *Workload) set(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return w.presets[name] || w.flags.Changed(name) })
 }
 
-// Register makes the flags of a workload for a command line. Their defaults are the presets.
-// Overrides returns what was read.
-func Register(f *pflag.FlagSet, presets []Setting) {
+// Register makes the flags of a workload, or those of an experiment, for a command line. Their
+// defaults are the presets. Overrides returns what was read.
+func Register(f *pflag.FlagSet, presets []Setting, experiment bool) {
 	w := blank("")
 	for _, p := range presets {
 		_ = w.preset(p.Name, p.Value) // who read the scenario has done it before
 	}
 	for _, entry := range w.table {
 		flag := w.flags.Lookup(entry.name)
+		if flag.Usage = entry.help; experiment {
+			if flag.Usage = entry.experiment; flag.Usage == "" {
+				continue
+			}
+		}
 		flag.DefValue, flag.Value = flag.Value.String(), &noted{Value: flag.Value}
 		flag.Annotations = map[string][]string{groupOf: {string(entry.group)}}
 		f.AddFlag(flag)
