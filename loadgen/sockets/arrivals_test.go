@@ -1,12 +1,13 @@
 package sockets
 
 import (
-	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/loadgen"
+	"tcpbench/loadgen/pace"
 )
 
 // scheduled counts the arrivals of a loop that are due in the measured time.
@@ -28,7 +29,7 @@ func TestArrivalsLeftOverAreMissed(t *testing.T) {
 	cfg := loadgen.Config{
 		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Sources: sources(t, "127.0.0.2-127.0.0.9"),
 		Process: pace.Constant, Profile: pace.Steady(1000 * pace.PerSecond), Connections: 64, Loops: 1, Timeout: 10 * time.Millisecond,
-		Lifecycle: loadgen.Lifecycle{ConnectOnly: true}, OnExhausted: loadgen.CountExhausted, Duration: time.Second,
+		Lifecycle: loadgen.Lifecycle{ConnectOnly: true}, Duration: time.Second,
 	}
 	l, events := manualLoop(t, cfg)
 	// The run began 1.005 s ago, and the first 200 arrivals are done with.
@@ -49,8 +50,8 @@ func TestArrivalsDoNotWaitForAllEvents(t *testing.T) {
 	watchLeaks(t)
 	const pending = 32
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Process: pace.Constant, Profile: pace.Steady(pace.PerSecond), Connections: 2 * pending, Timeout: patience,
-		Duration: time.Minute, Lifecycle: loadgen.Lifecycle{Request: pinged, Response: exactly(4)}, OnExhausted: loadgen.CountExhausted,
+		Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Process: pace.Constant, Profile: pace.Steady(pace.PerSecond), Connections: 2 * pending,
+		Duration: time.Minute, Lifecycle: loadgen.Lifecycle{Request: pinged, Response: exactly(4)},
 	})
 	for range pending {
 		l.clock()

@@ -7,7 +7,6 @@ import (
 
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
 )
 
 // The clock of a hello and of an exchange starts before the first send(). Here the request
@@ -34,8 +33,8 @@ func TestClockStartsBeforeTheFirstSend(t *testing.T) {
 			})
 			c.life.Response, c.life.CloseBy = matching("!"), wire.Client
 			l, _ := manualLoop(t, loadgen.Config{
-				Targets: to(h.addr), Process: pace.Closed, Connections: 1, Count: 1, Timeout: patience,
-				OnExhausted: loadgen.CountExhausted, Lifecycle: c.life,
+				Targets: to(h.addr), Connections: 1, Count: 1,
+				Lifecycle: c.life,
 			})
 			only := &l.conns[0]
 			turns(t, l, func() bool { return only.state == c.sending && only.sent > 0 })
@@ -63,8 +62,8 @@ func TestLatenessOfPausesIsInScheduleLag(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			watchLeaks(t)
 			l, _ := manualLoop(t, loadgen.Config{
-				Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Process: pace.Closed, Connections: 1, Count: 1, Timeout: patience,
-				OnExhausted: loadgen.CountExhausted, Lifecycle: life,
+				Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Connections: 1, Count: 1,
+				Lifecycle: life,
 			})
 			only := &l.conns[0]
 			turns(t, l, func() bool { return only.state == idle })

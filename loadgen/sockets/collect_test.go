@@ -9,7 +9,6 @@ import (
 
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
 	"tcpbench/metrics"
 )
 
@@ -184,8 +183,8 @@ func TestALoopDoesNotWaitForTheCollector(t *testing.T) {
 // before its last one: merged with those of other loops, seconds end in order.
 func TestTheLastSecondBeginsWhereTheOneBeforeEnded(t *testing.T) {
 	l, events := manualLoop(t, loadgen.Config{
-		Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Process: pace.Closed, Connections: 1, Count: 1, Timeout: patience,
-		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: loadgen.CountExhausted,
+		Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Connections: 1, Count: 1,
+		Lifecycle: echo(1, wire.Client, wire.FIN),
 	})
 	l.passMarks() // the measured time has begun
 	l.now = l.measureFrom + perInterval + 5

@@ -32,8 +32,8 @@ func TestReadingIsDoneInPortions(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			watchLeaks(t)
 			l, _ := manualLoop(t, loadgen.Config{
-				Targets: to(serve(t, "127.0.0.1:0", c.play).addr), Process: pace.Closed, Connections: 1, Count: 1, Timeout: patience,
-				OnExhausted: loadgen.CountExhausted, Lifecycle: c.life,
+				Targets: to(serve(t, "127.0.0.1:0", c.play).addr), Connections: 1, Count: 1,
+				Lifecycle: c.life,
 			})
 			only := &l.conns[0]
 			turns(t, l, func() bool { return only.pending > 0 || only.state == readingHello })
@@ -72,7 +72,7 @@ func TestEndlessSenderBesideHonestServers(t *testing.T) {
 		return err
 	}))
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(h.addr), Process: pace.Closed, Connections: 2, Count: 10, Timeout: patience, OnExhausted: loadgen.CountExhausted,
+		Targets: to(h.addr), Connections: 2, Count: 10,
 		Lifecycle: loadgen.Lifecycle{Request: pinged, Response: atClose, CloseBy: wire.Server},
 	})
 	turns(t, l, func() bool { return l.ends.Succeeded() == 9 })
@@ -97,7 +97,7 @@ func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 		return err
 	})))
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(h.addr), Process: pace.Hold, HoldFor: patience, Connections: 1, Timeout: patience, OnExhausted: loadgen.CountExhausted,
+		Targets: to(h.addr), Process: pace.Hold, HoldFor: patience, Connections: 1,
 		Lifecycle: loadgen.Lifecycle{
 			Request: pinged, Again: []byte("a"), Response: exactly(1), StayToEnd: true,
 			Beat: &loadgen.Heartbeat{Every: patience, Missed: missed, Design: loadgen.ServerPings},
@@ -124,8 +124,8 @@ func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 func TestReadingOnIsOfOneLife(t *testing.T) {
 	watchLeaks(t)
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(serve(t, "127.0.0.1:0", forgets).addr), Process: pace.Closed, Connections: 1, Count: 2, Timeout: patience,
-		OnExhausted: loadgen.CountExhausted, Lifecycle: loadgen.Lifecycle{Request: pinged, Response: isPong},
+		Targets: to(serve(t, "127.0.0.1:0", forgets).addr), Connections: 1, Count: 2,
+		Lifecycle: loadgen.Lifecycle{Request: pinged, Response: isPong},
 	})
 	only := &l.conns[0]
 	turns(t, l, func() bool { return only.state == receiving })

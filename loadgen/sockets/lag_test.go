@@ -40,7 +40,7 @@ func BenchmarkLag(b *testing.B) {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	l, _ := manualLoop(b, loadgen.Config{
 		Targets: to(netip.MustParseAddrPort(target)), Sources: sources(b, "127.0.1.1-127.0.1.254"), Process: pace.Constant, Profile: pace.Steady(10_000 * pace.PerSecond),
-		Connections: 1000, Count: uint64(b.N), Timeout: patience, OnExhausted: loadgen.CountExhausted,
+		Connections: 1000, Count: uint64(b.N),
 		Lifecycle: loadgen.Scripted(wire.Script{Exchanges: 1, RequestSize: 1, ResponseSize: 1}),
 	})
 	all := make([]lateness, 0, b.N)

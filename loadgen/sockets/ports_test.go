@@ -69,7 +69,7 @@ func TestPortsExhausted(t *testing.T) {
 	for _, c := range spaces {
 		before, waits := counters(t), timeWaits(t)
 		cfg := loadgen.Config{
-			Targets: to(serve(t, c.target, echoes).addr), Connections: 8, Loops: 2, Duration: 2 * time.Second,
+			Targets: to(serve(t, c.target, echoes).addr), Connections: 8, Loops: 2, Duration: time.Second,
 			Lifecycle: echo(1, wire.Client, wire.FIN),
 		}
 		if c.sources != "" {
@@ -190,7 +190,7 @@ func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 	watchLeaks(t)
 	l, _ := manualLoop(t, loadgen.Config{
 		Targets: to(mute(t, "127.0.0.1:9000", 10)), Process: pace.Constant, Profile: pace.Steady(1000 * pace.PerSecond), Connections: 5, Duration: time.Hour,
-		Timeout: patience, Lifecycle: echo(1, wire.Client, wire.RST), OnExhausted: loadgen.WaitExhausted,
+		Lifecycle: echo(1, wire.Client, wire.RST), OnExhausted: loadgen.WaitExhausted,
 	})
 	turns(t, l, func() bool { return len(l.parked) == 4 })
 	want := append(l.parked[:0:0], l.parked...)
@@ -395,7 +395,7 @@ func TestLateConnectsAreAllAskedAbout(t *testing.T) {
 		open()
 	}()
 	got := load(context.Background(), t, loadgen.Config{
-		Targets: to(server.addr), Connections: n, Count: n, Loops: 1, Timeout: patience, Lifecycle: echo(1, wire.Client, wire.FIN),
+		Targets: to(server.addr), Connections: n, Count: n, Loops: 1, Lifecycle: echo(1, wire.Client, wire.FIN),
 	})
 	<-opened
 	again := counters(t).Sub(before)["TcpExt"]["TCPSynRetrans"]
@@ -445,7 +445,7 @@ func TestExplicitPortsInUseAreSkipped(t *testing.T) {
 	seen := map[string]uint64{}
 	for _, r := range [][2]int{{port, port + 1}, {port - 1, port}, {port, port}} {
 		got := load(t.Context(), t, loadgen.Config{
-			Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Sources: sources(t, "127.0.0.2"), Connections: 1, Count: 1, Loops: 1, Timeout: patience,
+			Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Sources: sources(t, "127.0.0.2"), Connections: 1, Count: 1, Loops: 1,
 			Lifecycle: echo(1, wire.Client, wire.RST), Options: loadgen.Options{FixedPorts: true, PortRange: r},
 		})
 		seen[fmt.Sprint(r[0]-port, r[1]-port)] = got.Succeeded

@@ -6,9 +6,10 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"testing"
+
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
-	"testing"
 )
 
 // ledger is a server that notes every line that it gets, and answers each by "ok".

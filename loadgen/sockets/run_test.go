@@ -183,7 +183,7 @@ func TestOpenLoop(t *testing.T) {
 		for _, warmup := range []time.Duration{0, 200 * time.Millisecond} {
 			cfg := loadgen.Config{
 				Targets: to(h.addr), Sources: sources(t, "127.0.0.2-127.0.0.9"), Process: process, Profile: pace.Steady(500 * pace.PerSecond), Seed: 3,
-				Connections: 512, Loops: 2, Warmup: warmup, Duration: 500 * time.Millisecond, Lifecycle: echo(4, wire.Client, wire.RST),
+				Connections: 512, Loops: 2, Warmup: warmup, Duration: 250 * time.Millisecond, Lifecycle: echo(4, wire.Client, wire.RST),
 			}
 			got := load(context.Background(), t, cfg)
 			// On a busy machine some may be missed; none may vanish.
@@ -193,8 +193,8 @@ func TestOpenLoop(t *testing.T) {
 			if got.Succeeded != got.Attempted || got.Open != 0 {
 				t.Errorf("%s: %s", process, got.ends())
 			}
-			if process == pace.Constant && got.Attempted+got.Missed != 250 {
-				t.Errorf("%d arrivals in half a second at 500/s", got.Attempted+got.Missed)
+			if process == pace.Constant && got.Attempted+got.Missed != 125 {
+				t.Errorf("%d arrivals in a quarter of a second at 500/s", got.Attempted+got.Missed)
 			}
 			if got.ElapsedNS < int64(cfg.Duration) {
 				t.Errorf("%v measured of %v", time.Duration(got.ElapsedNS), cfg.Duration)
@@ -370,8 +370,8 @@ func TestResetBeforeTheHandshakeIsSeen(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", resets)
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(h.addr), Process: pace.Closed, Connections: 8, Count: 8, Timeout: patience,
-		Lifecycle: echo(1, wire.Client, wire.FIN), OnExhausted: loadgen.CountExhausted,
+		Targets: to(h.addr), Connections: 8, Count: 8,
+		Lifecycle: echo(1, wire.Client, wire.FIN),
 	})
 	l.passMarks()
 	l.startDue()

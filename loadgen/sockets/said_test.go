@@ -40,7 +40,7 @@ func TestWhatServersSaidIsKept(t *testing.T) {
 			watchLeaks(t)
 			cfg := loadgen.Config{Targets: to(serve(t, "127.0.0.1:0", tt.play).addr), Count: 20, Lifecycle: tt.life}
 			if strings.HasSuffix(tt.ends, "timeout") {
-				cfg.Timeout = 200 * time.Millisecond
+				cfg.Timeout, cfg.Connections = 200*time.Millisecond, 20
 			}
 			got := load(t.Context(), t, cfg)
 			if got.ends() != allFailed(20, tt.ends) {

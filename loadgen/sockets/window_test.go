@@ -6,7 +6,6 @@ import (
 
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
-	"tcpbench/loadgen/pace"
 )
 
 // warmUp is the warm-up of the tests below. No timeout passes meanwhile.
@@ -39,8 +38,8 @@ func TestLongLivesAreCountedOnBothEdges(t *testing.T) {
 		turns(t, l, yes)
 	}
 	l, events := manualLoop(t, loadgen.Config{
-		Targets: to(h.addr), Process: pace.Closed, Connections: inFlight, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
-		Lifecycle: loadgen.Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Client, CloseHow: wire.RST}, OnExhausted: loadgen.CountExhausted,
+		Targets: to(h.addr), Connections: inFlight, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
+		Lifecycle: loadgen.Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Client, CloseHow: wire.RST},
 	})
 	turns(t, l, func() bool { return l.report.Established == inFlight })
 	let(l, func() bool { return l.report.Established == 2*inFlight }) // the first ended in the warm-up
@@ -73,8 +72,8 @@ func TestLongLivesAreCountedOnBothEdges(t *testing.T) {
 // What was out of ports in the warm-up, and is again in the drain, is not of the measured time.
 func TestExhaustionIsOfTheMeasuredTime(t *testing.T) {
 	l, _ := manualLoop(t, loadgen.Config{
-		Targets: to(serve(t, "127.0.0.1:0", closes).addr), Process: pace.Closed, Connections: 1, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
-		Lifecycle: loadgen.Lifecycle{ConnectOnly: true}, OnExhausted: loadgen.CountExhausted,
+		Targets: to(serve(t, "127.0.0.1:0", closes).addr), Connections: 1, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
+		Lifecycle: loadgen.Lifecycle{ConnectOnly: true},
 	})
 	lack := func() {
 		l.tried = &l.tuples.spaces[0]

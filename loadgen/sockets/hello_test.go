@@ -26,55 +26,16 @@ func TestConnIsSmall(t *testing.T) {
 	}
 }
 
+// What Validate finds wrong, and a target without a source, is an error of Run.
 func TestRunRefuses(t *testing.T) {
-	watchLeaks(t)
-	for _, c := range []struct {
-		name   string
-		change func(*loadgen.Config)
-		want   string
-	}{
-		{"no target", func(c *loadgen.Config) { c.Targets = nil }, "no target"},
-		{"no connections", func(c *loadgen.Config) { c.Connections = 0 }, "connections: want 1 or more"},
-		{"no timeout", func(c *loadgen.Config) { c.Timeout = 0 }, "timeout: want more than 0"},
-		{"negative duration", func(c *loadgen.Config) { c.Duration = -1 }, "a duration is negative"},
-		{"negative warm-up", func(c *loadgen.Config) { c.Warmup = -1 }, "a duration is negative"},
-		{"no bound", func(c *loadgen.Config) { c.Count = 0 }, "neither a duration nor a count"},
-		{"no process", func(c *loadgen.Config) { c.Process = "" }, "unknown arrival process"},
-		{"no rate", func(c *loadgen.Config) { c.Process = pace.Constant }, "needs a rate"},
-		{"too high a rate", func(c *loadgen.Config) { c.Process, c.Profile = pace.Poisson, pace.Steady(pace.MaxRate+1) }, "up to"},
-		{"no policy", func(c *loadgen.Config) { c.OnExhausted = "" }, "unknown policy"},
-		{"no end", func(c *loadgen.Config) { c.Lifecycle.Response = loadgen.Until{} }, "unknown end of a response"},
-		{"negative end", func(c *loadgen.Config) { c.Lifecycle.Response.Bytes = -1 }, "less than no bytes"},
-		{"bad pattern", func(c *loadgen.Config) { c.Lifecycle.Response = loadgen.Until{Kind: loadgen.Match, Pattern: "("} }, "end of the response"},
-		{"two closers", func(c *loadgen.Config) { c.Lifecycle.Response = loadgen.Until{Kind: loadgen.PeerFIN} }, "leaves nothing for the client to close"},
-		{"only connects, server closes", func(c *loadgen.Config) {
-			c.Lifecycle.ConnectOnly, c.Lifecycle.CloseBy = true, wire.Server
-		}, "close by client"},
-		{"waits after RST", func(c *loadgen.Config) {
-			c.Lifecycle.CloseWait, c.Lifecycle.CloseHow = true, wire.RST
-		}, "only a client that closes by FIN"},
-		{"waits for the server", func(c *loadgen.Config) {
-			c.Lifecycle.CloseWait, c.Lifecycle.CloseBy = true, wire.Server
-		}, "only a client that closes by FIN"},
-		{"no source of the family", func(c *loadgen.Config) { c.Sources = pace.Sources{netip.IPv6Loopback()} }, "add one to --sources"},
-		{"negative loops", func(c *loadgen.Config) { c.Loops = -1 }, "loops"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			defer func() {
-				if p := recover(); p != nil {
-					t.Errorf("panic: %v", p)
-				}
-			}()
-			cfg := loadgen.Config{
-				Targets: to(netip.MustParseAddrPort("127.0.0.1:1")), Process: pace.Closed, Connections: 1, Count: 1,
-				Timeout: time.Second, OnExhausted: loadgen.CountExhausted, Lifecycle: echo(1, wire.Client, wire.FIN),
-			}
-			c.change(&cfg)
-			_, err := Engine{}.Run(context.Background(), cfg, loadgen.Observer{})
-			if err == nil || !strings.HasPrefix(err.Error(), "load: ") || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v, want an error with %q", err, c.want)
-			}
-		})
+	cfg := filledIn(loadgen.Config{Targets: to(netip.MustParseAddrPort("127.0.0.1:1")), Count: 1, Lifecycle: echo(1, wire.Client, wire.FIN)})
+	lonely, endless := cfg, cfg
+	lonely.Sources, endless.Count = pace.Sources{netip.IPv6Loopback()}, 0
+	for want, cfg := range map[string]loadgen.Config{"add one to --sources": lonely, "neither a duration nor a count": endless} {
+		_, err := Engine{}.Run(t.Context(), cfg, loadgen.Observer{})
+		if err == nil || !strings.HasPrefix(err.Error(), "load: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
 	}
 }
 
