@@ -44,10 +44,9 @@ const mostRounds = 1000
 const quickRun = "3s"
 
 func newCompare(line []string) *cobra.Command {
-	c := &cobra.Command{
-		Use:     "compare SCENARIO|FILE.yaml",
-		Short:   "Run a scenario under several profiles of kernel settings, and tell what differs",
-		GroupID: "main",
+	return aboutScenarios(&cobra.Command{
+		Use:   "compare SCENARIO|FILE.yaml",
+		Short: "Run a scenario under several profiles of kernel settings, and tell what differs",
 		Long: `Run a scenario under each of several profiles of kernel settings, in rounds: each run in a new
 lab (tcpbench lab --help), in random order within a round, with the same arrivals. Then
 print the median of every number, the ratio to the first profile with its interval, how far
@@ -61,34 +60,14 @@ unless --duration, --count or --hold says otherwise.`,
   tcpbench compare short --profile /etc/sysctl.d/99-mine.conf --ablate
   tcpbench compare short --server-profile a.conf --server-profile b.conf --save results
   tcpbench compare syn-burst --burst 3000 --vary net.core.somaxconn=128,1024,4096`,
-		Args:              oneScenario("compare", "or name a file"),
-		ValidArgsFunction: completeScenario,
-	}
-	o := &compareOptions{}
-	o.register(c, scenarios.Blank())
-	c.RunE = func(c *cobra.Command, args []string) error {
-		s, err := loadScenario(c, args[0])
-		if err != nil {
-			return err
-		}
-		return o.execute(c, s)
-	}
-	withScenarios(c, line, func(s *scenarios.Scenario) *cobra.Command {
+	}, line, "or name a file", func(c *cobra.Command, s *scenarios.Scenario) func(*scenarios.Scenario) error {
 		if s.Experiment() || s.OwnLabs() {
 			return nil
 		}
 		o := &compareOptions{}
-		sub := &cobra.Command{
-			Use:   s.Name,
-			Short: s.Summary,
-			Long:  "Compare profiles by the scenario " + s.Name + ": " + s.Summary + ".\n\nSee tcpbench compare --help.",
-			Args:  cobra.NoArgs,
-			RunE:  func(c *cobra.Command, _ []string) error { return o.execute(c, s) },
-		}
-		o.register(sub, s)
-		return sub
+		o.register(c, s)
+		return func(s *scenarios.Scenario) error { return o.execute(c, s) }
 	})
-	return c
 }
 
 func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {

@@ -18,10 +18,10 @@ import (
 
 // newDoctor tells what will go wrong before it does.
 func newDoctor(line []string) *cobra.Command {
-	c := &cobra.Command{
-		Use:     "doctor [SCENARIO|FILE.yaml]",
-		Short:   "Tell what this machine can do, and what a run will meet",
-		GroupID: "main",
+	var own *string // --format without a scenario
+	c := aboutScenarios(&cobra.Command{
+		Use:   "doctor [SCENARIO|FILE.yaml]",
+		Short: "Tell what this machine can do, and what a run will meet",
 		Long: `Tell what will go wrong, by arithmetic on this host's settings and before anything is sent.
 
 Alone it tries what this machine can do: namespaces, packet sockets, sysctls, BPF, and more;
@@ -35,45 +35,33 @@ Exit code 4 says that something will go wrong.`,
   tcpbench doctor short --rate 50k --sources 127.0.0.1
   tcpbench doctor long --connections 2000000
   tcpbench doctor release-gate.yaml --target server.example:9000`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage("doctor: one scenario at a time, not %q as well", args[1])
-			}
-			return nil
-		},
-		ValidArgsFunction: completeScenario,
-	}
-	blank := scenarios.Blank()
-	format := doctorFlags(c, blank)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			if len(workload.Overrides(c.Flags())) > 0 {
-				return usage("doctor: flags of which scenario? There are: %v; or name a file", scenarios.Names)
-			}
-			if err := show(c, constitutions, *format, examineHost()); err != nil {
-				return exit{exitFailed, err}
-			}
-			return nil
-		}
-		s, err := loadScenario(c, args[0])
-		if err != nil {
-			return err
-		}
-		return examine(c, s, *format)
-	}
-	withScenarios(c, line, func(s *scenarios.Scenario) *cobra.Command {
+	}, line, "or name a file", func(c *cobra.Command, s *scenarios.Scenario) func(*scenarios.Scenario) error {
 		if s.Phenomenon != nil && !s.Phenomenon.Host {
 			return nil // it runs in a lab, with settings of its own
 		}
-		sub := &cobra.Command{
-			Use:   s.Name,
-			Short: "What the scenario " + s.Name + " will meet on this host",
-			Args:  cobra.NoArgs,
-		}
-		format := doctorFlags(sub, s)
-		sub.RunE = func(c *cobra.Command, _ []string) error { return examine(c, s, *format) }
-		return sub
+		format := doctorFlags(c, s)
+		own = cmp.Or(own, format)
+		return func(s *scenarios.Scenario) error { return examine(c, s, *format) }
 	})
+	checkArgs, examineOne := c.Args, c.RunE
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return checkArgs(c, args)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) > 0:
+			return examineOne(c, args)
+		case len(workload.Overrides(c.Flags())) > 0:
+			return usage("doctor: flags of which scenario? There are: %v; or name a file", scenarios.Names)
+		}
+		if err := show(c, constitutions, *own, examineHost()); err != nil {
+			return exit{exitFailed, err}
+		}
+		return nil
+	}
 	return c
 }
 

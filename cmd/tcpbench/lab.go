@@ -191,10 +191,9 @@ func (o *labOptions) lab(c *cobra.Command) (*scenarios.Lab, error) {
 }
 
 func newLab(line []string) *cobra.Command {
-	c := &cobra.Command{
-		Use:     "lab SCENARIO|FILE.yaml",
-		Short:   "Run a scenario between two private hosts, with kernel settings of their own",
-		GroupID: "main",
+	c := aboutScenarios(&cobra.Command{
+		Use:   "lab SCENARIO|FILE.yaml",
+		Short: "Run a scenario between two private hosts, with kernel settings of their own",
 		Long: `Run a scenario in a lab: a client and a server in network namespaces of their own, with a link
 between them and the kernel settings of a profile. The host is not touched, whatever the
 profile says (but for --on-host), and nothing of the lab stays behind, however the run ends.
@@ -207,39 +206,13 @@ run; the server is always the run's own.`,
   tcpbench lab short --to-client delay=20ms,jitter=5ms --to-server loss=1%
   tcpbench lab syn-burst --set net.core.somaxconn=128
   tcpbench lab shell client`,
-		Args:              oneScenario("lab", "or name a file, or: lab shell"),
-		ValidArgsFunction: completeScenario,
-	}
-	blank := scenarios.Blank()
-	l, o := &labOptions{}, &runOptions{format: "text"}
-	o.in = l
-	l.register(c)
-	o.register(c, blank)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		s, err := loadScenario(c, args[0])
-		if err != nil {
-			return err
-		}
-		return o.execute(c, s)
-	}
-	withScenarios(c, line, newLabScenario)
+	}, line, "or name a file, or: lab shell", func(c *cobra.Command, s *scenarios.Scenario) func(*scenarios.Scenario) error {
+		l := &labOptions{}
+		l.register(c)
+		o := newRunOptions(c, s, l)
+		return func(s *scenarios.Scenario) error { return o.execute(c, s) }
+	})
 	c.AddCommand(newLabShell())
-	return c
-}
-
-// newLabScenario is the command of one built-in scenario in a lab.
-func newLabScenario(s *scenarios.Scenario) *cobra.Command {
-	l := &labOptions{}
-	o := &runOptions{format: "text", in: l}
-	c := &cobra.Command{
-		Use:   s.Name,
-		Short: s.Summary,
-		Long:  "Run the scenario " + s.Name + " in a lab: " + s.Summary + ".\n\nSee tcpbench lab --help.",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return o.execute(c, s) },
-	}
-	l.register(c)
-	o.register(c, s)
 	return c
 }
 

@@ -22,6 +22,7 @@ func newList() *cobra.Command {
 		Short:   "List the scenarios that come with the program, and which can be run here; or what --expect can name",
 		GroupID: "main",
 		Example: `  tcpbench list
+  tcpbench list --format json | jq -r '.[].name'
   tcpbench list quantities
   tcpbench list --format json | jq -r '.[] | select(.here == "yes") | .name'`,
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),

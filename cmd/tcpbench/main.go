@@ -116,11 +116,7 @@ per second, at what latency, at what CPU cost, and what becomes of each.`,
 		return usage("%w%s; %s --help lists the flags", values.Wanted(err), nearest(c, err), c.CommandPath())
 	})
 	root.SetVersionTemplate("tcpbench {{.Version}}\n")
-	root.SetUsageTemplate(root.UsageTemplate() + `
-Exit codes: 0 fine, 1 failed or not to be believed, 2 usage, 3 nothing succeeded,
-4 an expectation did not hold, 5 not reproduced, 6 this machine cannot,
-7 undecided whether reproduced, 130 interrupted, 143 terminated, 129 the terminal went away.
-`)
+	root.SetUsageTemplate(usageTemplate(root))
 	return root
 }
 

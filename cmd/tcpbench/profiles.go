@@ -18,6 +18,7 @@ func newProfiles() *cobra.Command {
 		Long: `List the profiles of kernel settings that come with the program, or print one: a file of
 sysctl.d, in which each line says what it does. The profile host is what this host has.`,
 		Example: `  tcpbench profiles
+  tcpbench profiles host
   tcpbench profiles time-wait`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,13 +31,11 @@ type runOptions struct {
 }
 
 func newRun(line []string) *cobra.Command {
-	blank := scenarios.Blank()
-	o := &runOptions{}
+	var o *runOptions // of the verb itself
 	all := false
-	c := &cobra.Command{
-		Use:     "run SCENARIO|FILE.yaml",
-		Short:   "Run a scenario and report what became of every connection",
-		GroupID: "main",
+	c := aboutScenarios(&cobra.Command{
+		Use:   "run SCENARIO|FILE.yaml",
+		Short: "Run a scenario and report what became of every connection",
 		Long: `Run a scenario against a server and report what became of every connection.
 
 A scenario is one of those that come with the program (tcpbench list) or a file of your own
@@ -62,68 +61,43 @@ measured; a second one ends it at once.`,
   tcpbench run time-wait-exhaustion
   tcpbench run four-way-close --explain
   tcpbench run --all`,
-		RunE: func(c *cobra.Command, args []string) error {
-			if all {
-				if len(args) > 0 {
-					return usage("--all and %s: give one of them", args[0])
-				}
-				return o.executeAll(c)
-			}
-			if err := oneScenario("run", "or name a file, or: run --all")(c, args); err != nil {
-				return err
-			}
-			s, err := loadScenario(c, args[0])
-			if err != nil {
-				return err
-			}
-			return o.execute(c, s)
-		},
-		ValidArgsFunction: completeScenario,
-	}
-	o.register(c, blank)
+	}, line, "or name a file, or: run --all", func(c *cobra.Command, s *scenarios.Scenario) func(*scenarios.Scenario) error {
+		own := newRunOptions(c, s, nil)
+		o = cmp.Or(o, own)
+		return func(s *scenarios.Scenario) error { return own.execute(c, s) }
+	})
 	c.Flags().BoolVar(&all, "all", false, "show every phenomenon of tcpbench list, one after the other")
-	withScenarios(c, line, newScenario)
+	checkArgs := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		switch {
+		case !all:
+			return checkArgs(c, args)
+		case len(args) > 0:
+			return usage("--all and %s: give one of them", args[0])
+		}
+		return nil
+	}
+	runOne := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if all {
+			return o.executeAll(c)
+		}
+		return runOne(c, args)
+	}
 	return c
 }
 
-// newScenario is the command of one built-in scenario.
-func newScenario(s *scenarios.Scenario) *cobra.Command {
-	o := &runOptions{}
-	c := &cobra.Command{
-		Use:     s.Name,
-		Short:   s.Summary,
-		Long:    "Run the scenario " + s.Name + ": " + s.Summary + ".\n\n" + claimed(s) + "See tcpbench run --help for what all runs have in common, tcpbench show " + s.Name + " for its file.",
-		Example: examples[s.Name],
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("run: one scenario at a time, not %q as well", args[0])
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return o.execute(c, s) },
-	}
-	o.register(c, s)
-	return c
-}
-
-// claimed is what a scenario claims, for its help.
-func claimed(s *scenarios.Scenario) string {
-	if s.Phenomenon == nil || s.Phenomenon.Benchmark() {
-		return ""
-	}
-	return "It claims:\n" + report.Indent("  ", s.Phenomenon.Claim) + "\n\n"
-}
-
-// register makes the flags of a run, with what the scenario sets as defaults.
-func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
+// newRunOptions makes the flags of a run, with what the scenario sets as defaults. in has the flags
+// of its lab; nil is a run on the host itself.
+func newRunOptions(c *cobra.Command, s *scenarios.Scenario, in *labOptions) *runOptions {
+	o := &runOptions{in: in, where: anywhere}
 	f := c.Flags()
 	f.SortFlags = false
 	s.Preset(f)
 	if !s.Experiment() {
 		f.StringArrayVar(&o.expect, "expect", nil, "an `EXPRESSION` over the result that is to hold, as in 'connect.p99 < 5ms'; may be given again")
 	}
-	if o.in == nil {
-		o.where = anywhere
+	if in == nil {
 		o.where.register(c, s, f)
 	}
 	f.BoolVar(&o.explain, "explain", false, "say what would be done, step by step, and do nothing")
@@ -133,26 +107,7 @@ func (o *runOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	formatFlag(c, &o.format, report.Results)
 	f.BoolVar(&o.json, "json", false, "the same as --format json")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress; with --out no summary either")
-}
-
-var examples = map[string]string{
-	scenarios.Short: `  tcpbench run short
-  tcpbench run short --rate 5k --arrival poisson --duration 30s --out result.json
-  tcpbench run short --rate 1k..50k/30s --duration 40s
-  tcpbench run short --close server --close-how rst --connections 256
-  tcpbench run short --target 127.0.0.1:8080 --payload 'GET / HTTP/1.0\r\n\r\n' --until close
-  tcpbench run short --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n'
-  tcpbench run short --target 127.0.0.1:11211 --payload 'get key{{rand:6}}\r\n' --until 'END\r\n'
-  tcpbench run short --target 127.0.0.1:25 --hello-until '^220 .*\r\n' --payload 'EHLO me\r\n' --until '250 .*\r\n'
-  tcpbench run short --target server.example:22 --connect-only --rate 10
-  tcpbench run short --count 100000 --format json --quiet | jq .rate`,
-	scenarios.Long: `  tcpbench run long
-  tcpbench run long --connections 100000 --heartbeat 5s --hold 30s
-  tcpbench run long --heartbeat 1s --missed 3 --replace
-  tcpbench run long --target 127.0.0.1:6379 --payload 'PING\r\n' --until '\+PONG\r\n' --heartbeat 1s
-  tcpbench run long --connections 5000 --open-rate 1k --close-rate 500`,
-	scenarios.SYNBurst: `  tcpbench run syn-burst
-  tcpbench run syn-burst --burst 5000 --every 5s --backlog 128 --duration 20s`,
+	return o
 }
 
 // execute runs the scenario as the flags change it and shows its result.

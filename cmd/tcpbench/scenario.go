@@ -13,26 +13,66 @@ import (
 	"tcpbench/scenarios/file"
 )
 
-// withScenarios gives a verb a command for each scenario of the catalogue, whose values are the
-// defaults of its flags. make returns nil for a scenario that is not for the verb. Only those that
-// the command line needs are read: those that it names, or all for help and completion. No
-// command line is any.
-func withScenarios(verb *cobra.Command, line []string, make func(*scenarios.Scenario) *cobra.Command) {
-	asksFor := func(word string) bool { return slices.Contains(line, word) }
-	all := len(line) == 0 || slices.Contains([]string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, line[0])
-	if !all && line[0] != verb.Name() {
-		return
-	}
-	all = all || !slices.ContainsFunc(scenarios.Names, asksFor) && (asksFor("--help") || asksFor("-h"))
-	for _, name := range scenarios.Names {
-		if !all && !asksFor(name) {
-			continue
+// aboutScenarios makes a verb that is about a scenario: of a file, or one of the catalogue, for which
+// it gets a command whose flags have the scenario's values as defaults. bind makes the flags of a
+// command and returns what runs a scenario with them, or nil for a scenario that the verb is not
+// for. Of the catalogue only what the command line needs is read: the scenarios that it names, or
+// all for help and completion. An empty line stands for any.
+func aboutScenarios(verb *cobra.Command, line []string, or string, bind func(c *cobra.Command, s *scenarios.Scenario) func(*scenarios.Scenario) error) *cobra.Command {
+	name := verb.Name()
+	run := bind(verb, scenarios.Blank())
+	verb.GroupID, verb.ValidArgsFunction = "main", completeScenario
+	verb.Args = func(_ *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return usage("%s: which scenario? There are: %s; %s", name, strings.Join(scenarios.Names, ", "), or)
+		case 1:
+			return nil
 		}
-		s, _ := scenarios.Find(name)
-		if c := make(s); c != nil {
+		return usage("%s: one scenario at a time, not %q as well", name, args[1])
+	}
+	verb.RunE = func(c *cobra.Command, args []string) error {
+		s, err := loadScenario(c, args[0])
+		if err != nil {
+			return err
+		}
+		return run(s)
+	}
+	for _, s := range needed(name, line) {
+		c := &cobra.Command{
+			Use: s.Name, Short: s.Summary, Example: examplesOf(name, s),
+			Long: fmt.Sprintf("tcpbench %s with the scenario %s: %s.\n\n%sSee tcpbench %s --help for what all scenarios have in common, and tcpbench show %s for its file.",
+				name, s.Name, s.Summary, claimed(s), name, s.Name),
+			Args: func(_ *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usage("%s: one scenario at a time, not %q as well", name, args[0])
+				}
+				return nil
+			},
+		}
+		if run := bind(c, s); run != nil {
+			c.RunE = func(*cobra.Command, []string) error { return run(s) }
 			verb.AddCommand(c)
 		}
 	}
+	return verb
+}
+
+// needed are the scenarios of the catalogue that the line needs of a verb.
+func needed(verb string, line []string) (some []*scenarios.Scenario) {
+	asksFor := func(word string) bool { return slices.Contains(line, word) }
+	all := len(line) == 0 || slices.Contains([]string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, line[0])
+	if !all && line[0] != verb {
+		return nil
+	}
+	all = all || !slices.ContainsFunc(scenarios.Names, asksFor) && (asksFor("--help") || asksFor("-h"))
+	for _, name := range scenarios.Names {
+		if all || asksFor(name) {
+			s, _ := scenarios.Find(name)
+			some = append(some, s)
+		}
+	}
+	return some
 }
 
 // findBuiltin returns a scenario of the catalogue, or says which may have been meant.
@@ -47,19 +87,6 @@ func findBuiltin(verb, name string) (*scenarios.Scenario, error) {
 		return nil, usage("%s: no scenario %q: did you mean %s?", verb, name, near)
 	}
 	return nil, usage("%s: no scenario %q; there are: %s", verb, name, strings.Join(scenarios.Names, ", "))
-}
-
-// oneScenario checks that a verb has one scenario to be about.
-func oneScenario(verb, or string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		switch len(args) {
-		case 0:
-			return usage("%s: which scenario? There are: %s; %s", verb, strings.Join(scenarios.Names, ", "), or)
-		case 1:
-			return nil
-		}
-		return usage("%s: one scenario at a time, not %q as well", verb, args[1])
-	}
 }
 
 // loadScenario reads a scenario from the catalogue, a file, or stdin.
@@ -110,6 +137,7 @@ func newShow() *cobra.Command {
 
 docs/scenario-files.md tells what may stand in it.`,
 		Example: `  tcpbench show long
+  tcpbench show short > mine.yaml
   tcpbench show long | tcpbench run - --connections 100`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -137,6 +165,7 @@ func newCheck() *cobra.Command {
 		Long: `Check scenario files without running them. A mistake is named with its line and column,
 and makes exit code 2; - is stdin.`,
 		Example: `  tcpbench check release-gate.yaml
+  tcpbench check first.yaml second.yaml
   tcpbench show short | tcpbench check -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

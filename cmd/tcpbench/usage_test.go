@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"tcpbench/metrics"
-	"tcpbench/scenarios"
 )
 
 // Words that a flag takes are offered by completion.
@@ -58,7 +57,7 @@ func TestExamplesAreUnderstood(t *testing.T) {
 
 func understood(t *testing.T, example string) {
 	t.Helper()
-	example, _, _ = strings.Cut(example, " | ")
+	example, _, _ = strings.Cut(strings.Replace(example, " > ", " | ", 1), " | ")
 	// Behind a wide gap stands what the example is for.
 	args := words(regexp.MustCompile(`\b  +[a-z].*`).ReplaceAllString(example, ""), "")
 	if len(args) < 2 || args[0] != "tcpbench" {
@@ -92,7 +91,10 @@ func words(line, dir string) (args []string) {
 }
 
 func TestNearestFlag(t *testing.T) {
-	c := newScenario(scenarios.Builtins()[0])
+	c, _, err := newRoot("run", "short").Find([]string{"run", "short"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for typed, want := range map[string]string{
 		"raet": " (did you mean --rate?)", "conections": " (did you mean --connections?)",
 		"closehow": " (did you mean --close-how?)", "port": " (did you mean --ports?)", "xyzzyx": "",
