@@ -13,12 +13,12 @@ import (
 	"tcpbench/metrics"
 )
 
-// copied is a frame that outlives its slot in the ring: one that is delayed or held.
+// copied is a frame that is delayed or held, outside the ring.
 type copied struct {
 	buffer *[slotSize]byte
 	length int
 	due    time.Time
-	given  chan<- error // is told when the receiver has it; nil if nobody waits for that
+	given  chan<- error // gets the result of sending it, or nil
 }
 
 func (c *copied) frame() []byte { return c.buffer[:c.length] }
@@ -33,18 +33,17 @@ func copyOf(frame []byte) copied {
 
 func (c *copied) free() { buffers.Put(c.buffer) }
 
-// tell says to who waits for it what has become of the frame.
+// tell reports the result of sending the frame to whoever waits for it.
 func (c *copied) tell(err error) {
 	if c.given != nil {
 		c.given <- err
 	}
 }
 
-// mostQueued is how many packets are under way or held at once in a direction; further ones
-// are lost.
+// mostQueued is how many packets can be under way or held at once in a direction; more are lost.
 const mostQueued = 1 << 16
 
-// delay keeps the frames of one direction until they are due.
+// delay holds the frames of one direction until they are due.
 type delay struct {
 	delay, jitter time.Duration
 	random        *rand.Rand
@@ -66,7 +65,7 @@ func newDelay(how *Impairment, seed, stream uint64) *delay {
 	}
 }
 
-// due is when a frame that comes now goes on. Frames do not overtake each other.
+// due is when a frame that comes now is sent. Frames do not overtake each other.
 func (d *delay) due() time.Time {
 	due := time.Now().Add(d.delay)
 	if d.jitter > 0 {
@@ -79,15 +78,14 @@ func (d *delay) due() time.Time {
 	return due
 }
 
-// roughly is the end of a wait that is slept to the microsecond; what comes before it can be
-// ended by the lab's end.
+// roughly is the last part of a wait, which is slept to the microsecond; the lab's end can end the part
+// before it.
 const roughly = 5 * time.Millisecond
 
-// give sends frames when they are due, until the queue is closed or ended is. The calling
-// thread is its own, for it sleeps on it: the runtime's timers are late by up to a
-// millisecond on an idle machine.
+// give sends frames when they are due, until the queue or ended is closed. It needs a thread of its own
+// to sleep on: the runtime's timers are up to a millisecond late on an idle machine.
 func (d *delay) give(ended <-chan struct{}, send func([]byte) error) {
-	// Without this the kernel may be 50 µs late, which is accepted if it refuses.
+	// If the kernel refuses, accept 50 µs.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -117,7 +115,7 @@ func (d *delay) give(ended <-chan struct{}, send func([]byte) error) {
 	}
 }
 
-// lateness is by how much frames were sent after they were due.
+// lateness is how long after they were due frames were sent.
 func (d *delay) lateness() (metrics.Histogram, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -15,16 +15,15 @@ import (
 	"tcpbench/metrics"
 )
 
-// forwarder copies frames between the two hosts of a carried link. Every verb of the link but
-// rate is its: a direction asks its gate, then its losses, and then delays the frame or
-// sends it at once.
+// forwarder copies frames between the two hosts of a carried link. It does all verbs of the link but
+// rate: a direction asks its gate, then its losses, and then delays the frame or sends it at once.
 type forwarder struct {
 	client, server     *port // nil until they are open
 	toServer, toClient *wire
 
 	running sync.WaitGroup
 	ended   chan struct{}
-	broken  chan error // has the first failure that is not the end
+	broken  chan error // gets the first failure
 }
 
 func newForwarder(link *Link) *forwarder {
@@ -40,13 +39,13 @@ func newForwarder(link *Link) *forwarder {
 	return f
 }
 
-// gates puts a gate into each direction. It is called before start.
+// gates puts a gate into each direction. Call it before start.
 func (f *forwarder) gates() (toServer, toClient *Gate) {
 	f.toServer.gate, f.toClient.gate = &Gate{wire: f.toServer}, &Gate{wire: f.toClient}
 	return f.toServer.gate, f.toClient.gate
 }
 
-// start begins to carry frames. The ports are open.
+// start begins to carry frames. The ports must be open.
 func (f *forwarder) start() {
 	f.toServer.from, f.toServer.to = f.client, f.server
 	f.toClient.from, f.toClient.to = f.server, f.client
@@ -63,7 +62,7 @@ func (f *forwarder) start() {
 	}
 }
 
-// close ends the carrying, whatever is still under way, and then gives the rings' memory back.
+// close stops, drops what is still under way, and unmaps the rings.
 func (f *forwarder) close() error {
 	close(f.ended)
 	var errs []error
@@ -86,14 +85,14 @@ type wire struct {
 	from, to     *port
 	ended        <-chan struct{} // closed when the link ends
 	broken       chan<- error
-	gate         *Gate // nil if nobody looks
+	gate         *Gate // or nil
 	delay        *delay
 	losses       atomic.Pointer[losses]
-	sequences    *segment.Streams // nil if nobody follows them
+	sequences    *segment.Streams // or nil
 	seed, stream uint64
 
-	// Each frame that came is sent, lost, held, under way, discarded, or counted as queueFull
-	// or refused.
+	// Each frame that came is sent, lost, held, under way, discarded, or counted by queueFull or
+	// refused.
 	came, sent, queueFull, refused atomic.Uint64
 	lost                           lossTally
 	behind                         atomic.Int64
@@ -116,7 +115,7 @@ func (w *wire) impair(how *Impairment) {
 	}
 }
 
-// fail tells that the link cannot go on, unless it is about to end.
+// fail reports that the link cannot go on, unless it is about to end.
 func (w *wire) fail(doing string, p *port, err error) {
 	select {
 	case <-w.ended:
@@ -125,12 +124,12 @@ func (w *wire) fail(doing string, p *port, err error) {
 	}
 	select {
 	case w.broken <- fmt.Errorf("%s %s: %w", doing, p.file.Name(), err):
-	default: // there is one already
+	default: // there was a failure already
 	}
 }
 
-// take reads frames until the link ends. Without a delay the receiver's kernel has the
-// frame when it reads the next: on this thread, and out of the ring's memory.
+// take reads frames until the link ends. Without a delay it sends each frame out of the ring's memory
+// before it reads the next.
 func (w *wire) take() {
 	for {
 		frame, err := w.from.ring.next()
@@ -150,14 +149,14 @@ func (w *wire) take() {
 		w.from.ring.done()
 	}
 	if w.gate != nil {
-		w.gate.shut() // what is released from now on has nowhere to go
+		w.gate.shut() // what is released from now on is dropped
 	}
 	if w.delay != nil {
 		close(w.delay.queue)
 	}
 }
 
-// carry decides what becomes of a frame.
+// carry passes a frame to the gate, the losses or the receiver.
 func (w *wire) carry(frame []byte) {
 	switch {
 	case w.gate != nil:
@@ -167,8 +166,7 @@ func (w *wire) carry(frame []byte) {
 	}
 }
 
-// loses asks the rules of loss about a frame, if there are any. Frames that are not of IP
-// are never lost.
+// loses tells whether the rules of loss take a frame. They never take frames that are not IP.
 func (w *wire) loses(frame []byte) bool {
 	l := w.losses.Load()
 	if l == nil && w.sequences == nil {
@@ -185,7 +183,7 @@ func (w *wire) loses(frame []byte) bool {
 	return lost
 }
 
-// pass lets a frame go on, when it is due.
+// pass sends a frame, at once or after the delay.
 func (w *wire) pass(frame []byte) {
 	if w.delay == nil {
 		_ = w.send(frame) // counted
@@ -197,11 +195,10 @@ func (w *wire) pass(frame []byte) {
 // errFull means that mostQueued frames are under way.
 var errFull = errors.New("too many packets are under way")
 
-// full tells whether the queue of delayed frames is full, so that the next one is lost.
+// full tells whether the queue of delayed frames is full, so the next one would be lost.
 func (w *wire) full() bool { return w.delay != nil && len(w.delay.queue) == cap(w.delay.queue) }
 
-// enqueue puts a frame on its way, which takes the delay from now on. One goroutine at a time calls
-// it.
+// enqueue sends a frame after the delay, from now on. One goroutine at a time may call it.
 func (w *wire) enqueue(c copied) {
 	w.delayed.asked.Add(1)
 	c.due = w.delay.due()
@@ -222,8 +219,8 @@ func (w *wire) sendDelayed(frame []byte) error {
 	return err
 }
 
-// send hands a frame to the receiver's kernel. A frame that it refuses is counted: one that
-// is longer than the device's MTU (EMSGSIZE), or while the host's device is down (ENOBUFS).
+// send gives a frame to the receiver's kernel. It counts frames that the kernel refuses: those longer
+// than the device's MTU (EMSGSIZE), and all while the host's device is down (ENOBUFS).
 func (w *wire) send(frame []byte) error {
 	err := w.to.send(frame)
 	switch {
@@ -231,34 +228,34 @@ func (w *wire) send(frame []byte) error {
 		w.sent.Add(1)
 	case !errors.Is(err, os.ErrClosed):
 		w.refused.Add(1)
-		if errors.Is(err, unix.ENETDOWN) { // of the link's own device
+		if errors.Is(err, unix.ENETDOWN) { // the link's own device is down
 			w.fail("write packets to", w.to, err)
 		}
 	}
 	return err
 }
 
-// Carried is what became of the packets of one direction of a link.
+// Carried tells what happened to the packets in one direction of a link.
 type Carried struct {
-	// Came is how many frames the sender has put on the link, and Sent how many the receiver
-	// was given. Both are zero if the kernel carries the packets.
+	// Came is how many frames the sender put on the link, Sent how many the receiver got. Both are
+	// zero if the kernel carries the packets.
 	Came, Sent uint64
-	// Verbs are what each verb of the link was asked and has done, by its name. A verb that
-	// was not asked about any packet is not there.
+	// Verbs counts, for each verb of the link, the packets that it was asked about and those that
+	// it acted on. A verb without packets is missing.
 	Verbs map[string]Tally
-	// Lost is how many packets loss, every and drop have lost.
+	// Lost is how many packets loss, every and drop lost.
 	Lost uint64
-	// RingOverflows is how many frames came faster than they were read, QueueOverflows how
+	// RingOverflows is how many frames came faster than the forwarder read them, QueueOverflows how
 	// many were lost because mostQueued were under way or held.
 	RingOverflows, QueueOverflows uint64
-	// Refused is how many frames were too long for the link, or met a device that was down.
+	// Refused is how many frames were too long for the link, or were sent while a device was down.
 	Refused uint64
-	// Sequences is what became of data; nil if Link.Sequences did not ask for it.
+	// Sequences is nil without Link.Sequences.
 	Sequences *segment.Sequences
-	// Behind is how long a frame waited at most until the link read it.
+	// Behind is the longest time that a frame waited until the forwarder read it.
 	Behind time.Duration
-	// Late is by how much delayed packets were sent after they were due, in nanoseconds; nil
-	// if none is delayed.
+	// Late is how long after they were due delayed packets were sent, in nanoseconds; nil without a
+	// delay.
 	Late *metrics.Histogram
 }
 

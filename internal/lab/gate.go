@@ -7,7 +7,7 @@ import (
 	"tcpbench/internal/segment"
 )
 
-// Fate is what becomes of a packet at a gate.
+// Fate is what happens to a packet at a gate.
 type Fate uint8
 
 // The fates.
@@ -15,13 +15,13 @@ const (
 	Pass Fate = iota
 	Hold      // until Step or Release
 	Lose
-	Released // one that was held goes on
+	Released // a packet that was held goes on
 )
 
 func (f Fate) String() string { return [...]string{"passed", "held", "lost", "released"}[f] }
 
-// Gate looks at the packets of one direction of the link, one by one, and decides what becomes
-// of each: it can hold a moment that is over in microseconds for as long as one likes to look.
+// Gate passes, holds or loses each packet in one direction of the link. It can stop a connection in a
+// moment that is otherwise over in microseconds.
 type Gate struct {
 	mu    sync.Mutex
 	wire  *wire
@@ -31,21 +31,20 @@ type Gate struct {
 	gone  bool
 }
 
-// gateTally counts what a gate was asked and has done. A frame that was held is stepped or
-// released later, or held still.
+// gateTally counts what a gate did. A frame that was held is later stepped or released, or still held.
 type gateTally struct{ hold, lose, step, release tally }
 
-// Watch calls f with every TCP segment from now on, in order, and with what becomes of it: that
-// the link loses it, too, by its rules or because too many are under way. One that is held is told
-// of again when it goes on. The gate is locked meanwhile.
+// Watch calls f with every TCP segment from now on, in order, and with its fate. The fate is Lose too
+// if the link's rules lose it or too many packets are under way. f gets a segment that is held again
+// when it goes on. The gate is locked while f runs.
 func (g *Gate) Watch(f func(*segment.Segment, Fate)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.watch = f
 }
 
-// Rule decides about every TCP segment from now on; nil lets all pass. Packets of other kinds
-// always pass.
+// Rule sets f to decide about every TCP segment from now on; nil passes all. Other packets always
+// pass.
 func (g *Gate) Rule(f func(*segment.Segment) Fate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -59,7 +58,7 @@ func (g *Gate) Held() int {
 	return len(g.held)
 }
 
-// Release lets all pass from now on, those that were held first.
+// Release passes all packets from now on, those that were held first.
 func (g *Gate) Release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -82,7 +81,7 @@ func (g *Gate) Release() {
 	g.held = nil
 }
 
-// Holds tells whether a segment is held that matches.
+// Holds tells whether a matching segment is held.
 func (g *Gate) Holds(match func(*segment.Segment) bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -90,8 +89,8 @@ func (g *Gate) Holds(match func(*segment.Segment) bool) bool {
 	return ok
 }
 
-// Step lets the first segment go on that is held and matches; when it returns the receiver's kernel
-// has taken it, which the link's delay comes before. ok tells whether there was one.
+// Step passes the first matching segment that is held. It returns when the receiver's kernel has taken
+// it, after the link's delay. ok tells whether there was one.
 func (g *Gate) Step(match func(*segment.Segment) bool) (s segment.Segment, ok bool, err error) {
 	given := make(chan error, 1)
 	g.mu.Lock()
@@ -120,7 +119,7 @@ func (g *Gate) Step(match func(*segment.Segment) bool) (s segment.Segment, ok bo
 	return s, true, err
 }
 
-// tell lets the watcher know of a packet, if it is a TCP segment.
+// tell calls the watcher, if the packet is a TCP segment.
 func (g *Gate) tell(s *segment.Segment, tcp bool, fate Fate) {
 	if tcp && g.watch != nil {
 		g.watch(s, fate)
@@ -136,8 +135,8 @@ func (g *Gate) find(match func(*segment.Segment) bool) (s segment.Segment, index
 	return s, 0, false
 }
 
-// arrive decides about a frame. What the gate would pass or hold, the link's rules of loss may
-// still take: a packet is decided about once, in the order in which packets come.
+// arrive decides about a frame. The link's rules of loss are asked about what the gate would pass or
+// hold, once, in the order in which packets come.
 func (g *Gate) arrive(frame []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -169,7 +168,7 @@ func (g *Gate) arrive(frame []byte) {
 	}
 }
 
-// shut ends the gate with its wire.
+// shut drops what is released from now on.
 func (g *Gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,20 +13,17 @@ import (
 	"tcpbench/internal/probe"
 )
 
-// Host is one end of a lab: a network namespace.
+// Host is one end of a lab.
 type Host struct {
-	// Name is client or server.
-	Name string
-	// V4 and V6 are its address in each family. V6 is the zero Addr if the kernel has no IPv6.
-	V4, V6 netip.Addr
-	// Sources are further addresses of it, of IPv4.
-	Sources []netip.Addr
+	Name    string       // client or server
+	V4, V6  netip.Addr   // its addresses; V6 is the zero Addr if the kernel has no IPv6
+	Sources []netip.Addr // more IPv4 addresses
 
 	*namespace.Network // nil until the lab is made
 }
 
-// handle opens a netlink socket in the host's namespace. netlink.NewHandleAt would have to
-// bring its thread back, which root of a user namespace may not do.
+// handle opens a netlink socket in the host's namespace. netlink.NewHandleAt would have to bring its
+// thread back, which root of a user namespace cannot do.
 func (h *Host) handle() (n *netlink.Handle, err error) {
 	err = h.Do(func() error {
 		n, err = netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -35,10 +32,10 @@ func (h *Host) handle() (n *netlink.Handle, err error) {
 	return n, probe.Refused(probe.StepSocket, err)
 }
 
-// tables makes a namespace whose children have a table of TCP sockets of their own, as large as
-// the machine's, so that the kernel's defaults that follow from its size stay the same. In the
-// machine's table a census, and the end of a lab, walk over the sockets of all namespaces. Kernels
-// before 6.1, and a /proc/sys that cannot be written, leave it at the machine's table.
+// tables makes a namespace whose children have their own table of TCP sockets. It is as large as the
+// machine's, because the kernel derives defaults from its size. In the machine's table, a census and
+// the removal of a lab would walk over the sockets of all namespaces; they do if the kernel is older
+// than 6.1 or /proc/sys cannot be written.
 func tables() (*namespace.Network, error) {
 	n, err := namespace.New("parent of the lab", nil)
 	if err != nil {

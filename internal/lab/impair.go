@@ -12,25 +12,24 @@ import (
 	"tcpbench/internal/values"
 )
 
-// Impairment is what becomes of packets on their way in one direction. The zero value is a
-// perfect link.
+// Impairment says what happens to packets in one direction. The zero value is a perfect link.
 type Impairment struct {
-	// Loss is the share of packets that is lost at random, 0 to 1.
+	// Loss is the share of packets lost at random, 0 to 1.
 	Loss float64
 	// Every n-th packet is lost; zero loses none.
 	Every uint32
-	// Drop are segments that are lost, by their flags.
+	// Drop loses segments that have exactly these flags.
 	Drop []segment.Flags
-	// Rate bounds the link, in bits per second; zero is no bound.
+	// Rate bounds the link, in bits per second; zero means no bound.
 	Rate uint64
-	// Delay is how long a packet is under way, and Jitter by how much longer it may be.
-	// Packets never overtake each other.
+	// Delay is how long a packet takes, and Jitter how much longer it may take. Packets never
+	// overtake each other.
 	Delay, Jitter time.Duration
 	// Seed decides which packets are lost at random, and how the delays differ.
 	Seed uint64
 }
 
-// longestDelay and mostRate are bounds of what makes sense.
+// The bounds of what ParseImpairment accepts.
 const (
 	longestDelay = time.Minute
 	mostRate     = 1e12
@@ -126,7 +125,7 @@ func (i *Impairment) setRate(value string) error {
 	return nil
 }
 
-// String writes it as ParseImpairment reads it; a perfect link is empty.
+// String writes it as ParseImpairment reads it; empty for a perfect link.
 func (i Impairment) String() string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
@@ -154,5 +153,5 @@ func (i Impairment) String() string {
 	return strings.Join(parts, ",")
 }
 
-// Filters tells whether packets are lost on purpose.
+// Filters tells whether it loses packets.
 func (i *Impairment) Filters() bool { return i.Loss > 0 || i.Every > 0 || len(i.Drop) > 0 }

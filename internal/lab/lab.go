@@ -1,14 +1,12 @@
-// Package lab makes a private pair of hosts: two network namespaces with a link between
-// them, addresses, and kernel settings of their own, while the host that it runs on stays
-// as it is.
+// Package lab makes two private hosts: network namespaces with addresses and kernel settings of their
+// own, and a link between them. It changes nothing on the host that it runs on.
 //
-// A perfect link is a veth pair. A link that loses, delays, holds or may begin to do so has a
-// third namespace in its middle, where two packet sockets and a forwarder of this package
-// copy frames from one host to the other. It needs no device node, no packet filter and no
-// privilege beyond that of the namespaces.
+// A perfect link is a veth pair. A link that loses, delays or holds packets, or may begin to do so,
+// leads through a third namespace, in which a forwarder copies frames between two packet sockets. It
+// needs no device node, no packet filter and no privilege but those in the namespaces.
 //
-// A lab has no name anywhere: it lives in open files and processes, and when these are
-// gone, however they went, the kernel takes it away.
+// A lab has no name anywhere. It exists as long as its files and processes; then the kernel removes
+// it, however they ended.
 package lab
 
 import (
@@ -25,17 +23,16 @@ import (
 // Lab is a pair of hosts that reach each other and nobody else.
 type Lab struct {
 	Client, Server *Host
-	// Link is what becomes of packets between them.
-	Link Link
-	// ToServer and ToClient are the gates of a gated link, else nil.
+	Link           Link
+	// ToServer and ToClient are the gates of a gated link, or nil.
 	ToServer, ToClient *Gate
 
-	between   *Host      // the namespace in the middle of a carried link, else nil
+	between   *Host      // the namespace in the middle of a carried link, or nil
 	forwarder *forwarder // nil if the kernel carries the packets
 }
 
-// New makes a lab. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN, which Own gives to everybody
-// where the kernel allows that. A *probe.Failure says what this machine refused.
+// New makes a lab. It needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW, which probe.Own gives to
+// every user if the kernel allows it. A *probe.Failure says what this machine refused.
 func New(link Link) (*Lab, error) {
 	l := unbuilt(link)
 	err := l.found()
@@ -123,8 +120,8 @@ func (l *Lab) build() error {
 	return nil
 }
 
-// Close ends the lab's link and lets go of its namespaces. The kernel takes these away when
-// the last process in them has ended.
+// Close ends the link and closes the namespaces. The kernel removes them when the last process in
+// them has ended.
 func (l *Lab) Close() error {
 	var errs []error
 	if l.forwarder != nil {
@@ -139,7 +136,7 @@ func (l *Lab) Close() error {
 	return errors.Join(errs...)
 }
 
-// Remains watches the lab's end. Call it before Close; the caller closes it.
+// Remains watches how the kernel removes the hosts. Call it before Close, and close it.
 func (l *Lab) Remains() (*namespace.Remains, error) {
 	return namespace.Watch(l.Client.Network, l.Server.Network)
 }
@@ -167,8 +164,7 @@ func (l *Lab) lay(client, server, between *netlink.Handle) error {
 		if err := addPair(end.handle, end.device, end.device, l.between.Network); err != nil {
 			return probe.Refused(probe.StepDevice, err)
 		}
-		// Neither end says anything of its own, so what the link counts, loses and holds are the
-		// packets of the run.
+		// So the link counts, loses and holds packets of the run only.
 		if err := errors.Join(quiet(end.handle, end.device), quiet(between, end.device)); err != nil {
 			return probe.Refused(probe.StepDevice, err)
 		}
@@ -193,12 +189,12 @@ func (l *Lab) lay(client, server, between *netlink.Handle) error {
 	return nil
 }
 
-// pairIndex is the index of one device of a pair. Its peer in another namespace has another:
-// the kernel takes devices with the same for one and its own lower layer, and lets up to a
-// second pass before it makes them send (linkwatch_urgent_event).
+// pairIndex is the index of one device of a pair. Its peer in another namespace must have another: the
+// kernel takes two devices with the same index for one and its own lower layer, and waits up to a
+// second before it lets them send (linkwatch_urgent_event).
 const pairIndex = 1000
 
-// addPair adds a pair of devices, whose peer lies in a namespace.
+// addPair adds a pair of devices; the peer is in another namespace.
 func addPair(n *netlink.Handle, name, peer string, in *namespace.Network) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.Index = name, pairIndex
@@ -209,8 +205,8 @@ func addPair(n *netlink.Handle, name, peer string, in *namespace.Network) error 
 	return nil
 }
 
-// Record has all packets of the lab's link written from now on, as the client's end has them.
-// The function that it returns ends that, when those that have passed are written.
+// Record writes all packets of the client's end of the link from now on. end writes the packets that
+// have passed, and stops.
 func (l *Lab) Record(c *pcap.Capture) (end func() error, err error) {
 	err = l.Client.Do(func() error {
 		end, err = c.Record(clientDevice)

@@ -8,30 +8,27 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Link is the two directions of the link between the hosts.
+// Link says what happens to packets between the hosts, in each direction.
 type Link struct {
 	ToServer, ToClient Impairment
-	// Gated links have a Gate in each direction.
-	Gated bool
-	// Changes says that Impair will be called: packets are carried from the start.
-	Changes bool
-	// Sequences has the data of connections followed by sequence numbers, in both directions of
-	// a carried link: Carried.Sequences.
+	Gated              bool // there is a Gate in each direction
+	Changes            bool // Impair will be called, so the forwarder carries packets from the start
+	// Sequences makes a carried link follow sequence numbers: Carried.Sequences.
 	Sequences bool
-	// Seed decides, with that of the Impairment, which packets are lost at random and how
-	// delays differ. Links with the same seeds lose the same packets of the same sequence.
+	// Seed, with that of the Impairment, decides which packets are lost at random and how delays
+	// differ. Links with the same seeds lose the same packets of the same sequence.
 	Seed uint64
 }
 
-// carried tells whether packets pass the forwarder. Otherwise a veth pair carries them, two
-// to three times as fast.
+// carried tells whether the forwarder carries the packets. If not, a veth pair does, two to three
+// times as fast.
 func (l *Link) carried() bool {
 	return l.Gated || l.Changes || l.ToServer.carried() || l.ToClient.carried()
 }
 
 func (i *Impairment) carried() bool { return i.Filters() || i.Delay > 0 }
 
-// bound bounds the rate of what leaves each host.
+// bound bounds the rate at which each host sends.
 func (l *Lab) bound(client, server *netlink.Handle) error {
 	for _, d := range []struct {
 		how    *Impairment
@@ -41,9 +38,9 @@ func (l *Lab) bound(client, server *netlink.Handle) error {
 		if d.how.Rate == 0 {
 			continue
 		}
-		device, err := d.sender.LinkByName(d.device)
+		device, err := find(d.sender, d.device)
 		if err != nil {
-			return fmt.Errorf("%s: %w", d.device, err)
+			return err
 		}
 		if err := shape(d.sender, device, d.how.Rate); err != nil {
 			return err
@@ -52,8 +49,8 @@ func (l *Lab) bound(client, server *netlink.Handle) error {
 	return nil
 }
 
-// shape bounds the rate of what leaves by a device: a token bucket that holds a hundredth
-// of a second, and a queue of a tenth (tc-tbf(8)).
+// shape bounds the rate at which a device sends: a token bucket of 10 ms and a queue of 100 ms
+// (tc-tbf(8)).
 func shape(n *netlink.Handle, device netlink.Link, rate uint64) error {
 	bytes := rate / 8
 	bucket := max(bytes/100, 5*1514)
@@ -69,11 +66,11 @@ func shape(n *netlink.Handle, device netlink.Link, rate uint64) error {
 	return nil
 }
 
-// ErrFixed means that a link cannot be changed, because the kernel carries its packets.
+// ErrFixed means that a link cannot change, because the kernel carries its packets.
 var ErrFixed = errors.New("the link was made as one that does not change")
 
-// Impair changes which packets are lost from now on, in the directions that are not nil. Delay
-// and rate stay as they were.
+// Impair changes which packets are lost from now on, in the directions that are not nil. It does not
+// change delay and rate.
 func (l *Lab) Impair(toServer, toClient *Impairment) error {
 	if l.forwarder == nil {
 		return ErrFixed
@@ -89,8 +86,8 @@ func (l *Lab) Impair(toServer, toClient *Impairment) error {
 	return nil
 }
 
-// Broken has an error if the link has failed, and carries no packets any more: what happens then looks
-// like a peer that does not answer. It is nil if the kernel carries the packets.
+// Broken gets an error if the link fails and stops carrying packets, which would otherwise look like a
+// peer that does not answer. It is nil if the kernel carries the packets.
 func (l *Lab) Broken() <-chan error {
 	if l.forwarder == nil {
 		return nil
@@ -98,8 +95,8 @@ func (l *Lab) Broken() <-chan error {
 	return l.forwarder.broken
 }
 
-// Carried says what has become of the packets of both directions. Both are zero if the kernel
-// carries them, and after Close.
+// Carried tells what happened to the packets in both directions. Both are zero if the kernel carries
+// them, and after Close.
 func (l *Lab) Carried() (toServer, toClient Carried, err error) {
 	if l.forwarder == nil {
 		return Carried{}, Carried{}, nil

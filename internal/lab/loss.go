@@ -9,10 +9,10 @@ import (
 	"tcpbench/internal/segment"
 )
 
-// Tally is how many packets a verb of the link was asked about, and to how many it was done.
+// Tally is how many packets a verb of the link was asked about, and on how many it acted.
 type Tally struct{ Asked, Done uint64 }
 
-// tally is a Tally that one goroutine counts and others read.
+// tally is a Tally that one goroutine changes and others read.
 type tally struct{ asked, done atomic.Uint64 }
 
 func (t *tally) count(done bool) bool {
@@ -25,25 +25,24 @@ func (t *tally) count(done bool) bool {
 
 func (t *tally) read() Tally { return Tally{Asked: t.asked.Load(), Done: t.done.Load()} }
 
-// lossTally counts what the three verbs that lose packets were asked and have done. A packet
-// that one of them loses is not asked about by the next.
+// lossTally counts the three verbs that lose packets. If one loses a packet, the next is not asked.
 type lossTally struct{ drop, every, loss tally }
 
-// losses decides which packets of one direction are lost. The same seed and the same packets
-// give the same decisions. One goroutine uses it.
+// losses decides which packets of one direction are lost. The same seed and packets give the same
+// decisions. One goroutine uses it.
 type losses struct {
 	how    Impairment
 	random *rand.Rand
-	passed uint32 // packets since the last that Every has lost
+	passed uint32 // packets since the last that Every lost
 	tally  *lossTally
 }
 
-// newLosses begins decisions. The stream keeps directions with the same seed apart.
+// newLosses begins decisions. stream keeps directions with the same seed apart.
 func newLosses(how *Impairment, seed, stream uint64, t *lossTally) *losses {
 	return &losses{how: *how, random: rand.New(random.New(seed+how.Seed, stream)), tally: t}
 }
 
-// loses decides about the next IP packet.
+// loses tells whether the next IP packet is lost.
 func (l *losses) loses(packet []byte) bool {
 	if len(l.how.Drop) > 0 {
 		if s, ok := segment.Parse(packet); ok && l.tally.drop.count(slices.Contains(l.how.Drop, s.Flags)) {

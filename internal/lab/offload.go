@@ -9,8 +9,8 @@ import (
 	"github.com/safchain/ethtool"
 )
 
-// offloadsOff makes a device send and receive frames as a wire carries them: with whole
-// checksums, and none larger than the MTU. The calling thread is in the device's namespace.
+// offloadsOff makes a device send and receive frames as a wire carries them: with complete checksums,
+// and none larger than the MTU. The device is in the namespace of the calling thread.
 func offloadsOff(device string) (err error) {
 	e, err := ethtool.NewEthtool()
 	if err != nil {
@@ -28,7 +28,7 @@ func offloadsOff(device string) (err error) {
 	if err := e.Change(device, config); err != nil {
 		return fmt.Errorf("%s: turn off %s: %w", device, strings.Join(on, ", "), err)
 	}
-	if on, err = offloads(e, device); err == nil && len(on) > 0 { // a driver may refuse in silence
+	if on, err = offloads(e, device); err == nil && len(on) > 0 { // a driver may refuse without an error
 		err = errors.New("still on: " + strings.Join(on, ", "))
 	}
 	if err != nil {
@@ -37,8 +37,8 @@ func offloadsOff(device string) (err error) {
 	return nil
 }
 
-// offloads lists the features that are on and change frames on their way between the stack
-// and the device, by the kernel's names (net/ethtool/common.c).
+// offloads lists the features that are on and change frames between stack and device, by the kernel's
+// names (net/ethtool/common.c).
 func offloads(e *ethtool.Ethtool, device string) (on []string, err error) {
 	features, err := e.Features(device)
 	if err != nil {

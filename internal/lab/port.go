@@ -14,19 +14,18 @@ import (
 // headerEthernet is the length of a frame's header.
 const headerEthernet = 14
 
-// port is an end of the link in the namespace in the middle: a packet socket on the veth
-// device whose peer a host has. What it reads the host has sent, and what it writes the host
-// receives.
+// port is an end of the link in the namespace in the middle: a packet socket on the veth device whose
+// peer is in a host. It reads what the host sends; the host receives what it writes.
 type port struct {
 	file *os.File
 	ring *ring
 }
 
-// openPort opens the port of a device that is up. The calling thread is in its namespace.
+// openPort opens the port of a device that is up, in the namespace of the calling thread.
 func openPort(device string) (*port, error) {
 	var r *ring
 	f, err := pcap.Open(device, func(fd int) (err error) {
-		// Without this the port would read what it has written.
+		// Otherwise the port would read what it writes.
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
 			return os.NewSyscallError("setsockopt(PACKET_IGNORE_OUTGOING)", err)
 		}
@@ -45,8 +44,8 @@ func openPort(device string) (*port, error) {
 	return &port{file: f, ring: r}, nil
 }
 
-// send writes a frame. When it returns the host's kernel has taken it, and has processed it
-// unless it defers softirqs to a thread (PREEMPT_RT; Linux before 6.5 under load).
+// send writes a frame. When it returns, the host's kernel has taken it, and has processed it unless it
+// defers softirqs to a thread (PREEMPT_RT; Linux before 6.5 under load).
 func (p *port) send(frame []byte) error {
 	_, err := p.file.Write(frame)
 	if errors.Is(err, unix.ENETDOWN) {

@@ -14,25 +14,24 @@ import (
 	"tcpbench/internal/probe"
 )
 
-// Question is something that a lab may need of this machine.
+// Question names something that a lab may need.
 type Question string
 
-// The questions. Each is answered by doing it in a child process, and what it makes is gone
-// with the child.
+// The questions. A child process answers each by doing it.
 const (
 	CanUsers      Question = "lab-users"      // a user namespace, with privileges in it
 	CanNamespaces Question = "lab-namespaces" // a network namespace
 	CanLab        Question = "lab-plain"      // a lab with a perfect link
-	CanLink       Question = "lab-link"       // a lab with the link that tcpbench carries itself
+	CanLink       Question = "lab-link"       // a lab whose link tcpbench carries itself
 	CanSysctls    Question = "lab-sysctls"    // settings of a namespace can be written
 	CanCapture    Question = "lab-capture"    // packets can be captured
 	CanHost       Question = "host-sysctls"   // settings of the machine can be written
 )
 
-// Questions are the answers, for probe.Main.
+// Questions answers them, for probe.Main.
 func Questions() map[string]probe.Question {
-	// Some kernels make users of one's own, and give them no privileges: so these are asked
-	// for a network namespace, too.
+	// Some kernels make a user namespace but give it no privileges, so this makes a network
+	// namespace in it too.
 	namespace := func(_ string, step func(string)) error {
 		step(probe.StepNamespace)
 		return tryNamespace(func(*namespace.Network) error { return nil })
@@ -76,7 +75,7 @@ func tryNamespace(f func(*namespace.Network) error) error {
 	return f(n)
 }
 
-// tryLab calls f for a lab. A step that was refused keeps its name.
+// tryLab calls f for a lab.
 func tryLab(step func(string), link Link, f func(*Lab) error) error {
 	step(probe.StepNamespace)
 	if err := tryNamespace(func(*namespace.Network) error { return nil }); err != nil {
@@ -90,8 +89,8 @@ func tryLab(step func(string), link Link, f func(*Lab) error) error {
 	return errors.Join(f(l), l.Close())
 }
 
-// trySettings writes settings of a namespace, KEY=VALUE with line ends between. One that may only be
-// read is an error, unless it has its value already; without any, a setting is written as it is.
+// trySettings writes settings of a namespace, lines of KEY=VALUE. A setting that can only be read is
+// an error, unless it has that value already. Without any, it writes a setting with its own value.
 func trySettings(about string, step func(string)) error {
 	step(probe.StepNamespace)
 	return tryNamespace(func(n *namespace.Network) error {
@@ -110,14 +109,14 @@ func trySettings(about string, step func(string)) error {
 		reports, err := machine.Apply(n, p)
 		for _, r := range reports {
 			if r.Outcome == machine.ReadOnly {
-				return &probe.Failure{Step: probe.StepSysctls, Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
+				return &probe.Failure{Step: probe.StepSysctls, Text: fmt.Sprintf("%s = %s: it is %s, and can only be read", r.Key, r.Value, r.Now)}
 			}
 		}
 		return err
 	})
 }
 
-// rewrite writes a setting of a namespace as it is.
+// rewrite writes a setting of a namespace with its own value.
 func rewrite(n *namespace.Network) error {
 	const key = "net.ipv4.tcp_fin_timeout"
 	var text []byte
@@ -133,14 +132,13 @@ func rewrite(n *namespace.Network) error {
 
 // Means is how this process can make labs.
 type Means struct {
-	// Users tells that it takes a user namespace, which probe.Own makes.
-	Users bool
+	Users bool // in a user namespace of its own, which probe.Own makes
 }
 
-// FindMeans tells how this process would make labs, if the machine allows any.
+// FindMeans returns how this process would make labs.
 func FindMeans() Means { return Means{Users: !probe.Able()} }
 
-// Ask answers a question by doing it in a child process; nil means that it can be done.
+// Ask asks a question in a child process; nil means that it can be done.
 func (m Means) Ask(q Question) *probe.Refusal { return m.ask(q, "") }
 
 // AskSettings tells whether a namespace can be given these settings.

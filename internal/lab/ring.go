@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ring is memory into which the kernel puts the frames that a packet socket receives
-// (TPACKET_V2, Documentation/networking/packet_mmap.rst). A socket's buffer would be bounded
-// by net.core.rmem_max, often 208 KiB, which root of a user namespace may not exceed.
+// ring is memory into which the kernel writes the frames that a packet socket receives (TPACKET_V2,
+// Documentation/networking/packet_mmap.rst). A socket buffer is bounded by net.core.rmem_max, often
+// 208 KiB, which root of a user namespace cannot exceed.
 type ring struct {
 	conn   syscall.RawConn
 	memory []byte
@@ -25,7 +25,7 @@ type ring struct {
 	dropped atomic.Uint64 // frames that found no free slot
 }
 
-// The ring's 8192 slots hold a frame of up to 1982 bytes each, after the kernel's header.
+// Each of the 8192 slots holds a frame of up to 1982 bytes, after the kernel's header.
 const (
 	slotSize   = 2048
 	slotCount  = 1 << 13
@@ -58,8 +58,8 @@ func newRing(fd int) (*ring, error) {
 	return &ring{memory: memory}, nil
 }
 
-// next waits for a frame. It is valid until done, which the same goroutine must call before
-// the next call. errCut comes with the part of the frame that is there.
+// next waits for a frame. It is valid until done, which the same goroutine must call before it calls
+// next again. With errCut, next returns the part of the frame that is there.
 func (r *ring) next() (frame []byte, err error) {
 	slot := r.memory[r.at*slotSize:][:slotSize]
 	if status := r.status(); atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
@@ -68,8 +68,7 @@ func (r *ring) next() (frame []byte, err error) {
 			if atomic.LoadUint32(status)&unix.TP_STATUS_USER != 0 {
 				return true
 			}
-			// Before the first wait, too: the edge that told of an error may have come when nobody
-			// waited.
+			// Before the first wait too: the event of an error may have come when nobody waited.
 			pending = pendingError(int(fd))
 			return pending != nil
 		})
@@ -85,7 +84,7 @@ func (r *ring) next() (frame []byte, err error) {
 	return frame, nil
 }
 
-// pendingError is an error that the kernel has for a socket: ENETDOWN when its device is gone.
+// pendingError is the error of a socket: ENETDOWN if its device is gone.
 func pendingError(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
@@ -94,7 +93,7 @@ func pendingError(fd int) error {
 	return err
 }
 
-// age is how long ago the kernel put the frame into its slot.
+// age is how long ago the kernel wrote the frame.
 func (r *ring) age() time.Duration {
 	slot := r.memory[r.at*slotSize:][:slotSize]
 	sec, nsec := binary.NativeEndian.Uint32(slot[offsetSec:]), binary.NativeEndian.Uint32(slot[offsetSec+4:])
@@ -107,11 +106,11 @@ func (r *ring) done() {
 	r.at = (r.at + 1) % slotCount
 }
 
-// status is the word by which the kernel and the reader hand the next slot to each other.
+// status is the word by which kernel and reader pass the next slot to each other.
 func (r *ring) status() *uint32 { return (*uint32)(unsafe.Pointer(&r.memory[r.at*slotSize])) }
 
-// overflows is how many frames the kernel has dropped because all slots were taken. After
-// the socket is closed it is what the last call has seen.
+// overflows is how many frames the kernel dropped because all slots were taken. After the socket is
+// closed, it is the last value read.
 func (r *ring) overflows() uint64 {
 	_ = r.conn.Control(func(fd uintptr) { // fails only if the socket is closed
 		if s, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
@@ -121,5 +120,5 @@ func (r *ring) overflows() uint64 {
 	return r.dropped.Load()
 }
 
-// unmap gives the memory back. The reader must have ended.
+// unmap frees the memory. The reader must have ended.
 func (r *ring) unmap() error { return os.NewSyscallError("munmap", unix.Munmap(r.memory)) }

@@ -74,7 +74,7 @@ func TestBlockers(t *testing.T) {
 		{attempt{step: StepRing, errno: unix.ENOMEM}, root, "no memory", "memory limit"},
 		{attempt{step: StepOffloads, errno: unix.EPERM, inUsers: true}, with(user, func(f *facts) { f.filtered = true }), "a seccomp filter", "unconfined"},
 		{inside, user, "a security module", "audit log"},
-		{attempt{step: StepDevice, errno: unix.EXDEV}, root, "nothing that tcpbench knows of", "tcpbench doctor"},
+		{attempt{step: StepDevice, errno: unix.EXDEV}, root, "tcpbench does not know why", "tcpbench doctor"},
 	} {
 		b := diagnose(&c.a, &c.f)
 		if !strings.Contains(b.is, c.is) || !strings.Contains(b.lift, c.lift) || b.lift == "" {

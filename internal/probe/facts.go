@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capabilities is a set of them, a bit for each as in /proc/self/status.
+// capabilities is a set with a bit for each, as in /proc/self/status.
 type capabilities uint64
 
 func of(capability int) capabilities { return 1 << capability }
 
-// needed are the privileges that a lab takes, in the user namespace in which it is made.
+// needed are the capabilities to make a lab, in its user namespace.
 const needed = capabilities(1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW)
 
 func (c capabilities) String() string {
@@ -30,28 +30,22 @@ func (c capabilities) String() string {
 	return strings.Join(names, ", ")
 }
 
-// facts are what decides whether the kernel lets this process make a lab. They are read only
-// after it has refused, to say why.
+// facts decide whether this process may make a lab. They are read after a refusal, to explain it.
 type facts struct {
-	// root tells that the process is user 0 of its user namespace.
-	root         bool
-	capabilities capabilities
-	// filtered tells that a seccomp filter stands before the system calls.
-	filtered bool
-	// chrooted tells that the root directory is not that of the mount namespace.
-	chrooted bool
-	// users and networks tell whether the kernel has such namespaces.
-	users, networks bool
-	// sysctls are those of deciding, as far as this kernel has them.
-	sysctls map[string]string
+	root            bool // the process is user 0 of its user namespace
+	capabilities    capabilities
+	filtered        bool // the process has a seccomp filter
+	chrooted        bool // its root directory is not that of its mount namespace
+	users, networks bool // the kernel has such namespaces
+	sysctls         map[string]string
 }
 
-// The settings that forbid a lab, or parts of it.
+// The settings that can forbid a lab.
 const (
 	maxUsers      = "user.max_user_namespaces"
 	maxNetworks   = "user.max_net_namespaces"
-	unprivileged  = "kernel.unprivileged_userns_clone"             // Debian and its kin
-	appArmor      = "kernel.apparmor_restrict_unprivileged_userns" // Ubuntu since 23.10
+	unprivileged  = "kernel.unprivileged_userns_clone"             // of Debian
+	appArmor      = "kernel.apparmor_restrict_unprivileged_userns" // of Ubuntu since 23.10
 	modulesLocked = "kernel.modules_disabled"
 )
 
@@ -68,13 +62,13 @@ func readFacts() *facts {
 	return f
 }
 
-// readCapabilities reads those in effect; without /proc there are none.
+// readCapabilities reads the effective capabilities; none without /proc.
 func readCapabilities() capabilities {
 	set, _ := strconv.ParseUint(status("CapEff"), 16, 64)
 	return capabilities(set)
 }
 
-// status reads a field of proc_pid_status(5), or nothing.
+// status reads a field of proc_pid_status(5); empty if it is missing.
 func status(field string) string {
 	text, _ := os.ReadFile("/proc/thread-self/status")
 	for line := range strings.Lines(string(text)) {
@@ -85,15 +79,15 @@ func status(field string) string {
 	return ""
 }
 
-// rootIsMounted tells whether a file system is mounted at /, as seen from here. In a chroot
-// to a directory there is none: the mounts above it cannot be seen.
+// rootIsMounted tells whether a mount point at / is visible. In a chroot there is none: mounts above
+// its directory are invisible.
 func rootIsMounted() bool {
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
-		return true // not known, and a chroot is rare
+		return true // unknown, and a chroot is rare
 	}
 	for line := range strings.Lines(string(text)) {
-		// proc_pid_mountinfo(5): the fifth field is the place.
+		// proc_pid_mountinfo(5): the fifth field is the mount point.
 		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/" {
 			return true
 		}
@@ -106,13 +100,13 @@ func has(name string) bool {
 	return err == nil
 }
 
-// missing are the privileges that the process lacks among these.
+// missing returns the capabilities that the process lacks.
 func (f *facts) missing(among capabilities) capabilities { return among &^ f.capabilities }
 
 // is tells whether a setting has this value.
 func (f *facts) is(key, value string) bool { return f.sysctls[key] == value }
 
-// said is a setting with its value.
+// said is a sentence with the value of a setting.
 func (f *facts) said(key string) string {
 	value, ok := f.sysctls[key]
 	if !ok {

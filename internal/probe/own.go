@@ -15,17 +15,17 @@ import (
 	"tcpbench/internal/namespace"
 )
 
-// owned marks a process that Own has started.
+// owned is the environment variable of a process that Own has started.
 const owned = "TCPBENCH_OWN_USERS"
 
-// Owned tells whether this process is root of users of its own only.
+// Owned tells whether Own has started this process: it is root of a user namespace of its own.
 func Owned() bool { return os.Getenv(owned) != "" }
 
-// Able tells whether this process may try to make labs as it is: it has the privileges, and
-// the kernel does not forbid a network namespace all the same, as a seccomp filter does.
+// Able tells whether this process can make labs itself: it has the capabilities, and nothing else,
+// such as a seccomp filter, forbids a network namespace.
 func Able() bool {
 	if Owned() {
-		return true // there is no other way left
+		return true // nothing else is left to try
 	}
 	if readCapabilities()&needed != needed {
 		return false
@@ -38,10 +38,9 @@ func Able() bool {
 	return true
 }
 
-// Own makes labs possible without root: it runs this program again, with the same arguments
-// and these streams, as root of a user namespace of its own, and returns its exit code. If
-// this process can make labs already, root with all privileges, done is false and nothing was run.
-// If the kernel refuses, the error is a *Refusal.
+// Own makes labs possible without root: it runs this program again, with the same arguments and these
+// streams, as root of a user namespace of its own, and returns its exit code. If this process is
+// Able, done is false and Own runs nothing. If the kernel refuses, the error is a *Refusal.
 func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err error) {
 	if Able() {
 		return 0, false, nil
@@ -74,16 +73,16 @@ func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err erro
 		}
 		return exit.ExitCode(), true, nil
 	}
-	return 0, false, fmt.Errorf("wait for the process that has users of its own: %w", err)
+	return 0, false, fmt.Errorf("wait for the process in a user namespace of its own: %w", err)
 }
 
-// forward hands signals on to a process until it is over.
+// forward passes signals on to a process until it has ended.
 func forward(signals <-chan os.Signal, to *os.Process, over <-chan struct{}) {
 	for {
 		select {
 		case s := <-signals:
 			if s != syscall.SIGINT || !inForeground() {
-				_ = to.Signal(s) // one that has ended needs none
+				_ = to.Signal(s) // fails if it has ended
 			}
 		case <-over:
 			return
@@ -91,8 +90,8 @@ func forward(signals <-chan os.Signal, to *os.Process, over <-chan struct{}) {
 	}
 }
 
-// inForeground tells whether the terminal sends Ctrl-C to this process's group, and so to
-// the other one already.
+// inForeground tells whether the terminal sends Ctrl-C to this process's group, so the other process
+// gets it already.
 func inForeground() bool {
 	tty, err := os.Open("/dev/tty")
 	if err != nil {

@@ -1,11 +1,9 @@
-// Package probe asks what this machine allows, by doing it in a child process of the same
-// binary.
+// Package probe finds out what this machine allows, by doing it in a child process of the same
+// binary, and explains a refusal.
 //
-// A child, because the attempt may hang, may be killed by a filter of system calls, or may
-// change the process that makes it; and because only a new process can enter a user
-// namespace. A child has one question, is killed after Patience, and leaves nothing: what
-// it has made goes with it. The package knows no questions of its own, and draws no
-// conclusions from their answers.
+// It takes a child because the attempt may hang, may be killed by a seccomp filter, or may change
+// the process that makes it; and because only a new process can enter a user namespace. A child has
+// one question, is killed after Patience, and leaves nothing behind.
 package probe
 
 import (
@@ -22,30 +20,27 @@ import (
 	"time"
 )
 
-// argument is what makes this binary a probe, before the name of its question; see Invoked.
+// argument makes this binary a probe, before the name of its question; see Invoked.
 const argument = "internal-probe"
 
-// Patience is how long an answer may take. What is asked takes milliseconds, on a busy
-// machine a second.
+// Patience is how long an answer may take. It takes milliseconds, on a busy machine a second.
 const Patience = 10 * time.Second
 
-// Question tries something; about is what Ask was given to say what exactly. It names each
-// step before it takes it; an error that comes back is of the last one, unless it is a
-// *Failure, which names its own.
+// Question tries something; about says what exactly. It calls step with the name of each step
+// before it takes it. An error is of the last step, unless it is a *Failure, which names its own.
 type Question func(about string, step func(name string)) error
 
-// Failure is why something cannot be done here. A program that asks gets no other error.
+// Failure is why something cannot be done here.
 type Failure struct {
-	// Step is what was under way, as the question calls it. It is empty if the process that
-	// was to do it could not be made.
+	// Step is what failed. It is empty if the child could not be started.
 	Step string `json:"step"`
 	// Errno is the kernel's answer, 0 if it gave none.
 	Errno syscall.Errno `json:"errno,omitempty"`
 	// Text is what the error says.
 	Text string `json:"text"`
-	// Hung tells that there was no answer within Patience.
+	// Hung means that there was no answer within Patience.
 	Hung bool `json:"hung,omitempty"`
-	// Signal has killed the process that tried it: SIGSYS comes from a seccomp filter.
+	// Signal is what killed the child: SIGSYS comes from a seccomp filter.
 	Signal syscall.Signal `json:"signal,omitempty"`
 
 	err error // what failed, if that was in this process
@@ -77,21 +72,21 @@ func failed(step string, err error) *Failure {
 	return f
 }
 
-// message is what a child says: a step that it begins, or at the end how it went.
+// message is from a child: a step that it begins, or at the end the result.
 type message struct {
 	Step   string   `json:"step,omitempty"`
 	Done   bool     `json:"done,omitempty"`
 	Failed *Failure `json:"failed,omitempty"`
 }
 
-// Invoked tells whether this process was started by Ask. A program that asks calls it first
-// of all, and then Main.
+// Invoked tells whether Ask started this process. If so, the program calls Main before anything
+// else.
 func Invoked() bool { return len(os.Args) == 2 && strings.HasPrefix(os.Args[1], argument+" ") }
 
 // inherited is the descriptor of a child's pipe: the first after stderr.
 const inherited = 3
 
-// Main is the child's life: it answers its question, and returns the exit code.
+// Main runs a child: it answers its question and returns the exit code.
 func Main(questions map[string]Question) int {
 	say := json.NewEncoder(os.NewFile(inherited, "answers"))
 	name, about, _ := strings.Cut(strings.TrimPrefix(os.Args[1], argument+" "), " ")
@@ -115,8 +110,8 @@ func Main(questions map[string]Question) int {
 	return 0
 }
 
-// Ask asks a question in a child that starts with these attributes; nil are the usual ones.
-// After a space the question may say what it is about. A nil answer means that it can be done.
+// Ask asks a question in a child with these attributes; nil means none. The question may go on with
+// a space and what it is about. nil means that it can be done.
 func Ask(question string, attr *syscall.SysProcAttr) *Failure {
 	return ask(question, attr, Patience)
 }
@@ -159,7 +154,7 @@ func ask(question string, attr *syscall.SysProcAttr, patience time.Duration) *Fa
 	last, answer := listen(said)
 	if errors.Is(answer, os.ErrDeadlineExceeded) {
 		_ = cmd.Process.Kill()
-		// It is not waited for: a process that hangs in the kernel cannot be killed, either.
+		// Ask does not wait for it: a process that hangs in the kernel does not die.
 		return &Failure{Step: last, Hung: true, Text: fmt.Sprintf("no answer within %v", patience)}
 	}
 	<-ended
@@ -174,8 +169,8 @@ func ask(question string, attr *syscall.SysProcAttr, patience time.Duration) *Fa
 	return &Failure{Step: last, Text: strings.TrimSpace(fmt.Sprintf("the process that tried it ended without an answer: %v: %.200s", cmd.ProcessState, complaint))}
 }
 
-// listen reads what a child says until it is done, and returns the last step that it named
-// and how it went: nil if well, io.EOF if the child did not get to say.
+// listen reads the messages of a child. It returns the last step, and the result: nil if it
+// succeeded, io.EOF if the child ended without one.
 func listen(from io.Reader) (last string, err error) {
 	for d := json.NewDecoder(from); ; {
 		var m message

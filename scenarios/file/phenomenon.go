@@ -152,7 +152,7 @@ func (p *Phenomenon) Venue(link lab.Link, client, server *machine.Profile) (*sta
 	}
 	for _, r := range v.Unwritable {
 		if slices.ContainsFunc(slices.Concat(p.Client, p.Server), func(s machine.Setting) bool { return s.Key == r.Key }) {
-			err := &probe.Failure{Step: probe.StepSysctls, Text: fmt.Sprintf("%s = %s: it is %s, and may only be read", r.Key, r.Value, r.Now)}
+			err := &probe.Failure{Step: probe.StepSysctls, Text: fmt.Sprintf("%s = %s: it is %s, and can only be read", r.Key, r.Value, r.Now)}
 			return nil, errors.Join(err, v.Close())
 		}
 	}
