@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/aclements/go-moremath/stats"
 )
@@ -49,31 +50,40 @@ const mostExact = 50
 func (t *test) cdf(k int) float64 {
 	n := len(t.a)
 	if n <= mostExact {
-		return signedRank(n, k)
+		all := signedRanks()[n]
+		return all[min(k, len(all)-1)]
 	}
-	variance := float64(n) * float64(n+1) * float64(2*n+1) / 24
-	return stats.NormalDist{Mu: float64(len(t.averages)) / 2, Sigma: math.Sqrt(variance)}.CDF(float64(k) + 0.5)
+	return normalRank(n, k)
 }
 
-// signedRank is the probability that the ranks of n differences with random signs have a positive sum
-// of at most k.
-func signedRank(n, k int) float64 {
-	p := make([]float64, n*(n+1)/2+1)
-	p[0] = 1
-	for rank := 1; rank <= n; rank++ {
-		for sum := len(p) - 1; sum >= 0; sum-- {
-			p[sum] /= 2
-			if sum >= rank {
-				p[sum] += p[sum-rank] / 2
+// normalRank approximates signedRanks.
+func normalRank(n, k int) float64 {
+	x := float64(n)
+	return stats.NormalDist{Mu: x * (x + 1) / 4, Sigma: math.Sqrt(x * (x + 1) * (2*x + 1) / 24)}.CDF(float64(k) + 0.5)
+}
+
+// signedRanks has for each n the probabilities that the ranks of n differences with random signs have a
+// positive sum of at most k.
+var signedRanks = sync.OnceValue(func() (all [mostExact + 1][]float64) {
+	p := []float64{1} // that the sum is k
+	for n := range all {
+		if n > 0 {
+			p = append(p, make([]float64, n)...)
+			for k := len(p) - 1; k >= 0; k-- {
+				p[k] /= 2
+				if k >= n {
+					p[k] += p[k-n] / 2
+				}
 			}
 		}
+		total := 0.0
+		for _, x := range p {
+			total += x
+			all[n] = append(all[n], total)
+		}
 	}
-	total := 0.0
-	for _, x := range p[:min(k+1, len(p))] {
-		total += x
-	}
-	return total
-}
+	return all
+})
 
 // p is the probability of such a difference by chance. An average of zero counts on both sides, so
 // ties never make a difference.
