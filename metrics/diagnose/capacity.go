@@ -93,7 +93,7 @@ func Traps(h *metrics.Host) []metrics.Finding {
 			Name:      "busy-host",
 			What:      fmt.Sprintf("%.1f processes wanted one of %d processors during the last minute.", h.Load[0], h.CPUs),
 			Evidence:  []metrics.Value{{Name: "load average", Value: h.Load[0]}},
-			Mechanism: "Others on the machine take processors and caches, which makes every number worse and none repeatable.",
+			Mechanism: "Others on the machine take processors and caches, so numbers are worse and not repeatable.",
 			Remedies:  []metrics.Remedy{{Do: "find them (top), and run when they are quiet", Cost: "time"}},
 		})
 	}
@@ -110,20 +110,20 @@ var traps = []struct {
 }{
 	{
 		loopbackReuse, "net.ipv4.tcp_tw_reuse", 2,
-		"Over loopback ports do not run out as they do between hosts: there connect() takes over a port after a second of TIME_WAIT.",
-		"net.ipv4.tcp_tw_reuse=2, the default since Linux 4.19, allows that for loopback only (tcp_twsk_unique).",
+		"Over loopback ports do not run out as between hosts: connect() reuses a port after a second of TIME_WAIT.",
+		"net.ipv4.tcp_tw_reuse=2, the default since Linux 4.19, allows that only for loopback (tcp_twsk_unique).",
 		metrics.Remedy{Do: "to see exhaustion here, run in a lab: tcpbench lab", Cost: "none"},
 	},
 	{
 		"cookies-always", "net.ipv4.tcp_syncookies", 2,
-		"Every SYN is answered by a cookie, so that no SYN queue ever fills.",
+		"The kernel answers every SYN with a cookie, so no SYN queue ever fills.",
 		"net.ipv4.tcp_syncookies=2 is meant for tests (tcp_conn_request).",
 		metrics.Remedy{Do: "sysctl -w net.ipv4.tcp_syncookies=1", Cost: "none"},
 	},
 	{
 		"abort-on-overflow", "net.ipv4.tcp_abort_on_overflow", 1,
-		"A full accept queue resets connections instead of letting them try again.",
-		"The last ACK of a handshake that meets a full queue is answered by RST (tcp_check_req).",
+		"A full accept queue resets connections, which otherwise would try again.",
+		"If the queue is full, the kernel answers the last ACK of a handshake with a RST (tcp_check_req).",
 		metrics.Remedy{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0", Cost: "clients wait instead of failing"},
 	},
 }

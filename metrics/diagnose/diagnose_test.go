@@ -134,8 +134,8 @@ func TestFaults(t *testing.T) {
 			ext(r)["TCPSynRetrans"] = 34
 		}},
 		{TimeWaitTable, "TcpExt TCPTimeWaitOverflow", "(5000) was reached", func(r *metrics.Result) { ext(r)["TCPTimeWaitOverflow"] = 4_000 }},
-		{"time-wait-assassinated", "TcpExt TW", "At least 300 of 10,000", func(r *metrics.Result) { r.Kernel[0].Timeline.Sockets["tw"][2] = 9_700 }},
-		{"port-search-cliff", "connect_call_upper.p50", "connect() took 15 µs in the middle", func(r *metrics.Result) {
+		{"time-wait-assassinated", "TcpExt TW", "at least 300 of 10,000", func(r *metrics.Result) { r.Kernel[0].Timeline.Sockets["tw"][2] = 9_700 }},
+		{"port-search-cliff", "connect_call_upper.p50", "The median of connect() was 15 µs", func(r *metrics.Result) {
 			all, upper := metrics.NewRecorder(), metrics.NewRecorder()
 			for range 5000 {
 				all.Record(15_000)
@@ -151,7 +151,7 @@ func TestFaults(t *testing.T) {
 			r.Succeeded, r.Failed["exchange.reset"], r.Kernel[0].Counters["Tcp"]["OutRsts"] = 9_900, 100, 100
 			r.Kernel[0].Trace = &metrics.Trace{ResetsSent: map[string]uint64{"server NO_SOCKET": 100}}
 		}},
-		{"resets", "failed.reset", "not in this network namespace", func(r *metrics.Result) { r.Succeeded, r.Failed["exchange.reset"] = 9_900, 100 }},
+		{"resets", "failed.reset", "outside of this network namespace", func(r *metrics.Result) { r.Succeeded, r.Failed["exchange.reset"] = 9_900, 100 }},
 		{"server-limited", "server processors", "The server set the rate", func(r *metrics.Result) {
 			r.Flags, r.CPU.HostBusy = []metrics.Flag{{Name: "server-limited"}}, 0.6
 		}},

@@ -137,7 +137,7 @@ func rangeIsIgnored(h *metrics.Host, l *Load) *metrics.Finding {
 		What: fmt.Sprintf("--local-ports %d-%d does not lie within net.ipv4.ip_local_port_range (%d to %d): connect() chooses from %s.",
 			l.Chosen[0], l.Chosen[1], low, high, ports(l.Ports)),
 		Evidence:  []metrics.Value{count("ports of each", uint64(l.Ports))},
-		Mechanism: "IP_LOCAL_PORT_RANGE narrows the range of the namespace: an end that lies outside of it does not count, and nothing says so (inet_sk_get_local_port_range).",
+		Mechanism: "IP_LOCAL_PORT_RANGE can only narrow the range of the namespace. The kernel ignores an end outside of it, without an error (inet_sk_get_local_port_range).",
 		Remedies: []metrics.Remedy{
 			{Do: "a range within that of the namespace", Cost: "none"},
 			{Do: "--explicit-ports, with which each port is bound", Cost: "what the kernel's own choice costs is not measured"},
@@ -221,8 +221,8 @@ func buffersWillRunOut(h *metrics.Host, l *Load) *metrics.Finding {
 		Name:     "tcp-memory",
 		What:     fmt.Sprintf("Messages of %s bytes on %s connections are up to %s pages, and TCP may keep %s (net.ipv4.tcp_mem).", number(l.Message), number(l.Open), number(need), number(most)),
 		Evidence: []metrics.Value{count("net.ipv4.tcp_mem", uint64(most)), count("pages under way", uint64(need))},
-		Mechanism: "Beyond the second number of net.ipv4.tcp_mem windows are made smaller, beyond the third nothing is taken in " +
-			"(sk_forced_mem_schedule, tcp_prune_queue): transfers stall, and are sent again.",
+		Mechanism: "Above the second number of net.ipv4.tcp_mem the kernel shrinks windows, above the third it drops what arrives " +
+			"(sk_forced_mem_schedule, tcp_prune_queue): transfers stall, and segments are sent again.",
 		Remedies: []metrics.Remedy{
 			{Do: "raise net.ipv4.tcp_mem, of the whole machine", Cost: "memory that nothing else can have"},
 			{Do: "smaller buffers: net.ipv4.tcp_rmem and tcp_wmem", Cost: "less throughput on long paths"},
@@ -250,8 +250,8 @@ func timeWaitWillFill(h *metrics.Host, l *Load) *metrics.Finding {
 		Name:     TimeWaitTable,
 		What:     fmt.Sprintf("%s closes per second fill the table of TIME_WAIT (net.ipv4.tcp_max_tw_buckets = %s) after %s.", number(int64(l.Rate)), number(most), seconds(float64(most)/l.Rate)),
 		Evidence: []metrics.Value{count("net.ipv4.tcp_max_tw_buckets", uint64(most)), {Name: "time_to_overflow", Value: float64(most) / l.Rate, Unit: "s"}},
-		Mechanism: "A socket that should enter TIME_WAIT is closed at once where the namespace has as many as that (tcp_time_wait): " +
-			"ports come back early, and late segments may meet a new connection.",
+		Mechanism: "If the namespace has as many as that, a socket that should enter TIME_WAIT closes at once (tcp_time_wait): " +
+			"its port is free early, and late segments may meet a new connection.",
 		Remedies: timeWaitTableRemedies(),
 	}
 }
@@ -296,7 +296,7 @@ func backlogIsCut(h *metrics.Host, l *Load) *metrics.Finding {
 		Name:      "backlog-cut",
 		What:      fmt.Sprintf("A backlog of %s is cut to %s (net.core.somaxconn).", number(l.Backlog), number(somaxconn)),
 		Evidence:  []metrics.Value{count("backlog", uint64(l.Backlog)), count("net.core.somaxconn", uint64(somaxconn))},
-		Mechanism: "listen() takes the smaller of the two, and says nothing (__sys_listen_socket).",
+		Mechanism: "listen() uses the smaller of the two, without an error (__sys_listen_socket).",
 		Remedies:  []metrics.Remedy{{Do: fmt.Sprintf("sysctl -w net.core.somaxconn=%d", l.Backlog), Cost: "connections may wait longer, in more memory"}},
 	}
 }

@@ -50,8 +50,8 @@ func memoryShort(r *metrics.Result) *metrics.Finding {
 		Name:     Memory,
 		What:     "The kernel ran short of memory for TCP.",
 		Evidence: evidence,
-		Mechanism: "Beyond the second number of net.ipv4.tcp_mem (in pages, of all namespaces together) buffers are cut, beyond the third " +
-			"nothing is given and orphans are reset (tcp_check_oom); so are orphans beyond net.ipv4.tcp_max_orphans.",
+		Mechanism: "Above the second number of net.ipv4.tcp_mem (in pages, over all namespaces) the kernel shrinks buffers. Above the third " +
+			"it allocates none and resets orphans (tcp_check_oom), as it does above net.ipv4.tcp_max_orphans.",
 		Remedies: []metrics.Remedy{
 			{Do: "raise net.ipv4.tcp_mem and net.ipv4.tcp_max_orphans", Cost: "memory that nothing else can have"},
 			{Do: "smaller buffers: net.ipv4.tcp_rmem and tcp_wmem", Cost: "less throughput on long paths"},
@@ -70,8 +70,8 @@ func resets(r *metrics.Result) *metrics.Finding {
 		What: fmt.Sprintf("%s connections were reset by the other side", number(n)),
 		Evidence: append([]metrics.Value{count("failed.reset", n)}, moved(r, "Tcp OutRsts", "Tcp EstabResets", "TcpExt TCPAbortOnData",
 			"TcpExt TCPAbortOnClose", "TcpExt TCPAbortOnMemory", "TcpExt TCPAbortOnTimeout")...),
-		Mechanism: "A RST says that there is no such connection, or none any more: its application has closed with data unread or with " +
-			"SO_LINGER 0, its process has died, or its kernel gave it up.",
+		Mechanism: "A RST means that the sender has no such connection any more: its application closed with data unread or with " +
+			"SO_LINGER 0, its process died, or its kernel gave up.",
 	}
 	for _, v := range r.Kernel {
 		if v.Trace == nil {
@@ -86,17 +86,17 @@ func resets(r *metrics.Result) *metrics.Finding {
 		f.What += ": by its kernel, whose accept queue was full (net.ipv4.tcp_abort_on_overflow=1)."
 		f.Remedies = []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_abort_on_overflow=0, and accept faster", Cost: "clients wait for their SYN or data to be sent again, instead of failing"}}
 	case 2*r.Counter("TcpExt", "TCPAbortOnClose") >= int64(n): // a few belong to others
-		f.What += ": an application in this namespace has closed with data unread."
+		f.What += ": an application in this namespace closed with data unread."
 		f.Remedies = []metrics.Remedy{{Do: "read to the end before close(), or shutdown() first and read until the peer's FIN", Cost: "the closing side waits"}}
 	case r.Flagged("server-lost"):
 		f.What += ": the server ended."
 		f.Remedies = []metrics.Remedy{{Do: "find out why the server ended", Cost: "none"}}
 	case r.Counter("Tcp", "OutRsts") == 0 && len(r.Kernel) > 0:
-		f.What += ", which is not in this network namespace: its kernel sent no RST."
+		f.What += ", which is outside of this network namespace: its kernel sent no RST."
 		f.Remedies = []metrics.Remedy{{Do: "look at the server, and at what stands on the way (proxies, packet filters)", Cost: "none"}}
 	default:
 		f.What += "."
-		f.Remedies = []metrics.Remedy{{Do: "does the server understand the request, and live? Its log, and TcpExt TCPAbortOn… there", Cost: "none"}}
+		f.Remedies = []metrics.Remedy{{Do: "check that the server runs and understands the request: its log, and TcpExt TCPAbortOn… there", Cost: "none"}}
 	}
 	return f
 }
@@ -110,7 +110,7 @@ func clientLimited(r *metrics.Result) *metrics.Finding {
 		Name:      "client-limited",
 		What:      "The client set the rate: its threads were busy all the time, while processors were idle.",
 		Evidence:  busyEvidence(r),
-		Mechanism: "One thread drives one event loop; what a server could do beyond that many is not seen.",
+		Mechanism: "One thread drives one event loop, so the server could do more than these threads ask for.",
 		Remedies: []metrics.Remedy{
 			{Do: "more --threads, up to the number of processors", Cost: "less of the machine for a server on it"},
 			{Do: "more client machines", Cost: "machines"},
@@ -126,7 +126,7 @@ func serverLimited(r *metrics.Result) *metrics.Finding {
 		Name:      "server-limited",
 		What:      "The server set the rate: its loops used up their processors, while others were idle.",
 		Evidence:  busyEvidence(r),
-		Mechanism: "One loop accepts, reads and closes on one processor; the kernel's part of the connections that it causes runs there too.",
+		Mechanism: "One loop accepts, reads and closes on one processor, and the kernel's work for these connections runs there too.",
 		Remedies:  []metrics.Remedy{{Do: "more --server-loops, up to the number of processors", Cost: "less of the machine for a client on it"}},
 	}
 }
@@ -150,8 +150,8 @@ func stolen(r *metrics.Result) *metrics.Finding {
 		Name:      "steal",
 		What:      fmt.Sprintf("The hypervisor took %.1f %% of the processors' time away.", 100*r.CPU.HostSteal),
 		Evidence:  []metrics.Value{{Name: "host_steal", Value: r.CPU.HostSteal, Unit: "share"}},
-		Mechanism: "Virtual processors that are ready to run wait for real ones, and every latency contains that.",
-		Remedies:  []metrics.Remedy{{Do: "a machine with processors of its own, or another hour; compare interleaved runs only", Cost: "money, or time"}},
+		Mechanism: "Virtual processors wait for real ones, and every latency includes that time.",
+		Remedies:  []metrics.Remedy{{Do: "use a machine with dedicated processors, or another hour; compare only interleaved runs", Cost: "money, or time"}},
 	}
 }
 
@@ -194,7 +194,7 @@ func noisy(r *metrics.Result) *metrics.Finding {
 			return &metrics.Finding{
 				Name: "noisy-host", What: flag.Why,
 				Evidence:  []metrics.Value{{Name: "host_busy", Value: r.CPU.HostBusy, Unit: "share"}},
-				Mechanism: "Others on the machine take processors and caches, which makes every number worse and none repeatable.",
+				Mechanism: "Others on the machine take processors and caches, so numbers are worse and not repeatable.",
 				Remedies:  []metrics.Remedy{{Do: "find them (top), and run again when they are quiet", Cost: "time"}},
 			}
 		}

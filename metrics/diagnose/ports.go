@@ -23,10 +23,9 @@ const (
 // timeToExhaustion is evidence of a forecast and of what happened.
 const timeToExhaustion = "time_to_exhaustion"
 
-const portsMechanism = "A connection is four numbers, and between one source address and one destination only the local port " +
-	"can differ. The side that closes first keeps its port in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN; RFC 9293, section 3.6.1), " +
-	"so a space of P ports makes P/60 connections per second for ever, and no more; connect() then fails with EADDRNOTAVAIL " +
-	"(__inet_hash_connect)."
+const portsMechanism = "Between one source address and one destination, connections can differ only by the local port. " +
+	"The side that closes first keeps its port in TIME_WAIT for 60 s (TCP_TIMEWAIT_LEN; RFC 9293, section 3.6.1), so P ports allow " +
+	"P/60 connections per second in the long run. If none is free, connect() fails with EADDRNOTAVAIL (__inet_hash_connect)."
 
 // moreSources is the remedy of more four-tuple spaces. On loopback every address of 127.0.0.0/8 exists
 // already.
@@ -34,7 +33,7 @@ func moreSources(loopback bool) metrics.Remedy {
 	if loopback {
 		return metrics.Remedy{
 			Do:   "more source addresses, as in --sources 127.0.0.2-127.0.0.65, or destination ports: each pair has the whole range",
-			Cost: "some servers refuse whoever does not come from 127.0.0.1 (Redis in protected mode)",
+			Cost: "some servers accept only 127.0.0.1 (Redis in protected mode)",
 		}
 	}
 	return metrics.Remedy{
@@ -97,7 +96,7 @@ func portsExhausted(r *metrics.Result) *metrics.Finding {
 	if p := r.Predicted(PortsExhausted); p != nil {
 		if at, ok := p.Of(timeToExhaustion); ok {
 			f.Evidence = append(f.Evidence, metrics.Value{Name: "predicted", Value: at, Unit: "s"})
-			f.What += fmt.Sprintf(" Predicted was %s after the first connection.", seconds(at))
+			f.What += fmt.Sprintf(" The forecast was %s after the first connection.", seconds(at))
 		}
 	}
 	return f
@@ -124,14 +123,14 @@ func portSearch(r *metrics.Result) *metrics.Finding {
 	before, after := float64(lower.Quantile(.5)), float64(upper.P50)
 	f := &metrics.Finding{
 		Name: PortSearch,
-		What: fmt.Sprintf("connect() took %.3g µs in the middle while less than half of the local ports were taken, and %.3g µs from then on.", before/1e3, after/1e3),
+		What: fmt.Sprintf("The median of connect() was %.3g µs while less than half of the local ports were taken, and %.3g µs from then on.", before/1e3, after/1e3),
 		Evidence: []metrics.Value{
 			{Name: "connect_call.p50 below half", Value: before, Unit: "ns"},
 			{Name: "connect_call_upper.p50", Value: after, Unit: "ns"},
 			count("connects above half", uint64(upper.Count)),
 		},
-		Mechanism: "connect() tries every second port of the range from a random start, with a look into the table for each " +
-			"(__inet_hash_connect): ports of one parity are used up first, and behind half of the range most looks are in vain.",
+		Mechanism: "connect() tries every second port of the range from a random start, and looks up each in the table of connections " +
+			"(__inet_hash_connect). It uses up ports of one parity first, so once half of the range is taken most lookups find a port in use.",
 		Remedies: []metrics.Remedy{
 			{Do: "the socket option IP_LOCAL_PORT_RANGE (--local-ports), even with the same range", Cost: "Linux 6.3; the application sets it on each socket"},
 			{Do: "bind() each port explicitly (--local-ports with --explicit-ports)", Cost: "the application keeps its own table of ports"},
@@ -150,10 +149,10 @@ func timeWaitTable(r *metrics.Result) *metrics.Finding {
 	limit := r.Host.Sysctls["net.ipv4.tcp_max_tw_buckets"]
 	return &metrics.Finding{
 		Name:     TimeWaitTable,
-		What:     fmt.Sprintf("%s sockets were closed without TIME_WAIT, because net.ipv4.tcp_max_tw_buckets (%s) was reached.", number(int64(evidence[0].Value)), limit),
+		What:     fmt.Sprintf("%s sockets closed without TIME_WAIT, because net.ipv4.tcp_max_tw_buckets (%s) was reached.", number(int64(evidence[0].Value)), limit),
 		Evidence: evidence,
-		Mechanism: "A socket that should enter TIME_WAIT is closed at once where the namespace has as many as that (tcp_time_wait). " +
-			"Whoever still sends to it is answered by RST, and a late segment may meet a new connection on the same ports (RFC 1337).",
+		Mechanism: "If the namespace has as many as that, a socket that should enter TIME_WAIT closes at once (tcp_time_wait). A peer that still " +
+			"sends gets a RST, and a late segment may meet a new connection on the same ports (RFC 1337).",
 		Remedies: timeWaitTableRemedies(),
 	}
 }
@@ -198,13 +197,13 @@ func assassinated(r *metrics.Result) *metrics.Finding {
 		}
 		return &metrics.Finding{
 			Name: Assassinated,
-			What: fmt.Sprintf("At least %s of %s sockets left TIME_WAIT before their time, by a RST.", number(missing), number(created)),
+			What: fmt.Sprintf("A RST ended TIME_WAIT early for at least %s of %s sockets.", number(missing), number(created)),
 			Evidence: []metrics.Value{
 				{Name: "TcpExt TW", Value: float64(created)}, {Name: "TcpExt TWRecycled", Value: float64(reused)},
 				{Name: "in TIME_WAIT at the end", Value: float64(left[n-1])},
 			},
-			Mechanism: "A RST that arrives in TIME_WAIT ends it (tcp_timewait_state_process), though it is there to outlive late segments: " +
-				"a late ACK is answered by ACK, and that one, meeting no socket, by RST (RFC 1337, section 2).",
+			Mechanism: "TIME_WAIT exists to outlive late segments, but a RST ends it (tcp_timewait_state_process). A late ACK causes one: TIME_WAIT " +
+				"answers it with an ACK, and if the peer has no such socket any more, it answers that with a RST (RFC 1337, section 2).",
 			Remedies: []metrics.Remedy{{Do: "sysctl -w net.ipv4.tcp_rfc1337=1: RSTs in TIME_WAIT are ignored", Cost: "ports stay taken for the whole minute"}},
 		}
 	}

@@ -19,9 +19,9 @@ func acceptQueue(r *metrics.Result) *metrics.Finding {
 		Name:     AcceptQueue,
 		What:     fmt.Sprintf("%s SYNs and last ACKs met a full accept queue", number(n)),
 		Evidence: append(moved(r, "TcpExt ListenOverflows", "TcpExt ListenDrops"), count("dropped by the run's listening sockets", uint64(dropped(r)))),
-		Mechanism: "A listening socket holds min(backlog, net.core.somaxconn) + 1 established connections that nobody has accepted " +
-			"(sk_acceptq_is_full). A SYN beyond is dropped, and the client sends it again after a second; so is the last ACK of a handshake, " +
-			"which leaves a client that believes itself connected.",
+		Mechanism: "A listening socket holds min(backlog, net.core.somaxconn) + 1 connections that nobody has accepted (sk_acceptq_is_full). " +
+			"If it is full, the kernel drops a SYN, which the client sends again after a second, and the last ACK of a handshake, after which " +
+			"the client believes that it is connected.",
 	}
 	if q := longest(r); q != nil {
 		f.What += fmt.Sprintf("; that of %s holds %s, and a sample saw up to %s in it", q.Addr, number(q.Limit+1), number(q.Peak))
@@ -34,9 +34,9 @@ func acceptQueue(r *metrics.Result) *metrics.Finding {
 		f.What += " Bursts came faster than accept() could follow."
 		f.Evidence = append(f.Evidence, count("connects of the first burst", r.Bursts[0].Issued))
 	case r.Flagged("server-limited"):
-		f.What += " The server's processors were used up: it accepts too slowly."
+		f.What += " The server's processors were used up, so it accepted too slowly."
 	case r.Flagged("shared-host"):
-		f.What += " Client and server shared processors that were used up, so the server came too late to accept."
+		f.What += " Client and server shared processors that were used up, so the server accepted too late."
 	}
 	if d, ok := r.Histograms[metrics.AcceptDelay]; ok && d.Count > 0 && d.P99 >= d.Resolution {
 		f.Evidence = append(f.Evidence, metrics.Value{Name: "accept_delay.p99", Value: float64(d.P99), Unit: "ns"})
@@ -47,7 +47,7 @@ func acceptQueue(r *metrics.Result) *metrics.Finding {
 
 func queueRemedies(somaxconn string) []metrics.Remedy {
 	return []metrics.Remedy{
-		{Do: "accept faster: more threads that do (SO_REUSEPORT), and nothing slow between two accept()", Cost: "a change of the application"},
+		{Do: "accept faster: more accepting threads (SO_REUSEPORT), and nothing slow between two accept()", Cost: "a change of the application"},
 		{Do: fmt.Sprintf("a larger backlog in listen(), and net.core.somaxconn (now %s) with it", somaxconn), Cost: "memory for connections that wait, and they wait longer"},
 	}
 }
@@ -141,8 +141,8 @@ func synsLost(r *metrics.Result) *metrics.Finding {
 	}
 	f.What = fmt.Sprintf("%s established only by a SYN that was sent again, which shows as steps in the connect times: %s. "+
 		"The kernel sent %s SYNs again.", who, strings.Join(steps, ", "), number(again))
-	f.Mechanism = "A SYN without an answer is sent again after 1 s (TCP_TIMEOUT_INIT; RFC 6298), then, by net.ipv4.tcp_syn_linear_timeouts, " +
-		"some more times a second apart, then after twice as long each time."
+	f.Mechanism = "The kernel sends an unanswered SYN again after 1 s (TCP_TIMEOUT_INIT; RFC 6298), then net.ipv4.tcp_syn_linear_timeouts " +
+		"more times a second apart, and then after twice as long each time."
 	f.Remedies = []metrics.Remedy{{Do: "find where they are lost: tcpdump on both ends, packet filters, TcpExt ListenDrops on the server", Cost: "none"}}
 	switch drops := dropped(r); {
 	case drops > 0 && here(r, "TcpExt ListenOverflows")+here(r, "TcpExt TCPReqQFullDrop") > 0:

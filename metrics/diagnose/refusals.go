@@ -23,8 +23,8 @@ func serverDescriptors(r *metrics.Result) *metrics.Finding {
 		Name:     ServerDescriptors,
 		What:     fmt.Sprintf("The server refused %s connections, because its process had no file descriptor left.", number(told+untold)),
 		Evidence: []metrics.Value{count("failed.server_descriptors", told)},
-		Mechanism: "Each accepted connection is a descriptor of the server's process, which may have RLIMIT_NOFILE of them. A tcpbench server " +
-			"closes those beyond before accept() fails, and says why to clients that have sent their header.",
+		Mechanism: "Each accepted connection is a file descriptor of the server's process, which may have RLIMIT_NOFILE of them. A tcpbench server " +
+			"closes further ones before accept() fails, and tells clients that have sent their header why.",
 		Remedies: []metrics.Remedy{
 			{Do: "raise the limit where the server starts: ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of the container", Cost: "about 1 KB of kernel memory for each open one"},
 			{Do: "several servers, each on a port of its own: --target HOST:9000,HOST:9001", Cost: "a process each"},
@@ -53,8 +53,8 @@ func serverBounds(r *metrics.Result) *metrics.Finding {
 	var all uint64
 	f := &metrics.Finding{
 		Name: ServerBounds,
-		Mechanism: "tcpbench serve bounds what one source address and one connection may order from it, and refuses what goes beyond " +
-			"(docs/protocol.md): what was measured is the bound.",
+		Mechanism: "tcpbench serve limits what one source address and one connection may order, and refuses more (docs/protocol.md). " +
+			"This run measured that limit.",
 	}
 	for _, bound := range []struct {
 		outcome metrics.Outcome
@@ -74,8 +74,8 @@ func serverBounds(r *metrics.Result) *metrics.Finding {
 	}
 	f.What = fmt.Sprintf("The server refused %s connections, because they ordered more than it allows.", number(all))
 	f.Remedies = []metrics.Remedy{
-		{Do: "start the server with a higher " + strings.Join(flags, ", "), Cost: "whoever reaches it may order as much"},
-		{Do: "more --sources, for bounds of a source address", Cost: "none"},
+		{Do: "start the server with a higher " + strings.Join(flags, ", "), Cost: "every client may order as much"},
+		{Do: "more --sources, if the limit is of a source address", Cost: "none"},
 	}
 	return f
 }

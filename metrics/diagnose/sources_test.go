@@ -10,7 +10,7 @@ import (
 // On loopback every address is there already, and a server may refuse it; elsewhere
 // addresses are configured.
 func TestMoreSourcesAreNamed(t *testing.T) {
-	const remedy, warning = "--sources 127.0.0.2-127.0.0.65", "some servers refuse"
+	const remedy, warning = "--sources 127.0.0.2-127.0.0.65", "some servers accept only"
 	named := func(f *metrics.Finding) bool {
 		for _, r := range f.Remedies {
 			if strings.Contains(r.Do, remedy) && strings.Contains(r.Cost, warning) {
