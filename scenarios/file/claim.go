@@ -1,6 +1,8 @@
 package file
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -44,36 +46,36 @@ func (p *Phenomenon) readTakes(n node) error {
 func (s *Scenario) readConditions(p *Phenomenon) reader {
 	return func(n node) error {
 		p.conditions = nil
-		return entries("expressions by what is wrong if they do not hold, as in too slow to tell: attempted >= 1000", func(otherwise string, n node) error {
-			e, err := expression(n, s.phaseNames())
-			p.conditions = append(p.conditions, condition{e, otherwise})
-			return err
+		return entries("expressions by what is wrong if they do not hold, as in too slow to tell: attempted >= 1000", func(otherwise string) reader {
+			return func(n node) error {
+				e, err := expression(n, s.phaseNames())
+				p.conditions = append(p.conditions, condition{e, otherwise})
+				return err
+			}
 		})(n)
 	}
 }
 
 // readExperiment reads the name of what is done instead of a load.
 func (s *Scenario) readExperiment(n node) error {
-	name, err := n.text()
-	if err != nil {
-		return err
-	}
-	e, ok := experiment.Find(name)
-	near := values.Nearest(name, experiment.Names())
-	switch {
-	case !ok && near != "":
-		return n.errorf("no experiment %q: did you mean %s?", name, near)
-	case !ok:
-		return n.errorf("no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
-	case s.Phenomenon.Host:
-		return n.errorf("an experiment needs a lab: leave host out")
-	case len(s.Run) > 0 || len(s.Phases) > 0:
-		return n.errorf("an experiment stands in place of a load: leave run and phases out")
-	case len(s.Expect) > 0:
-		return n.errorf("an experiment has no expect: what decides is its verdict, so write it there")
-	}
-	s.Phenomenon.Experiment, s.Phenomenon.Link.Gated = e, true
-	return nil
+	return scalar(func(name string) error {
+		e, ok := experiment.Find(name)
+		near := values.Nearest(name, experiment.Names())
+		switch {
+		case !ok && near != "":
+			return fmt.Errorf("no experiment %q: did you mean %s?", name, near)
+		case !ok:
+			return fmt.Errorf("no experiment %q: there are %s", name, strings.Join(experiment.Names(), ", "))
+		case s.Phenomenon.Host:
+			return errors.New("an experiment needs a lab: leave host out")
+		case len(s.Run) > 0 || len(s.Phases) > 0:
+			return errors.New("an experiment stands in place of a load: leave run and phases out")
+		case len(s.Expect) > 0:
+			return errors.New("an experiment has no expect: what decides is its verdict, so write it there")
+		}
+		s.Phenomenon.Experiment, s.Phenomenon.Link.Gated = e, true
+		return nil
+	})(n)
 }
 
 // readRealistic reads what differs with real parameters: the scenario without those that save time.
@@ -120,7 +122,11 @@ func (p *Phenomenon) readInterval(n node) error {
 }
 
 // readVariation reads what differs in the phase of that name.
-func (s *Scenario) readVariation(name string, n node) error {
+func (s *Scenario) readVariation(name string) reader {
+	return func(n node) error { return s.vary(name, n) }
+}
+
+func (s *Scenario) vary(name string, n node) error {
 	i := slices.Index(s.phaseNames(), name)
 	if i < 0 {
 		return n.errorf("no phase is called %q: it has %s", name, strings.Join(s.phaseNames(), ", "))

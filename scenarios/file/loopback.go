@@ -88,15 +88,11 @@ func (s *Scenario) readLoopback(n node) error {
 func options(to *experiment.Options) reader {
 	return func(n node) error {
 		*to = experiment.Options{}
-		return entries("socket options, as in SO_RCVBUF: 4096", func(name string, n node) error {
-			text, err := n.text()
-			if err != nil {
+		return entries("socket options, as in SO_RCVBUF: 4096", func(name string) reader {
+			return scalar(func(text string) (err error) {
+				(*to)[name], err = experiment.ParseOption(name, text)
 				return err
-			}
-			if (*to)[name], err = experiment.ParseOption(name, text); err != nil {
-				return n.errorf("%v", err)
-			}
-			return nil
+			})
 		})(n)
 	}
 }

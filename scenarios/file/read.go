@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -52,22 +53,28 @@ func (m mapping) take(fields ...field) error {
 	return nil
 }
 
+// scalar reads a text; an error of parse says what is wrong with it.
+func scalar(parse func(text string) error) reader {
+	return func(n node) error {
+		text, err := n.text()
+		if err != nil {
+			return err
+		}
+		if err := parse(text); err != nil {
+			return n.errorf("%w", err)
+		}
+		return nil
+	}
+}
+
 // text reads a text as it stands, without the space around it.
 func text(to *string) reader {
-	return func(n node) (err error) {
-		*to, err = n.text()
-		*to = strings.TrimSpace(*to)
-		return err
-	}
+	return scalar(func(text string) error { *to = strings.TrimSpace(text); return nil })
 }
 
 // line reads a text as one line.
 func line(to *string) reader {
-	return func(n node) error {
-		text, err := n.text()
-		*to = strings.Join(strings.Fields(text), " ")
-		return err
-	}
+	return scalar(func(text string) error { *to = strings.Join(strings.Fields(text), " "); return nil })
 }
 
 // list reads each item.
@@ -98,14 +105,14 @@ func lines(to *[]string) reader {
 }
 
 // entries reads the value of each key of a mapping; wanted tells what stands there.
-func entries(wanted string, entry func(key string, n node) error) reader {
+func entries(wanted string, entry func(key string) reader) reader {
 	return func(n node) error {
 		m, err := n.mapping(wanted)
 		if err != nil {
 			return err
 		}
 		for _, key := range m.keys {
-			if err := entry(key, m.values[key]); err != nil {
+			if err := entry(key)(m.values[key]); err != nil {
 				return err
 			}
 		}
@@ -115,27 +122,22 @@ func entries(wanted string, entry func(key string, n node) error) reader {
 
 // span reads a time of more than zero; wanted tells which.
 func span(to *time.Duration, wanted string) reader {
-	return func(n node) error {
-		text, err := n.text()
-		if err != nil {
-			return err
-		}
+	return scalar(func(text string) (err error) {
 		if *to, err = time.ParseDuration(text); err != nil || *to <= 0 {
-			return n.errorf("%q: want %s", text, wanted)
+			return fmt.Errorf("%q: want %s", text, wanted)
 		}
 		return nil
-	}
+	})
 }
 
 // yes reads the only value of a key that may be left out.
 func yes(to *bool) reader {
-	return func(n node) error {
-		text, err := n.text()
-		if *to = text == "true"; err == nil && !*to {
-			err = n.errorf("%q: want true, or leave it out", text)
+	return scalar(func(text string) error {
+		if *to = text == "true"; !*to {
+			return fmt.Errorf("%q: want true, or leave it out", text)
 		}
-		return err
-	}
+		return nil
+	})
 }
 
 // expression reads an expression, in which names of phases may stand.

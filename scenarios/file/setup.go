@@ -47,33 +47,22 @@ func (s *Setup) read(n node) error {
 
 // sysctls reads a mapping of kernel settings, and appends them to each list.
 func sysctls(to ...*[]machine.Setting) reader {
-	return entries("kernel settings, as in net.ipv4.tcp_tw_reuse: 0", func(name string, n node) error {
-		value, err := n.text()
-		if err != nil {
+	return entries("kernel settings, as in net.ipv4.tcp_tw_reuse: 0", func(name string) reader {
+		return scalar(func(value string) error {
+			s, err := machine.ParseSetting(name + " = " + value)
+			for _, all := range to {
+				*all = append(*all, s)
+			}
 			return err
-		}
-		s, err := machine.ParseSetting(name + " = " + value)
-		if err != nil {
-			return n.errorf("%v", err)
-		}
-		for _, all := range to {
-			*all = append(*all, s)
-		}
-		return nil
+		})
 	})
 }
 
 func impairment(to *lab.Impairment) reader {
-	return func(n node) error {
-		text, err := n.text()
-		if err != nil {
-			return err
-		}
-		if *to, err = lab.ParseImpairment(text); err != nil {
-			return n.errorf("%v", err)
-		}
-		return nil
-	}
+	return scalar(func(text string) (err error) {
+		*to, err = lab.ParseImpairment(text)
+		return err
+	})
 }
 
 // readMoment reads a change of the link.
@@ -97,13 +86,12 @@ func (s *Setup) readMoment(n node) error {
 		}
 	}
 	err = m.read(
-		field{"at", func(n node) error {
-			text, err := n.text()
-			if at, wrong := time.ParseDuration(text); wrong == nil {
+		field{"at", scalar(func(text string) error {
+			if at, err := time.ParseDuration(text); err == nil {
 				moment.At = at
 			}
-			return err
-		}},
+			return nil
+		})},
 		field{"to-server", change(&moment.ToServer)}, field{"to-client", change(&moment.ToClient)},
 	)
 	switch last := len(s.Timeline) - 1; {
