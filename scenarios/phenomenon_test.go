@@ -17,7 +17,6 @@ import (
 	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
-	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
 )
@@ -149,8 +148,8 @@ func (c change) on(s *Scenario) *Scenario {
 			continue
 		}
 		for name, value := range c.phase {
-			ph.Run = slices.DeleteFunc(slices.Clone(ph.Run), func(set file.Setting) bool { return set.Name == name })
-			ph.Run = append(ph.Run, file.Setting{Setting: workload.Setting{Name: name, Value: value}})
+			ph.Run = slices.DeleteFunc(slices.Clone(ph.Run), func(set workload.Setting) bool { return set.Name == name })
+			ph.Run = append(ph.Run, workload.Setting{Name: name, Value: value})
 		}
 		changed.Phases = append(changed.Phases, ph)
 	}

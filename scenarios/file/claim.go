@@ -9,6 +9,7 @@ import (
 
 	"tcpbench/internal/values"
 	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/workload"
 )
 
 // complete refuses a claim that lacks something. A benchmark of this host has neither claim nor
@@ -91,7 +92,7 @@ func (s *Scenario) readRealistic(n node) error {
 	whole.Phenomenon, whole.Phases = &p, slices.Clone(s.Phases)
 	p.Takes, p.Scaled, p.Setup = 0, nil, Setup{}
 	p.Link.Gated = s.Phenomenon.Link.Gated
-	var more []Setting
+	var more []workload.Setting
 	err = m.read(
 		field{"takes", p.readTakes}, field{"lab", p.Setup.read}, field{"steps", lines(&p.Steps)}, field{"run", flags(&more)},
 		field{"interval", p.readInterval},

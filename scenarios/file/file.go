@@ -26,33 +26,22 @@ type Scenario struct {
 	Text []byte
 
 	// Run are the flags of all phases.
-	Run []Setting
+	Run []workload.Setting
 	// Phases are run one after the other; none if there is a single run.
 	Phases []Phase
 	// Expect are the expectations of the whole scenario.
 	Expect []*expect.Expression
-
-	file string // as errors name it
 }
 
 // Phase is one run of several.
 type Phase struct {
 	Name   string
-	Why    string        // what it shows
-	Costs  string        // the price of what it does
-	Run    []Setting     // what differs from the scenario's
-	Setup  *Setup        // what its own lab has besides the scenario's; nil is the scenario's lab
-	Freeze *stage.Freeze // of the processes of a side, on loopback or this host
+	Why    string             // what it shows
+	Costs  string             // the price of what it does
+	Run    []workload.Setting // what differs from the scenario's
+	Setup  *Setup             // what its own lab has besides the scenario's; nil is the scenario's lab
+	Freeze *stage.Freeze      // of the processes of a side, on loopback or this host
 	Expect []*expect.Expression
-}
-
-// Load is what the file sets for this phase alone, in the words of flags.
-func (p *Phase) Load() []string { return wordsOf(plain(p.Run)) }
-
-// Setting is a flag that a file sets.
-type Setting struct {
-	workload.Setting
-	key, at position // of the name and of the value
 }
 
 // Expected is the number of all expectations, including those of the phases.
@@ -83,7 +72,7 @@ func Read(name string, r io.Reader) (*Scenario, error) {
 	case len(text) > largestFile:
 		return nil, fmt.Errorf("%s: a scenario has %d bytes at most: is it another kind of file?", name, largestFile)
 	}
-	s := &Scenario{Text: text, file: name}
+	s := &Scenario{Text: text}
 	root, err := parseYAML(name, text)
 	if err != nil {
 		return nil, err
@@ -192,12 +181,8 @@ func (s *Scenario) locate(i int, err error, overrides []workload.Setting) error 
 	}
 	for _, set := range slices.Backward(s.settings(i)) {
 		if set.Name == m.Flag {
-			return s.errorf(set.at, err)
+			return fmt.Errorf("%s: %w", set.At, err)
 		}
 	}
 	return err
-}
-
-func (s *Scenario) errorf(at position, err error) error {
-	return fmt.Errorf("%s:%d:%d: %w", s.file, at.line, at.column, err)
 }

@@ -6,6 +6,7 @@ import (
 	"tcpbench/metrics"
 	"tcpbench/scenarios/experiment"
 	"tcpbench/scenarios/stage"
+	"tcpbench/scenarios/workload"
 )
 
 // Loopback is how a scenario for a lab is shown on this host's loopback if no lab can be made. It
@@ -53,7 +54,7 @@ func (s *Scenario) readLoopback(n node) error {
 	for i := range whole.Phases {
 		whole.Phases[i].Setup = nil
 	}
-	var more []Setting
+	var more []workload.Setting
 	fields := []field{{"evidence", line(&l.Evidence)}, {"steps", lines(&p.Steps)}, {"takes", p.readTakes}}
 	switch {
 	case p.Host:
@@ -76,7 +77,7 @@ func (s *Scenario) readLoopback(n node) error {
 		return m.errorf("say what decides in place of a lab's segments and counters: add evidence")
 	}
 	for _, set := range s.Run {
-		if !slices.ContainsFunc(more, func(m Setting) bool { return m.Name == set.Name }) {
+		if !slices.ContainsFunc(more, func(m workload.Setting) bool { return m.Name == set.Name }) {
 			more = append(more, set)
 		}
 	}

@@ -158,7 +158,7 @@ func expression(n node, phases []string) (*expect.Expression, error) {
 }
 
 // flags reads a mapping of flags.
-func flags(to *[]Setting) reader {
+func flags(to *[]workload.Setting) reader {
 	return func(n node) error {
 		m, err := n.mapping("flags by name, as in rate: 1k")
 		if err == nil {
@@ -170,9 +170,9 @@ func flags(to *[]Setting) reader {
 
 // settings reads the mapping as flags, besides keys that are something else. A list of values is
 // written with commas, as flags have it.
-func (m mapping) settings(besides ...string) ([]Setting, error) {
+func (m mapping) settings(besides ...string) ([]workload.Setting, error) {
 	known := append(workload.Names(), besides...)
-	var all []Setting
+	var all []workload.Setting
 	for _, key := range m.keys {
 		if slices.Contains(besides, key) {
 			continue
@@ -185,7 +185,7 @@ func (m mapping) settings(besides ...string) ([]Setting, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Setting{workload.Setting{Name: key, Value: value}, m.places[key], n.at})
+		all = append(all, workload.Setting{Name: key, Value: value, At: n.place()})
 	}
 	return all, nil
 }

@@ -2,7 +2,6 @@ package file
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -25,9 +24,9 @@ type Stage struct {
 // Preset makes the flags that a command line may set over those of the scenario. Their defaults
 // are what its first phase sets. workload.Overrides returns what was read.
 func (s *Scenario) Preset(f *pflag.FlagSet) {
-	presets := s.presets(0)
+	presets := s.settings(0)
 	if s.Phenomenon != nil && s.Phenomenon.Host {
-		presets = plain(s.Run)
+		presets = s.Run
 	}
 	workload.Register(f, presets, s.Experiment())
 }
@@ -57,7 +56,7 @@ func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) (st
 		if one.Plan, err = w.Plan(ctx); err != nil {
 			return nil, s.locate(i, err, overrides)
 		}
-		one.Gone = wordsOf(w.Gone(s.presets(i)))
+		one.Gone = wordsOf(w.Gone(s.settings(i)))
 		if len(s.Phases) > 0 {
 			one.Phase = s.Phases[i]
 			one.Phenomenon, one.Plan.Freeze = s.labOf(&one.Phase), one.Freeze
@@ -86,34 +85,22 @@ func (s *Scenario) Check(overrides []workload.Setting) error {
 
 // workload makes the workload of a phase.
 func (s *Scenario) workload(i int, overrides []workload.Setting) (*workload.Workload, error) {
-	w, err := workload.New(s.Name, s.presets(i), overrides)
-	var wrong workload.PresetError
-	if errors.As(err, &wrong) {
-		return nil, s.errorf(s.settings(i)[wrong.Index].at, err)
-	}
-	return w, err
+	return workload.New(s.Name, s.settings(i), overrides)
 }
 
 // settings are all flags that the file sets for a phase, the phase's own last.
-func (s *Scenario) settings(i int) []Setting {
+func (s *Scenario) settings(i int) []workload.Setting {
 	if len(s.Phases) == 0 {
 		return s.Run
 	}
 	return slices.Concat(s.Run, s.Phases[i].Run)
 }
 
-// presets are the settings of a phase without their places.
-func (s *Scenario) presets(i int) []workload.Setting { return plain(s.settings(i)) }
-
-func plain(all []Setting) (words []workload.Setting) {
-	for _, set := range all {
-		words = append(words, set.Setting)
-	}
-	return words
-}
-
 // Load is what the file sets for all phases, in the words of flags.
-func (s *Scenario) Load() []string { return wordsOf(plain(s.Run)) }
+func (s *Scenario) Load() []string { return wordsOf(s.Run) }
+
+// Load is what the file sets for this phase alone.
+func (p *Phase) Load() []string { return wordsOf(p.Run) }
 
 func wordsOf(all []workload.Setting) (words []string) {
 	for _, set := range all {

@@ -115,8 +115,11 @@ func (n node) plain() bool {
 	return ok && s.GetToken().Type == token.StringType
 }
 
+// place is where the node stands, as errors begin.
+func (n node) place() string { return fmt.Sprintf("%s:%d:%d", n.file, n.at.line, n.at.column) }
+
 func (n node) errorf(format string, args ...any) error {
-	return fmt.Errorf("%s:%d:%d: "+format, append([]any{n.file, n.at.line, n.at.column}, args...)...)
+	return fmt.Errorf("%s: "+format, append([]any{n.place()}, args...)...)
 }
 
 func (m mapping) errorAtKey(key, format string, args ...any) error {

@@ -106,16 +106,10 @@ func OfExperiment(name string) bool { return known()[name].experiment != "" }
 
 // Setting is a flag and its value: of a scenario, whose flags are presets, or of the command
 // line, which counts more.
-type Setting struct{ Name, Value string }
-
-// A PresetError is a preset whose value is wrong.
-type PresetError struct {
-	Index int // of the preset
-	err   error
+type Setting struct {
+	Name, Value string
+	At          string // where a file sets it, as errors begin; empty for a command line
 }
-
-func (e PresetError) Error() string { return e.err.Error() }
-func (e PresetError) Unwrap() error { return e.err }
 
 // New returns the workload of a scenario's presets and of the command line. A preset that
 // contradicts the command line gives way to it.
@@ -137,12 +131,12 @@ func New(name string, presets, overrides []Setting) (*Workload, error) {
 func settled(name string, presets, overrides []Setting, gone []string) (*Workload, error) {
 	w := blank(name)
 	w.gone = gone
-	for i, p := range presets {
+	for _, p := range presets {
 		if slices.Contains(gone, p.Name) {
 			continue
 		}
 		if err := w.preset(p.Name, p.Value); err != nil {
-			return nil, PresetError{i, fmt.Errorf("%s: %w", p.Name, values.Wanted(err))}
+			return nil, fmt.Errorf("%s: %s: %w", p.At, p.Name, values.Wanted(err))
 		}
 	}
 	for _, o := range overrides {
@@ -233,7 +227,7 @@ func Overrides(f *pflag.FlagSet) []Setting {
 	f.Visit(func(flag *pflag.Flag) {
 		if n, ok := flag.Value.(*noted); ok {
 			for _, word := range n.words {
-				all = append(all, Setting{flag.Name, word})
+				all = append(all, Setting{Name: flag.Name, Value: word})
 			}
 		}
 	})
