@@ -29,7 +29,7 @@ type Engine interface {
 // Observer is told of a run while it goes on. Its functions are called on one goroutine and must
 // return soon; nil ones are not called.
 type Observer struct {
-	Phase    func(Phase)
+	Period   func(Period)
 	Interval func(metrics.Interval)
 	// Populated is told that a population to hold is there, and calls hold, then or later, to
 	// begin the hold, so that several clients can hold together. If it is nil the hold begins
@@ -40,15 +40,15 @@ type Observer struct {
 	UpperHalf *atomic.Bool
 }
 
-// Phase is a part of a run.
-type Phase string
+// Period is a part of a run.
+type Period string
 
-// The phases, in order. A run without a warm-up begins with Measuring.
+// The periods, in order. A run without a warm-up begins with Measuring.
 const (
-	WarmingUp Phase = "warm-up"
-	Measuring Phase = "measuring"
-	Holding   Phase = "holding" // a population is held
-	Draining  Phase = "draining"
+	WarmingUp Period = "warm-up"
+	Measuring Period = "measuring"
+	Holding   Period = "holding" // a population is held
+	Draining  Period = "draining"
 )
 
 // Policy says what to do when no four-tuple is free.

@@ -99,7 +99,7 @@ func holdAgainst(t *testing.T, target netip.AddrPort, args string, happens func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := stage.Run(t.Context(), plan, stage.Observer{Phase: func(p loadgen.Phase) {
+	r, err := stage.Run(t.Context(), plan, stage.Observer{Period: func(p loadgen.Period) {
 		if p == loadgen.Holding {
 			happens()
 		}

@@ -198,7 +198,7 @@ func TestInterruptedInTheWarmUp(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	r, err := stage.Run(ctx, plan, stage.Observer{Phase: func(loadgen.Phase) { time.AfterFunc(50*time.Millisecond, cancel) }})
+	r, err := stage.Run(ctx, plan, stage.Observer{Period: func(loadgen.Period) { time.AfterFunc(50*time.Millisecond, cancel) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ type progress struct {
 	stage             string    // of a scenario with several
 	rounds            string    // which run it is, of a comparison
 	event             string    // what happened last, of an experiment
-	phase             loadgen.Phase
+	phase             loadgen.Period
 	succeeded, failed uint64
 	holds             bool // a population, whose connections end after the measured time
 	last              metrics.Row
@@ -95,7 +95,7 @@ func (p *progress) observer() scenarios.Observer {
 		},
 		Observer: stage.Observer{
 			Forecast: p.warn,
-			Phase: func(phase loadgen.Phase) {
+			Period: func(phase loadgen.Period) {
 				p.mu.Lock()
 				p.phase, p.started = phase, time.Now()
 				p.mu.Unlock()

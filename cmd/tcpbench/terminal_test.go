@@ -242,7 +242,7 @@ func TestProgressOfAHeldPopulation(t *testing.T) {
 		p := &progress{w: &screen}
 		o := p.observer()
 		o.Stage(&scenarios.Stage{Plan: stage.Plan{Client: loadgen.Config{HoldFor: hold}}})
-		o.Phase(loadgen.Measuring)
+		o.Period(loadgen.Measuring)
 		o.Row(metrics.Row{T: 1, Attempted: 5000, InFlight: 5000})
 		p.draw()
 		if !strings.Contains(screen.String(), " "+want+" ") {

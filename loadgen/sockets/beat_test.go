@@ -126,7 +126,7 @@ func TestDeadPeersAreDetected(t *testing.T) {
 			if tt.misses == 0 {
 				cfg.Lifecycle.Beat.Missed = lenient
 			}
-			report, err := Engine{}.Run(t.Context(), cfg, loadgen.Observer{Phase: func(p loadgen.Phase) {
+			report, err := Engine{}.Run(t.Context(), cfg, loadgen.Observer{Period: func(p loadgen.Period) {
 				if p == loadgen.Holding {
 					f.mood.Store(tt.mood)
 				}
@@ -156,7 +156,7 @@ func TestReplacedPopulation(t *testing.T) {
 	f := newFickle(t)
 	cfg := held(f)
 	cfg.Replace = true
-	report, err := Engine{}.Run(t.Context(), cfg, loadgen.Observer{Phase: func(p loadgen.Phase) {
+	report, err := Engine{}.Run(t.Context(), cfg, loadgen.Observer{Period: func(p loadgen.Period) {
 		if p == loadgen.Holding {
 			f.mood.Store(leaving)
 			time.AfterFunc(100*time.Millisecond, func() { f.mood.Store(willing) })

@@ -46,7 +46,7 @@ func newCollector(r *run, obs loadgen.Observer) *collector {
 func collect(ctx context.Context, r *run, obs loadgen.Observer) (metrics.ClientReport, error) {
 	c := newCollector(r, obs)
 	if r.Warmup > 0 {
-		c.phase(loadgen.WarmingUp)
+		c.period(loadgen.WarmingUp)
 	}
 	interrupted := ctx.Done()
 	for c.loops[loopDone] < len(r.loops) {
@@ -65,9 +65,9 @@ func collect(ctx context.Context, r *run, obs loadgen.Observer) (metrics.ClientR
 	return c.report, errors.Join(append(c.errs, err)...)
 }
 
-func (c *collector) phase(p loadgen.Phase) {
-	if c.obs.Phase != nil {
-		c.obs.Phase(p)
+func (c *collector) period(p loadgen.Period) {
+	if c.obs.Period != nil {
+		c.obs.Period(p)
 	}
 }
 
@@ -79,7 +79,7 @@ func (c *collector) take(e loopEvent) error {
 	switch {
 	case e.kind == loopMeasures && first:
 		r.UserNS, r.SystemNS = user, system
-		c.phase(loadgen.Measuring)
+		c.period(loadgen.Measuring)
 	case e.kind == loopDrains && last:
 		if c.loops[loopMeasures] > 0 {
 			r.UserNS, r.SystemNS = user-r.UserNS, system-r.SystemNS
@@ -87,11 +87,11 @@ func (c *collector) take(e loopEvent) error {
 		if c.loops[loopHolds] > 0 {
 			r.Hold.CPUNS = r.UserNS + r.SystemNS - r.Hold.RampCPUNS
 		}
-		c.phase(loadgen.Draining)
+		c.period(loadgen.Draining)
 	case e.kind == loopPopulated && last:
 		r.RampNS = c.run.now() - int64(c.run.Warmup)
 		if c.obs.Populated == nil {
-			c.phase(loadgen.Holding)
+			c.period(loadgen.Holding)
 			c.run.hold()
 		} else {
 			c.obs.Populated(c.run.hold)

@@ -93,7 +93,7 @@ func until(t testing.TB, what string, yes func() bool) {
 type told struct {
 	metrics.ClientReport
 	intervals []metrics.Interval
-	phases    []loadgen.Phase
+	periods   []loadgen.Period
 }
 
 // filledIn fills in what cfg leaves out: a closed loop with four in flight on two threads, and a
@@ -112,7 +112,7 @@ func load(ctx context.Context, t testing.TB, cfg loadgen.Config) told {
 	cfg = filledIn(cfg)
 	var heard told
 	report, err := Engine{}.Run(ctx, cfg, loadgen.Observer{
-		Phase:    func(p loadgen.Phase) { heard.phases = append(heard.phases, p) },
+		Period:   func(p loadgen.Period) { heard.periods = append(heard.periods, p) },
 		Interval: func(i metrics.Interval) { heard.intervals = append(heard.intervals, i) },
 	})
 	if err != nil {
@@ -196,9 +196,9 @@ func complain(cfg *loadgen.Config, h *told) (complaints []string) {
 	hold(sum.Attempted == h.Attempted && early(sum.Succeeded, h.Succeeded) && early(sum.Open, h.TotalFailed()),
 		"intervals come to %d attempted, %d succeeded, %d failed", sum.Attempted, sum.Succeeded, sum.Open)
 	hold(connects == h.count(metrics.Connect), "intervals hold %d connects, the total %d", connects, h.count(metrics.Connect))
-	order := []loadgen.Phase{loadgen.WarmingUp, loadgen.Measuring, loadgen.Draining}
-	hold(slices.IsSortedFunc(h.phases, func(a, b loadgen.Phase) int { return slices.Index(order, a) - slices.Index(order, b) }) &&
-		len(h.phases) == len(slices.Compact(slices.Clone(h.phases))), "phases %v", h.phases)
+	order := []loadgen.Period{loadgen.WarmingUp, loadgen.Measuring, loadgen.Draining}
+	hold(slices.IsSortedFunc(h.periods, func(a, b loadgen.Period) int { return slices.Index(order, a) - slices.Index(order, b) }) &&
+		len(h.periods) == len(slices.Compact(slices.Clone(h.periods))), "periods %v", h.periods)
 	return complaints
 }
 

@@ -222,19 +222,19 @@ func TestFullSlabMisses(t *testing.T) {
 	}
 }
 
-// The phases come in order, and each once; the warm-up is not in the report.
+// The periods come in order, and each once; the warm-up is not in the report.
 func TestPhases(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
 	cfg := loadgen.Config{Targets: to(h.addr), Duration: 50 * time.Millisecond, Lifecycle: echo(1, wire.Client, wire.RST)}
-	if got := load(context.Background(), t, cfg); !slices.Equal(got.phases, []loadgen.Phase{loadgen.Measuring, loadgen.Draining}) || got.SYNs != got.Attempted {
-		t.Errorf("phases %v, %d SYNs of %d attempts", got.phases, got.SYNs, got.Attempted)
+	if got := load(context.Background(), t, cfg); !slices.Equal(got.periods, []loadgen.Period{loadgen.Measuring, loadgen.Draining}) || got.SYNs != got.Attempted {
+		t.Errorf("periods %v, %d SYNs of %d attempts", got.periods, got.SYNs, got.Attempted)
 	}
 	// Long enough for a machine that has stood still for a moment.
 	cfg.Warmup, cfg.Duration = 50*time.Millisecond, 300*time.Millisecond
 	got := load(context.Background(), t, cfg)
-	if !slices.Equal(got.phases, []loadgen.Phase{loadgen.WarmingUp, loadgen.Measuring, loadgen.Draining}) || got.SYNs <= got.Attempted {
-		t.Errorf("phases %v, %d SYNs of %d attempts", got.phases, got.SYNs, got.Attempted)
+	if !slices.Equal(got.periods, []loadgen.Period{loadgen.WarmingUp, loadgen.Measuring, loadgen.Draining}) || got.SYNs <= got.Attempted {
+		t.Errorf("periods %v, %d SYNs of %d attempts", got.periods, got.SYNs, got.Attempted)
 	}
 	if took := time.Duration(got.ElapsedNS); took < cfg.Duration || took > patience {
 		t.Errorf("measured for %v", took)

@@ -135,7 +135,7 @@ func TestSilentServersAreNamed(t *testing.T) {
 func TestASilentClientIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := cast(&Plan{Client: loadgen.Config{Connections: 1, Warmup: time.Hour}}, func() *actor {
-			return &actor{start: func(a *actor, _ time.Time) { a.voice.Event(clientEvent{Phase: loadgen.WarmingUp}) }}
+			return &actor{start: func(a *actor, _ time.Time) { a.voice.Event(clientEvent{Period: loadgen.WarmingUp}) }}
 		}, nil)
 		defer s.close()
 		if err := s.startClients(); err != nil {
@@ -158,7 +158,7 @@ func TestASilentClientIsNamed(t *testing.T) {
 func TestClientsActTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var began time.Time
-		var phases []loadgen.Phase
+		var phases []loadgen.Period
 		second := func(a *actor) {
 			a.voice.Event(clientEvent{Interval: &metrics.Interval{Index: 0, Attempted: 3}})
 		}
@@ -169,9 +169,9 @@ func TestClientsActTogether(t *testing.T) {
 			return &actor{
 				start: func(a *actor, _ time.Time) {
 					go func() {
-						a.voice.Event(clientEvent{Phase: loadgen.Measuring})
+						a.voice.Event(clientEvent{Period: loadgen.Measuring})
 						time.Sleep(ramp)
-						a.voice.Event(clientEvent{Phase: loadgen.Holding})
+						a.voice.Event(clientEvent{Period: loadgen.Holding})
 						second(a)
 					}()
 				},
@@ -180,12 +180,12 @@ func TestClientsActTogether(t *testing.T) {
 						t.Errorf("told %q", word)
 					}
 					began = time.Now()
-					a.voice.Event(clientEvent{Phase: loadgen.Draining})
+					a.voice.Event(clientEvent{Period: loadgen.Draining})
 					a.voice.End(metrics.ClientReport{Tally: metrics.Tally{Attempted: 5}}, nil)
 				},
 			}
 		}, nil)
-		s.obs.Phase = func(p loadgen.Phase) { phases = append(phases, p) }
+		s.obs.Period = func(p loadgen.Period) { phases = append(phases, p) }
 		defer s.close()
 		if err := s.startClients(); err != nil {
 			t.Fatal(err)

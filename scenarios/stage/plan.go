@@ -49,8 +49,8 @@ type Plan struct {
 type Observer struct {
 	// Forecast is called before a run with what is likely to go wrong, if anything is.
 	Forecast func([]metrics.Finding)
-	// Phase is called when the client enters a phase.
-	Phase func(loadgen.Phase)
+	// Period is called when the client enters a period of the run.
+	Period func(loadgen.Period)
 	// Row is called with each second of the run.
 	Row func(metrics.Row)
 }

@@ -53,7 +53,7 @@ type client struct {
 
 // clientEvent says that a client has entered a phase, or is one second of its run.
 type clientEvent struct {
-	Phase    loadgen.Phase     `json:"phase,omitempty"`
+	Period   loadgen.Period    `json:"period,omitempty"`
 	Over     time.Time         `json:"over,omitzero"` // of a warm-up: when it ends
 	Interval *metrics.Interval `json:"interval,omitempty"`
 }
@@ -76,8 +76,8 @@ func (c *client) Start(at time.Time) error {
 		}
 		report, err := sockets.Engine{}.Run(c.ctx, c.cfg, loadgen.Observer{
 			UpperHalf: &c.upper,
-			Phase: func(p loadgen.Phase) {
-				e := clientEvent{Phase: p}
+			Period: func(p loadgen.Period) {
+				e := clientEvent{Period: p}
 				if p == loadgen.WarmingUp {
 					e.Over = time.Now().Add(c.cfg.Warmup)
 				}
@@ -88,7 +88,7 @@ func (c *client) Start(at time.Time) error {
 				// What the ramp has left behind is no cost of a population.
 				debug.FreeOSMemory()
 				c.hold <- hold
-				c.voice.Event(clientEvent{Phase: loadgen.Holding})
+				c.voice.Event(clientEvent{Period: loadgen.Holding})
 			},
 		})
 		c.voice.End(report, err)

@@ -60,7 +60,7 @@ func everything(t *testing.T) []any {
 			Options: server.Options{KeepAlive: 1, KeepInterval: 2, KeepProbes: 3, UserTimeout: 4, DeferAccept: 5, FastOpen: true, MPTCP: true},
 		},
 		watch{Of: Both, Watch: kernel.Watch{Servers: addrs, RangeSize: 1, IPv4: true}},
-		clientEvent{Phase: loadgen.WarmingUp, Over: time.Unix(1, 2).UTC(), Interval: &metrics.Interval{Index: 1, EndNS: 2, Attempted: 3, Succeeded: 4, Failed: 5, InFlight: 6, Calls: metrics.Calls{Made: 7, NS: 8, Exhausted: 9}, Connect: h}},
+		clientEvent{Period: loadgen.WarmingUp, Over: time.Unix(1, 2).UTC(), Interval: &metrics.Interval{Index: 1, EndNS: 2, Attempted: 3, Succeeded: 4, Failed: 5, InFlight: 6, Calls: metrics.Calls{Made: 7, NS: 8, Exhausted: 9}, Connect: h}},
 		ServerUsage{Server: &metrics.ServerReport{Accepted: math.MaxUint64, Open: 1, Exchanges: 2, Closed: map[string]uint64{"completed": 3},
 			Beats: &metrics.Beats{Sent: 4, Answered: 5, Missed: 6}, WarmUp: &metrics.WarmUp{Accepted: 7, Open: 8}},
 			Histograms: map[string]metrics.Histogram{metrics.ServerDetect: h}},
@@ -140,7 +140,7 @@ func begin(t *testing.T, role string, spec, ready any) (*agent.Remote, <-chan sa
 }
 
 // hear waits for a phase, or for the report if there is none.
-func hear(t *testing.T, said <-chan saying, phase loadgen.Phase) (report metrics.ClientReport) {
+func hear(t *testing.T, said <-chan saying, phase loadgen.Period) (report metrics.ClientReport) {
 	t.Helper()
 	for m := range said {
 		var e clientEvent
@@ -152,7 +152,7 @@ func hear(t *testing.T, said <-chan saying, phase loadgen.Phase) (report metrics
 				t.Fatalf("done before %q, %v", phase, err)
 			}
 			return report
-		case m.Into(&e) == nil && phase != "" && e.Phase == phase:
+		case m.Into(&e) == nil && phase != "" && e.Period == phase:
 			return report
 		}
 	}

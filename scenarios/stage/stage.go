@@ -49,7 +49,7 @@ type stage struct {
 	servers  []*agent.Remote    // none for a foreign server
 	owned    [][]netip.AddrPort // where each of them listens
 	rows     []metrics.Row
-	phases   map[loadgen.Phase]int // clients that have entered it
+	periods  map[loadgen.Period]int // clients that have entered it
 	from     mark
 	kept     mark // when a held population was there
 	to       mark
@@ -82,7 +82,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 
 func newStage(plan *Plan, obs Observer) *stage {
 	return &stage{
-		plan: plan, obs: obs, patience: samplePatience, phases: map[loadgen.Phase]int{},
+		plan: plan, obs: obs, patience: samplePatience, periods: map[loadgen.Period]int{},
 		said: make(chan saying), left: make(chan struct{}),
 		unfollow: func() error { return nil },
 	}
@@ -264,7 +264,7 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 				intervals.Add(m.from, e.Interval.Index, *e.Interval)
 				err = s.give(intervals)
 			default:
-				err = s.enter(e.Phase, e.Over)
+				err = s.enter(e.Period, e.Over)
 			}
 		}
 		if err != nil {
@@ -292,9 +292,9 @@ func (s *stage) give(intervals *metrics.Lineup[metrics.Interval]) error {
 // enter tells the servers when the warm-up is over, notes what has been used when the measured
 // time begins, with the first client, and ends, with the last; and begins the hold when the
 // populations of all are there.
-func (s *stage) enter(p loadgen.Phase, over time.Time) error {
-	s.phases[p]++
-	first, last := s.phases[p] == 1, s.phases[p] == len(s.clients)
+func (s *stage) enter(p loadgen.Period, over time.Time) error {
+	s.periods[p]++
+	first, last := s.periods[p] == 1, s.periods[p] == len(s.clients)
 	switch {
 	case p == loadgen.WarmingUp && first:
 		if s.plan.Client.Process != pace.Bursts { // of which none comes before
@@ -326,8 +326,8 @@ func (s *stage) enter(p loadgen.Phase, over time.Time) error {
 		}
 		s.linkFailed, s.unfollow = s.follow()
 	}
-	if s.obs.Phase != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
-		s.obs.Phase(p)
+	if s.obs.Period != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
+		s.obs.Period(p)
 	}
 	return nil
 }
@@ -354,7 +354,7 @@ func (s *stage) mark() mark {
 // closed: the last connections are still on their way through their queues when the
 // clients are done.
 func (s *stage) settle(report *metrics.ClientReport) *ServerUsage {
-	if s.phases[loadgen.Measuring] == 0 { // interrupted before
+	if s.periods[loadgen.Measuring] == 0 { // interrupted before
 		s.endWarmUp(time.Time{})
 	}
 	for deadline := time.Now().Add(settlePatience); ; time.Sleep(5 * time.Millisecond) {

@@ -58,7 +58,7 @@ func TestABrokenLinkEndsTheRun(t *testing.T) {
 	}
 	t.Cleanup(func() { v.Close() })
 	plan.Lab = v
-	_, err = Run(t.Context(), plan, Observer{Phase: func(p loadgen.Phase) {
+	_, err = Run(t.Context(), plan, Observer{Period: func(p loadgen.Period) {
 		if p == loadgen.Measuring {
 			if err := v.Client.Do(func() error { return alone.Unplug("lab-c") }); err != nil {
 				t.Error(err)
