@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"tcpbench/internal/values"
 	"tcpbench/internal/wire"
 	"tcpbench/loadgen"
 	"tcpbench/loadgen/pace"
@@ -59,7 +58,7 @@ func blank(name string) *Workload {
 			Process: pace.Closed, Connections: 64, Loops: runtime.NumCPU(), OnExhausted: loadgen.CountExhausted,
 			Duration: 10 * time.Second, Warmup: time.Second, Timeout: 5 * time.Second,
 		}},
-		server:  server.Config{Loops: runtime.NumCPU(), MaxRequest: values.MaxMessage, MaxResponse: values.MaxMessage},
+		server:  server.Default(),
 		script:  wire.Script{RequestSize: 1, ResponseSize: 1},
 		beat:    loadgen.Heartbeat{Missed: 3, Design: loadgen.ClientPings},
 		arrival: pace.Constant, exchanges: 1, phase: randomPhase, until: loadgen.Until{Kind: loadgen.PeerFIN},
@@ -136,7 +135,7 @@ func settled(name string, presets, overrides []Setting, gone []string) (*Workloa
 			continue
 		}
 		if err := w.preset(p.Name, p.Value); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", p.At, p.Name, values.Wanted(err))
+			return nil, fmt.Errorf("%s: %s: %w", p.At, p.Name, err)
 		}
 	}
 	for _, o := range overrides {
