@@ -109,6 +109,7 @@ type LoopReport struct {
 
 // Beats counts heartbeats, by the side that sends the pings. A server that only listens counts
 // those that it heard as answered. A beat without an answer yet at the end is neither answered nor missed.
+// One that the client skipped because it was late is missed, and not sent.
 type Beats struct {
 	Sent     uint64 `json:"sent"`
 	Answered uint64 `json:"answered"`

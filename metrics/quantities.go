@@ -85,7 +85,7 @@ var ofRun = []Quantity{
 		"of a held population: heartbeats while it was kept"),
 	measure("beats.sent", "", "", ofBeats(func(b *Beats) uint64 { return b.Sent }), "heartbeats sent"),
 	measure("beats.answered", "", "", ofBeats(func(b *Beats) uint64 { return b.Answered }), "heartbeats answered"),
-	measure("beats.missed", "", Lower, ofBeats(func(b *Beats) uint64 { return b.Missed }), "heartbeats without an answer"),
+	measure("beats.missed", "", Lower, ofBeats(func(b *Beats) uint64 { return b.Missed }), "heartbeats without an answer, and those that the client skipped because it was late"),
 	measure("cpu.client", Nanoseconds, Lower, ofClientCPU(perConnection), "processor time of the client for each connection"),
 	measure("cpu.server", Nanoseconds, Lower, ofServerCPU(perConnection), "processor time of the server for each connection"),
 	measure("cpu.client_per_opened", Nanoseconds, Lower, ofClientCPU(perOpened), "of a held population: the client's for each connection of the ramp"),

@@ -38,8 +38,8 @@ func TestHeartbeatDesigns(t *testing.T) {
 				t.Errorf("%d succeeded, %+v; the server closed %v", r.Succeeded, r.Population, r.Server.Closed)
 			}
 			b := r.Beats
-			// Most beats are answered; one of each connection may be under way at the end.
-			if b == nil || b.Answered < population || b.Missed > b.Answered || b.Sent < b.Answered || b.Sent > b.Answered+b.Missed+population {
+			// One beat of each connection may be under way at the end.
+			if b == nil || b.Answered < population || b.Sent < b.Answered || b.Sent > b.Answered+b.Missed+population {
 				t.Errorf("beats %+v", b)
 			}
 			if n := uint64(r.Histograms[metrics.Heartbeat].Count); measured != (n > 0) || measured && n != b.Answered {

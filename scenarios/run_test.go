@@ -230,7 +230,7 @@ func TestHeldPopulation(t *testing.T) {
 		t.Errorf("its rate is said to be %+v", v)
 	}
 	b := r.Beats
-	if b == nil || b.Answered < 50 || b.Missed > b.Answered || b.Sent < b.Answered || b.Sent > b.Answered+b.Missed {
+	if b == nil || b.Answered < 50 || b.Sent < b.Answered || b.Sent > b.Answered+b.Missed {
 		t.Errorf("beats %+v", b)
 	}
 	if h := r.Histograms[metrics.Heartbeat]; uint64(h.Count) != b.Answered {

@@ -48,22 +48,21 @@ func TestClockStartsBeforeTheFirstSend(t *testing.T) {
 	}
 }
 
-// What a connection does after a pause is a moment of the schedule, too: its lateness is in
-// schedule_lag. Here a second passes between the plan and the loop's next turn.
+// What a connection does after a pause is planned, too: its lateness is in
+// schedule_lag, and heartbeats that it skips are missed. Here a second passes between the plan and the loop's next turn.
 func TestLatenessOfPausesIsInScheduleLag(t *testing.T) {
-	const stall = time.Second
+	const stall, every = time.Second, 20 * time.Millisecond
 	life := loadgen.Lifecycle{Request: pinged, Again: pinged, Exchanges: 2, Response: exactly(4)}
 	gap, stay, beat := life, life, life
 	gap.Gap, gap.Jitter = 20*time.Millisecond, 0.5
 	stay.Exchanges, stay.Stay = 1, 20*time.Millisecond
 	beat.Exchanges, beat.StayToEnd = 1, true
-	beat.Beat = &loadgen.Heartbeat{Every: 20 * time.Millisecond, Missed: 100, Design: loadgen.ClientPings}
+	beat.Beat = &loadgen.Heartbeat{Every: every, Missed: 100, Design: loadgen.ClientPings}
 	for name, life := range map[string]loadgen.Lifecycle{"gap": gap, "stay": stay, "heartbeat": beat} {
 		t.Run(name, func(t *testing.T) {
 			watchLeaks(t)
 			l, _ := manualLoop(t, loadgen.Config{
-				Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Connections: 1, Count: 1,
-				Lifecycle: life,
+				Targets: to(serve(t, "127.0.0.1:0", echoes).addr), Connections: 1, Count: 1, Lifecycle: life,
 			})
 			only := &l.conns[0]
 			turns(t, l, func() bool { return only.state == idle })
@@ -76,6 +75,9 @@ func TestLatenessOfPausesIsInScheduleLag(t *testing.T) {
 			}
 			if h.Count != planned+1 || h.Max < int64(stall-30*time.Millisecond) {
 				t.Errorf("%d samples after %d, the largest %v of a stall of %v", h.Count, planned, time.Duration(h.Max), stall)
+			}
+			if n := l.report.Beats.Missed; (n >= uint64(stall/every-2)) != (life.Beat != nil) {
+				t.Errorf("%d beats missed in a stall of %v, one is due every %v", n, stall, every)
 			}
 		})
 	}

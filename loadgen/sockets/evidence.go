@@ -53,7 +53,8 @@ func (l *loop) sampleEstablished(c *conn) {
 
 // countMultipath asks the kernel whether a connection that is established speaks Multipath TCP.
 func (l *loop) countMultipath(c *conn) {
-	if spoken, errno := getInt(int(c.fd), unix.SOL_TCP, tcpIsMPTCP); errno == 0 && spoken != 0 {
+	var spoken int32
+	if errno := option(int(c.fd), unix.SOL_TCP, tcpIsMPTCP, &spoken); errno == 0 && spoken != 0 {
 		l.report.MPTCP.Spoken++
 	} else {
 		l.report.MPTCP.Fallbacks++
@@ -212,10 +213,18 @@ func (l *loop) noteEnd(c *conn, stage metrics.Stage, outcome metrics.Outcome) {
 	}
 }
 
-// noteLag records how late the loop does what a connection had planned for the time due. What the
-// end of the run releases has no such time.
+// noteLag records how late the loop does what a connection had planned for the time due. Heartbeats
+// that it skips because it is so late are missed. What the end of the run releases has no such time.
 func (l *loop) noteLag(slot int32, due int64) {
-	if l.conns[slot].measured && !l.released {
-		l.hist.record(scheduleLag, l.clock()-due)
+	c := &l.conns[slot]
+	if l.released {
+		return
+	}
+	late := l.clock() - due
+	if b := l.Lifecycle.Beat; b != nil {
+		l.report.Beats.Missed += uint64(late / int64(b.Every))
+	}
+	if c.measured {
+		l.hist.record(scheduleLag, late)
 	}
 }

@@ -51,69 +51,53 @@ func connectedToItself(fd int) bool {
 	return names[0] == names[1]
 }
 
+func setOption[T any](fd, level, option int, value *T) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(value)), unsafe.Sizeof(*value), 0)
+	return errno
+}
+
+func option[T any](fd, level, option int, value *T) unix.Errno {
+	size := uint32(unsafe.Sizeof(*value))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(value)), uintptr(unsafe.Pointer(&size)), 0)
+	return errno
+}
+
 func setInt(fd, level, option int, value int32) unix.Errno {
-	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
-		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
-	return errno
-}
-
-func getInt(fd, level, option int) (value int32, errno unix.Errno) {
-	size := uint32(unsafe.Sizeof(value))
-	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
-		uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&size)), 0)
-	return value, errno
-}
-
-func setBytes(fd, level, option int, value []byte) unix.Errno {
-	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
-		uintptr(unsafe.Pointer(&value[0])), uintptr(len(value)), 0)
-	return errno
+	return setOption(fd, level, option, &value)
 }
 
 // abortOnClose makes close() send RST and skip TIME_WAIT (socket(7), SO_LINGER).
 func abortOnClose(fd int) unix.Errno {
-	l := unix.Linger{Onoff: 1, Linger: 0}
-	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
-		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
-	return errno
+	return setOption(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
 }
 
 // pendingError takes the error that ended a connection attempt (connect(2), EINPROGRESS).
 func pendingError(fd int) unix.Errno {
-	var value, size int32 = 0, 4
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_ERROR,
-		uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&size)), 0)
-	if errno != 0 {
+	var pending int32
+	if errno := option(fd, unix.SOL_SOCKET, unix.SO_ERROR, &pending); errno != 0 {
 		return errno
 	}
-	return unix.Errno(value)
+	return unix.Errno(pending)
 }
 
-// tcpInfo asks the kernel for its view of a connection (tcp_get_info). Tcpi_rtt is
-// smoothed, in microseconds: right after the handshake, the time from SYN to SYN-ACK.
+// tcpInfo asks the kernel for its view of a connection (tcp_get_info). Tcpi_rtt is smoothed, in
+// microseconds: right after the handshake it is the time from SYN to SYN-ACK.
 func tcpInfo(fd int, info *unix.TCPInfo) unix.Errno {
-	size := uint32(unsafe.Sizeof(*info))
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
-	return errno
+	return option(fd, unix.IPPROTO_TCP, unix.TCP_INFO, info)
 }
 
 func read(fd int, b []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), 0
+	return max(0, int(n)), errno // n is -1 with an error
 }
 
 // send writes without SIGPIPE.
 func send(fd int, b []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
 		unix.MSG_NOSIGNAL, 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), 0
+	return max(0, int(n)), errno
 }
 
 func shutdownWrite(fd int) unix.Errno {

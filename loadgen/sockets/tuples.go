@@ -84,13 +84,13 @@ type tuples struct {
 	meets                bool
 	options              *loadgen.Options
 	settings4, settings6 []setting
-	congestion           []byte
+	congestion           congestion
 }
 
 // newTuples returns a loop's share of all pairs of a source and a target.
 func newTuples(cfg *loadgen.Config, loop int, all []pace.Pair) tuples {
 	t := tuples{
-		place: cfg.Place(loop), places: cfg.Places(), options: &cfg.Options, congestion: []byte(cfg.Options.Congestion),
+		place: cfg.Place(loop), places: cfg.Places(), options: &cfg.Options, congestion: newCongestion(cfg.Options.Congestion),
 		settings4: settings(&cfg.Options, unix.AF_INET), settings6: settings(&cfg.Options, unix.AF_INET6),
 	}
 	sources, targets := make([]*sockaddr, len(cfg.Sources)), make([]*sockaddr, len(cfg.Targets))
@@ -176,8 +176,8 @@ func (t *tuples) apply(fd, family int) unix.Errno {
 			return errno
 		}
 	}
-	if len(t.congestion) > 0 {
-		return setBytes(fd, unix.SOL_TCP, unix.TCP_CONGESTION, t.congestion)
+	if t.congestion != (congestion{}) {
+		return setOption(fd, unix.SOL_TCP, unix.TCP_CONGESTION, &t.congestion)
 	}
 	return 0
 }
@@ -188,6 +188,14 @@ const (
 	ipprotoMPTCP     = 262
 	tcpIsMPTCP       = 43 // linux/tcp.h, since 5.16
 )
+
+// congestion is the name of a congestion control as the kernel takes it (TCP_CA_NAME_MAX).
+type congestion [16]byte
+
+func newCongestion(name string) (c congestion) {
+	copy(c[:], name)
+	return c
+}
 
 // setting is one setsockopt of an integer.
 type setting struct {
@@ -268,7 +276,8 @@ func tryOn(o *loadgen.Options, family int) error {
 	if o.Congestion == "" {
 		return nil
 	}
-	if errno := setBytes(fd, unix.SOL_TCP, unix.TCP_CONGESTION, []byte(o.Congestion)); errno != 0 {
+	name := newCongestion(o.Congestion)
+	if errno := setOption(fd, unix.SOL_TCP, unix.TCP_CONGESTION, &name); errno != 0 {
 		return fmt.Errorf("this kernel refuses the congestion control %q: %w: net.ipv4.tcp_available_congestion_control lists those it has",
 			o.Congestion, os.NewSyscallError("setsockopt", errno))
 	}
