@@ -7,24 +7,22 @@ import (
 	"strconv"
 )
 
-// Counters is one reading of all that /proc/net/snmp and /proc/net/netstat count
-// in a network namespace. The zero value is a reading without counters.
+// Counters is one reading of /proc/net/snmp and /proc/net/netstat in a network namespace. The zero
+// value has no counters.
 //
-// Not all of them count: a few are settings (Tcp RtoMin) or states (Tcp
-// CurrEstab), and MaxConn is -1. A value above the range of int64 wraps to a
-// negative one, and a difference is right all the same.
+// A few are not counters but settings (Tcp RtoMin) or states (Tcp CurrEstab), and MaxConn is -1. A value
+// above the range of int64 becomes negative; differences are still right.
 type Counters struct {
 	layout *layout // shared by readings with the same names
 	values []int64 // in the order of the layout
 }
 
-// Moved holds differences between two readings by group and name, as the kernel
-// names them: moved["Tcp"]["ActiveOpens"], which nstat(8) calls TcpActiveOpens. A
-// counter that stands still is not in it, and reads as zero.
+// Moved is the differences between two readings by the kernel's group and name:
+// moved["Tcp"]["ActiveOpens"], which nstat(8) calls TcpActiveOpens. Counters that did not change are
+// missing, and read as zero.
 type Moved map[string]map[string]int64
 
-// ReadCounters reads all counters of the calling thread's network namespace. Who
-// reads often opens a Net.
+// ReadCounters reads all counters of the calling thread's network namespace. To read often, open a Net.
 func ReadCounters() (Counters, error) {
 	n, err := OpenNet()
 	if err != nil {
@@ -35,8 +33,8 @@ func ReadCounters() (Counters, error) {
 	return c, err
 }
 
-// Value returns a counter by the kernel's names for its group and itself: Value("TcpExt",
-// "ListenOverflows"). It is not ok where this kernel has no such counter.
+// Value returns a counter by the kernel's group and name: Value("TcpExt", "ListenOverflows"). ok is
+// false if this kernel has no such counter.
 func (c Counters) Value(group, name string) (value int64, ok bool) {
 	if c.layout == nil {
 		return 0, false
@@ -48,9 +46,9 @@ func (c Counters) Value(group, name string) (value int64, ok bool) {
 	return c.values[i], true
 }
 
-// Sub returns the counters that differ from an earlier reading, by how much. A
-// counter that was not there earlier counts from zero: the kernel leaves out what
-// has never happened (IcmpMsg) and what belongs to a module not yet loaded.
+// Sub returns the differences to an earlier reading. A counter that was missing then counts from zero:
+// the kernel leaves out what has never happened (IcmpMsg) and the counters of modules that are not
+// loaded.
 func (c Counters) Sub(earlier Counters) Moved {
 	moved := Moved{}
 	if c.layout == nil {
@@ -77,10 +75,10 @@ func (c Counters) Sub(earlier Counters) Moved {
 	return moved
 }
 
-// layout says which counter stands where. It does not change once it is made.
+// layout is the place of each counter among the values. It never changes.
 type layout struct {
 	groups []counterGroup
-	index  map[counterName]int // place among the values
+	index  map[counterName]int
 }
 
 // Names lists the counters by their group.
@@ -94,21 +92,20 @@ func (c Counters) Names() map[string][]string {
 
 type counterGroup struct {
 	name   string
-	header string // the whole line, to see that it is the same as last time
+	header string // the whole line, to compare it with the next reading's
 	names  []string
 }
 
 type counterName struct{ group, name string }
 
-// parseSNMP reads the format of /proc/net/snmp, which netstat shares: pairs of a
-// line of names and a line of values, both opening with the group.
+// parseSNMP reads the format of /proc/net/snmp and netstat: pairs of a line of names and a line of
+// values, which both begin with the group.
 //
 //	Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens
 //	Tcp: 1 200 120000 -1 32
 //
-// It is strict, because a value under the wrong name is worse than none. The
-// names are those of known where the lines of names are the same, and the values
-// use the memory of values.
+// It is strict, because a value with a wrong name is worse than none. It returns known if the lines of
+// names are the same, and uses the memory of values.
 func parseSNMP(text []byte, known *layout, values []int64) (*layout, []int64, error) {
 	if !known.describes(text) {
 		var err error
@@ -145,8 +142,7 @@ func parseSNMP(text []byte, known *layout, values []int64) (*layout, []int64, er
 	return known, values, nil
 }
 
-// describes tells whether text has the lines of names of this layout, and an even
-// number of lines.
+// describes tells whether text has the lines of names of this layout, each with a line of values.
 func (l *layout) describes(text []byte) bool {
 	if l == nil {
 		return false
@@ -171,7 +167,7 @@ func parseLayout(text []byte) (*layout, error) {
 			return nil, fmt.Errorf("line %d: ends within", line)
 		}
 		if _, text, ok = cutLine(rest); !ok {
-			return nil, fmt.Errorf("line %d: no whole line of values behind %q", line, header)
+			return nil, fmt.Errorf("line %d: no whole line of values after %q", line, header)
 		}
 		name, fields, ok := bytes.Cut(header, []byte{':'})
 		if !ok || len(name) == 0 {
@@ -203,7 +199,7 @@ func cutLine(text []byte) (line, rest []byte, ok bool) {
 	return bytes.Cut(text, []byte{'\n'})
 }
 
-// cutField splits off a field with the one space before it.
+// cutField splits off a field and the one space before it.
 func cutField(fields []byte) (field, rest []byte, ok bool) {
 	if len(fields) == 0 || fields[0] != ' ' {
 		return nil, nil, false
@@ -216,8 +212,8 @@ func cutField(fields []byte) (field, rest []byte, ok bool) {
 	return fields[:end], fields[end:], end > 0
 }
 
-// parseValue reads a signed or an unsigned decimal number of 64 bits. A sum over
-// processors may be read as 2^64-1 where it is -1 for a moment: it wraps.
+// parseValue reads a signed or unsigned decimal number of 64 bits. A sum over processors that is -1 for
+// a moment may be printed as 2^64-1: it wraps.
 func parseValue(field []byte) (int64, bool) {
 	if len(field) > 0 && field[0] == '-' {
 		v, err := strconv.ParseInt(string(field), 10, 64)

@@ -8,20 +8,17 @@ import (
 	"os"
 )
 
-// netDir shows the namespace of the reading thread; /proc/net is that of the
-// process's first thread.
+// netDir is of the reading thread's namespace; /proc/net is of the process's first thread.
 const netDir = "/proc/thread-self/net/"
 
-// Net reads the counters and sockets of one network namespace again and again. It
-// keeps its files open and its memory, so that a reading costs what the kernel
-// takes to print it and allocates nothing.
+// Net reads the counters and sockets of a network namespace again and again. It keeps its files open
+// and its memory, so a reading costs what the kernel takes to print it, and allocates nothing.
 //
-// The namespace is that of the thread which opened it, whichever thread reads
-// later (the kernel looks it up in open(2): single_open_net), and lives at least
-// until Close. One goroutine uses a Net at a time.
+// The namespace is that of the thread that opened it, whichever thread reads later (the kernel looks it
+// up in open(2): single_open_net), and exists at least until Close. One goroutine uses a Net at a time.
 type Net struct {
 	snmp, netstat, sockstat *os.File
-	sockstat6               *os.File // nil where there is no IPv6
+	sockstat6               *os.File // nil without IPv6
 	text                    []byte   // what was read last
 	layout                  *layout  // of the counters read last
 }
@@ -47,7 +44,7 @@ func OpenNet() (*Net, error) {
 	return n, nil
 }
 
-// Close closes the files and lets go of the namespace.
+// Close closes the files.
 func (n *Net) Close() error {
 	var errs []error
 	for _, f := range []*os.File{n.snmp, n.netstat, n.sockstat, n.sockstat6} {
@@ -58,10 +55,9 @@ func (n *Net) Close() error {
 	return errors.Join(errs...)
 }
 
-// Counters reads snmp and netstat into c, and reuses its memory. c is not valid
-// after an error.
+// Counters reads snmp and netstat into c, whose memory it uses again. c is invalid after an error.
 func (n *Net) Counters(c *Counters) error {
-	// The format names each group on each line, so two files read as one.
+	// Each line names its group, so two files read as one.
 	text, err := appendFile(n.text[:0], n.snmp)
 	if err == nil {
 		text, err = appendFile(text, n.netstat)
@@ -78,7 +74,7 @@ func (n *Net) Counters(c *Counters) error {
 	return nil
 }
 
-// Sockstat reads sockstat and, where there is IPv6, sockstat6.
+// Sockstat reads sockstat and sockstat6.
 func (n *Net) Sockstat() (Sockets, error) {
 	text, err := appendFile(n.text[:0], n.sockstat)
 	if err == nil && n.sockstat6 != nil {
@@ -95,9 +91,8 @@ func (n *Net) Sockstat() (Sockets, error) {
 	return s, nil
 }
 
-// appendFile appends all of f, from its start, to text. Reading a /proc file from
-// offset 0 makes the kernel print it anew; the reads that follow it without a gap
-// continue the same print.
+// appendFile appends all of f to text. A read of a /proc file at offset 0 makes the kernel print it
+// anew; reads that follow without a gap continue that print.
 func appendFile(text []byte, f *os.File) ([]byte, error) {
 	for start := len(text); ; {
 		if len(text) == cap(text) {

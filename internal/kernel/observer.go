@@ -15,10 +15,9 @@ import (
 	"tcpbench/metrics"
 )
 
-// Observer watches the network namespace of the thread that has made it, for the length
-// of a run: counters and sockstat with every sample, a census of the run's own sockets as
-// often as that is cheap. One goroutine uses it, locked to its thread, for the cost that
-// it states is that thread's.
+// Observer watches the network namespace of the thread that made it during a run: counters, sockstat and
+// accept queues with every sample, and a census of the run's own sockets as often as its budget allows.
+// One goroutine uses it, locked to its thread, whose processor time is the observer's cost.
 type Observer struct {
 	net       *Net
 	census    *sockdiag.Census
@@ -32,10 +31,10 @@ type Observer struct {
 	softnet  metrics.Softnet
 
 	samples  []sample
-	every    int // of so many samples one is kept
+	every    int // one of so many samples is kept
 	skipped  int
 	queues   map[string]*metrics.Queue
-	dropped  map[string]int64 // by each of them before the first sample
+	dropped  map[string]int64 // drops of each queue before the first sample
 	spaces   metrics.Spaces
 	uses     map[sockdiag.Space]sockdiag.Use
 	seen     map[sockdiag.Space]struct{}
@@ -59,21 +58,21 @@ type sample struct {
 }
 
 const (
-	// Fastest is the distance of samples.
+	// Fastest is the time between samples.
 	Fastest = 100 * time.Millisecond
-	// mostSamples bounds the timeline: beyond it every second one is left out.
+	// mostSamples bounds the timeline: at that length every second row is removed.
 	mostSamples = 3000
 )
 
-// Watch says which sockets are a run's own.
+// Watch tells which sockets are the run's own.
 type Watch struct {
-	// Servers are the run's: a socket with one of them at either end is watched.
+	// Servers are the run's: sockets with one of them at either end are its own.
 	Servers []netip.AddrPort
-	// RangeSize is the number of local ports that a four-tuple space has.
+	// RangeSize is how many local ports a four-tuple space has.
 	RangeSize int
-	// IPv4 tells that there is no socket of IPv6 among them.
+	// IPv4 means that none of the sockets is of IPv6.
 	IPv4 bool
-	// Budget is that of all observers of a run; nil gives this one a budget of its own.
+	// Budget is shared by all observers of the run; nil gives this one its own.
 	Budget *Budget
 }
 
@@ -102,10 +101,10 @@ func NewObserver(w Watch) (*Observer, error) {
 // Close closes the files of the observer.
 func (o *Observer) Close() error { return errors.Join(o.net.Close(), o.census.Close()) }
 
-// Sample looks at the kernel; at is the time by the caller's clock.
+// Sample looks at the kernel at a time of the caller's clock.
 func (o *Observer) Sample(at time.Duration) error { return o.look(at, false) }
 
-// Finish looks for the last time, and makes a census whatever the pace.
+// Finish looks for the last time, always with a census.
 func (o *Observer) Finish(at time.Duration) error { return o.look(at, true) }
 
 func (o *Observer) look(at time.Duration, last bool) error {
@@ -129,7 +128,7 @@ func (o *Observer) look(at time.Duration, last bool) error {
 	o.taken++
 	o.last = at
 	o.counted[metrics.NamespaceTimeWait].Record(sockets.TimeWait)
-	// The table of listening sockets is small: this takes a hundredth of a census.
+	// This takes a hundredth of a census: the table of listening sockets is small.
 	listeners, err := o.census.Listeners(o.servers.Ranges())
 	if err != nil {
 		return err
@@ -176,7 +175,7 @@ func (o *Observer) count(s *sample, sockets int64) error {
 	return nil
 }
 
-// noteQueues takes over what the accept queues of the run's servers had.
+// noteQueues notes the accept queues of the run's servers.
 func (o *Observer) noteQueues(listeners []sockdiag.Listener) {
 	drops := map[string]int64{}
 	for _, l := range listeners {
@@ -192,16 +191,16 @@ func (o *Observer) noteQueues(listeners []sockdiag.Listener) {
 		q.Peak, q.Limit = max(q.Peak, l.Queue), l.Limit
 		drops[name] += int64(l.Drops)
 	}
-	for name, n := range drops { // what was dropped before the first look is not the run's
+	for name, n := range drops { // drops before the first sample are not the run's
 		if o.taken == 1 {
 			o.dropped[name] = n
 		}
 		q := o.queues[name]
-		q.Drops = max(q.Drops, n-o.dropped[name]) // a socket that is closed takes its count along
+		q.Drops = max(q.Drops, n-o.dropped[name]) // a socket takes its count along when it is closed
 	}
 }
 
-// keep adds a row to the timeline. A long run has fewer rows for each second.
+// keep adds a row to the timeline. A longer run has fewer rows per second.
 func (o *Observer) keep(s sample) {
 	if o.skipped++; o.skipped < o.every {
 		return
@@ -235,10 +234,10 @@ func (o *Observer) keep(s sample) {
 	o.every *= 2
 }
 
-// HalfFull tells whether half of the ports of some space were ever taken.
+// HalfFull tells whether half of the ports of a space were ever in use.
 func (o *Observer) HalfFull() bool { return o.halfFull }
 
-// View is all that was seen. Times count from zero, by the caller's clock.
+// View is everything that the observer saw. Times count from zero, a time of the caller's clock.
 func (o *Observer) View(of string, zero time.Duration) (metrics.Namespace, error) {
 	softnet, err := ReadSoftnet()
 	if err != nil {
@@ -283,7 +282,7 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 		put(t.Sockets, "inuse", row, s.sockets.InUse+s.sockets.InUse6)
 		put(t.Sockets, "orphan", row, s.sockets.Orphan)
 		put(t.Sockets, "mem_pages", row, s.sockets.Mem)
-		if s.counted { // between two censuses the last one stands
+		if s.counted { // until the next census, this one counts
 			population, fullest = s.population, s.fullest
 		}
 		for side, name := range []string{sockdiag.Client: "client.", sockdiag.Server: "server."} {
@@ -305,9 +304,8 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 	return t
 }
 
-// Histograms are the numbers of the run's sockets in TIME_WAIT and in FIN_WAIT_2 at each
-// census, of all TIME_WAIT of the namespace at each sample, and of ports taken in each space at
-// each census.
+// Histograms are the numbers of the run's sockets in TIME_WAIT and in FIN_WAIT_2, and of ports in use in
+// each space, at each census; and of all sockets in TIME_WAIT in the namespace at each sample.
 func (o *Observer) Histograms() (map[string]metrics.Histogram, error) {
 	named := map[string]metrics.Histogram{}
 	for name, r := range o.counted {
@@ -323,12 +321,12 @@ func (o *Observer) Histograms() (map[string]metrics.Histogram, error) {
 	return named, nil
 }
 
-// clone copies a reading, whose memory the next one takes.
+// clone copies a reading, because the next one uses its memory.
 func (c Counters) clone() Counters {
 	return Counters{layout: c.layout, values: slices.Clone(c.values)}
 }
 
-// copy takes over a reading into memory of its own.
+// copy copies a reading into the memory of c.
 func (c *Counters) copy(from Counters) {
 	c.layout = from.layout
 	c.values = append(c.values[:0], from.values...)

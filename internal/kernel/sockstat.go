@@ -6,23 +6,22 @@ import (
 	"fmt"
 )
 
-// Sockets is what /proc/net/sockstat and sockstat6 say about TCP. The first three
-// belong to the network namespace, the others to the whole machine.
+// Sockets is what /proc/net/sockstat and sockstat6 say about TCP. The first three belong to the network
+// namespace, the others to the machine.
 type Sockets struct {
-	// InUse counts IPv4 sockets, and InUse6 those of IPv6: listeners and
-	// connections, without TIME_WAIT and without half-open requests.
+	// InUse counts IPv4 sockets, InUse6 IPv6 sockets: listeners and connections, without TIME_WAIT
+	// and half-open requests.
 	InUse, InUse6 int64
-	// TimeWait is tw, of both families. It counts the small FIN_WAIT_2 of orphans
-	// too: sock_diag tells them apart.
+	// TimeWait is tw, of both families. It includes orphans in FIN_WAIT_2, which sock_diag tells
+	// apart.
 	TimeWait int64
-	// Orphan counts sockets that no process holds any more.
+	// Orphan counts sockets without a process.
 	Orphan int64
-	// Alloc counts the sockets that exist, and Mem their buffers in pages.
+	// Alloc counts all sockets, and Mem their buffers in pages.
 	Alloc, Mem int64
 }
 
-// Sockstat counts the TCP sockets of the calling thread's network namespace. Who
-// reads often opens a Net.
+// Sockstat counts the TCP sockets of the calling thread's network namespace. To read often, open a Net.
 func Sockstat() (Sockets, error) {
 	n, err := OpenNet()
 	if err != nil {
@@ -32,11 +31,10 @@ func Sockstat() (Sockets, error) {
 	return s, errors.Join(err, n.Close())
 }
 
-// unread marks a field that parseSockstat has not seen: the kernel clamps all of
-// them at zero.
+// unread marks a field that parseSockstat has not seen. The kernel never prints a negative one.
 const unread = -1
 
-// field says where a number goes; nowhere, when a kernel knows more than Sockets.
+// field is where a number goes; nil if Sockets does not have it.
 func (s *Sockets) field(protocol, key []byte) *int64 {
 	switch string(protocol) {
 	case "TCP":
@@ -64,7 +62,7 @@ func (s *Sockets) field(protocol, key []byte) *int64 {
 //
 //	TCP: inuse 1 orphan 0 tw 0 alloc 1 mem 313
 //
-// All of TCP must be there; TCP6 is zero where it is not.
+// All of TCP must be there. Without TCP6, InUse6 is zero.
 func parseSockstat(text []byte) (Sockets, error) {
 	s := Sockets{unread, unread, unread, unread, unread, unread}
 	for line := 1; len(text) > 0; line++ {

@@ -9,8 +9,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// ReadSoftnet reads /proc/net/softnet_stat: what the receive path of each processor has
-// done since the machine started, added up (net/core/net-procfs.c, softnet_seq_show).
+// ReadSoftnet adds up /proc/net/softnet_stat: the work of all processors' receive paths since the
+// machine started (net/core/net-procfs.c, softnet_seq_show).
 func ReadSoftnet() (metrics.Softnet, error) {
 	const name = "/proc/net/softnet_stat"
 	text, err := os.ReadFile(name)
@@ -24,7 +24,7 @@ func ReadSoftnet() (metrics.Softnet, error) {
 	return s, nil
 }
 
-// parseSoftnet reads a line for each processor, whose columns are hexadecimal.
+// parseSoftnet reads a line of hexadecimal columns for each processor.
 func parseSoftnet(text string) (s metrics.Softnet, err error) {
 	n := 0
 	for line := range strings.Lines(text) {

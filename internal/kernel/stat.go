@@ -11,24 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPUTimes is the time of all processors together since the machine started, in
-// ticks of which there are 100 per second (USER_HZ), as the first line of /proc/stat has
-// it. It is the time of the whole machine, whatever container reads it.
+// CPUTimes is the time of all processors together since the machine started, in ticks of 10 ms
+// (USER_HZ): the first line of /proc/stat. In a container too, it is that of the whole machine.
 type CPUTimes struct {
-	User    uint64 // of guests too, if this machine has some
+	User    uint64 // includes guests
 	Nice    uint64
 	System  uint64
 	Idle    uint64
-	IOWait  uint64 // idle too, while something waited for a disk
+	IOWait  uint64 // idle while something waited for a disk
 	IRQ     uint64
-	SoftIRQ uint64 // the network stack, as far as it ran on nobody's behalf
-	Steal   uint64 // ready to run, but the hypervisor ran something else
+	SoftIRQ uint64 // the part of the network stack that no process is charged for
+	Steal   uint64 // ready to run while the hypervisor ran something else
 }
 
-// CPUShares are shares of the time of all processors, from 0 to 1. Busy, Steal and
-// what is left, idle, make 1.
+// CPUShares are shares of the time of all processors, from 0 to 1. The rest is idle.
 type CPUShares struct {
-	Busy    float64 // working, soft interrupts included
+	Busy    float64 // includes SoftIRQ
 	SoftIRQ float64
 	Steal   float64
 }
@@ -39,7 +37,7 @@ func Stat() (CPUTimes, error) {
 	if err != nil {
 		return CPUTimes{}, err
 	}
-	// Ten numbers of at most 20 digits: the first line fits, the rest is not asked for.
+	// The first line fits: ten numbers of at most 20 digits.
 	var buffer [256]byte
 	n, err := io.ReadAtLeast(f, buffer[:], len("cpu  "))
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -52,7 +50,7 @@ func Stat() (CPUTimes, error) {
 	return t, nil
 }
 
-// ProcessTime is the processor time that this process has used, its children aside.
+// ProcessTime is the processor time of this process, without its children.
 func ProcessTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -61,9 +59,8 @@ func ProcessTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Sub returns how the time since an earlier reading was spent; all zero when no
-// tick passed. Idle and IOWait may step back a little (proc(5), proc_stat(5)): such
-// a step counts as no time.
+// Sub returns how the time since an earlier reading was spent; zero if no tick passed. Idle and IOWait
+// may step back a little (proc_stat(5)), which counts as no time.
 func (t CPUTimes) Sub(earlier CPUTimes) CPUShares {
 	since := func(now, before uint64) float64 { return float64(max(now, before) - before) }
 	softirq := since(t.SoftIRQ, earlier.SoftIRQ)
@@ -77,14 +74,14 @@ func (t CPUTimes) Sub(earlier CPUTimes) CPUShares {
 	return CPUShares{Busy: busy / total, SoftIRQ: softirq / total, Steal: steal / total}
 }
 
-// parseStat reads the line "cpu  user nice system idle iowait irq softirq steal
-// guest guest_nice". The last two are part of user and nice already.
+// parseStat reads the line "cpu  user nice system idle iowait irq softirq steal guest guest_nice". The
+// last two are part of user and nice.
 func parseStat(text []byte) (CPUTimes, error) {
 	line, _, ok := cutLine(text)
 	if !ok {
 		return CPUTimes{}, errors.New("line 1: ends within")
 	}
-	// The line of all processors has two spaces behind its name.
+	// The line of all processors has two spaces after its name.
 	fields, ok := bytes.CutPrefix(line, []byte("cpu "))
 	if !ok {
 		return CPUTimes{}, fmt.Errorf("line 1: want the line of all processors: %q", line)

@@ -14,19 +14,19 @@ import (
 	"tcpbench/metrics"
 )
 
-// Watcher looks at all TCP sockets of a network namespace, that of the thread that has
-// made it, from time to time. One goroutine uses it, locked to its thread.
+// Watcher looks at all TCP sockets in the network namespace of the thread that made it. One goroutine
+// uses it, locked to its thread.
 type Watcher struct {
 	net      *Net
 	census   *sockdiag.Census
-	host     metrics.Host // as far as it decides how many ports there are
+	host     metrics.Host // the part that decides how many ports there are
 	uses     map[sockdiag.Space]sockdiag.Use
 	previous Counters
 	now      Counters
 	last     time.Time
 }
 
-// NewWatcher returns a watcher. The first rates count from now.
+// NewWatcher returns a watcher whose first rates count from now.
 func NewWatcher(now time.Time) (*Watcher, error) {
 	n, err := OpenNet()
 	if err != nil {
@@ -48,7 +48,7 @@ func NewWatcher(now time.Time) (*Watcher, error) {
 // Close closes the files of the watcher.
 func (w *Watcher) Close() error { return errors.Join(w.net.Close(), w.census.Close()) }
 
-// Look makes a census of all sockets, and tells of the most spaces that are fullest.
+// Look makes a census of all sockets. It lists at most most spaces, the fullest first.
 func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	m := metrics.Moment{Time: now, States: map[string]int{}, Listeners: []metrics.Listening{}, Destinations: []metrics.Destination{}}
 	began := threadTime()
@@ -88,7 +88,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 		}
 		m.Rates[group] = map[string]float64{}
 		for name, n := range names {
-			if name == "CurrEstab" { // no counter: States tells it
+			if name == "CurrEstab" { // a number of sockets, which States has
 				continue
 			}
 			m.Rates[group][name] = float64(n) / took
@@ -99,7 +99,7 @@ func (w *Watcher) Look(now time.Time, most int) (metrics.Moment, error) {
 	return m, nil
 }
 
-// fullest lists the spaces with the most ports taken, each of which has so many.
+// fullest lists the spaces with the most ports in use, of so many ports each.
 func (w *Watcher) fullest(most, ports int) []metrics.Destination {
 	all := make([]metrics.Destination, 0, len(w.uses))
 	for _, s := range slices.SortedFunc(maps.Keys(w.uses), func(a, b sockdiag.Space) int {
@@ -117,7 +117,7 @@ func (w *Watcher) fullest(most, ports int) []metrics.Destination {
 	return all
 }
 
-// queues joins the sockets that listen on one address, in the order of their ports.
+// queues joins the sockets that listen at the same address, in the order of their ports.
 func queues(listeners []sockdiag.Listener) []metrics.Listening {
 	slices.SortStableFunc(listeners, func(a, b sockdiag.Listener) int {
 		return cmp.Or(cmp.Compare(a.Addr.Port(), b.Addr.Port()), a.Addr.Addr().Compare(b.Addr.Addr()))

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Ports is a range of ports, both ends included.
+// Ports is a range of ports, including both ends.
 type Ports struct{ Low, High uint16 }
 
-// RangesOf joins ports to as few ranges as they make. They need not be in order.
+// RangesOf joins ports, in any order, to ranges.
 func RangesOf(ports []uint16) []Ports {
 	var set [1 << 16]bool
 	for _, p := range ports {
@@ -42,10 +42,9 @@ func PortList(ports []uint16) string {
 	return strings.Join(parts, ",")
 }
 
-// The instructions of a sock_diag filter (linux/inet_diag.h, inet_diag_bc_run). One is
-// four bytes: code, the distance to go on at when it holds, and when it does not. A
-// program that ends exactly behind its last instruction takes the socket, one that goes
-// beyond does not.
+// The instructions of a sock_diag filter (linux/inet_diag.h, inet_diag_bc_run). Each has four bytes:
+// the code, the distance to the next instruction if it holds, and that if it does not. A program that
+// ends right after its last instruction takes the socket; one that jumps farther does not.
 const (
 	bcJump     = 1
 	bcSourceGE = 2
@@ -61,8 +60,7 @@ const (
 // mostRanges keeps the distances of a filter within 16 bits.
 const mostRanges = 1000
 
-// portFilter is a program that takes sockets with a port in one of the ranges at either
-// end.
+// portFilter is a program that takes sockets with a port in one of the ranges at either end.
 func portFilter(ranges []Ports) []byte {
 	length := 2 * bcBlock * len(ranges)
 	var code []byte
@@ -77,9 +75,9 @@ func portFilter(ranges []Ports) []byte {
 	for i, r := range ranges {
 		for _, end := range [][2]uint8{{bcSourceGE, bcSourceLE}, {bcDestGE, bcDestLE}} {
 			at := len(code)
-			next := bcBlock // to the block behind this one
+			next := bcBlock // to the next block
 			if i == len(ranges)-1 && end[0] == bcDestGE {
-				next = length - at + bcSize // beyond the end: it is none of ours
+				next = length - at + bcSize // beyond the end: do not take it
 			}
 			port(end[0], r.Low, next)
 			port(end[1], r.High, next-bcPort)

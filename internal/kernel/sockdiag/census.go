@@ -1,4 +1,5 @@
-// Package sockdiag asks the kernel for TCP sockets, through sock_diag(7).
+// Package sockdiag asks the kernel for TCP sockets, through sock_diag(7): it walks its tables, and
+// sends only what a filter takes, in binary.
 package sockdiag
 
 import (
@@ -12,12 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Census counts the TCP sockets of a network namespace by state, through sock_diag(7):
-// the kernel walks its tables and sends only what a filter takes, in binary. It is for
-// one goroutine at a time, and sees the namespace of the thread that has opened it.
+// Census asks about the network namespace of the thread that opened it. One goroutine uses it at a
+// time.
 type Census struct {
-	// IPv4 leaves the sockets of IPv6 out, and so a second walk through the kernel's
-	// table, which takes as long as the first.
+	// IPv4 leaves out IPv6 sockets, and so a second walk through the kernel's table, which takes as
+	// long as the first.
 	IPv4 bool
 	// Spaces is how many spaces a census tells apart; zero means MostSpaces.
 	Spaces int
@@ -32,11 +32,21 @@ type Census struct {
 // State is a TCP state as the kernel numbers them (net/tcp_states.h).
 type State uint8
 
-// States is one more than the highest State.
-const States = 13
+// The states that have a name in Go, and one more than the highest.
+const (
+	Established State = 1
+	FinWait2    State = 5
+	TimeWait    State = 6
+	CloseWait   State = 8
+	Listen      State = 10
+	States            = 13
 
-// stateNames are those of the kernel. A connection that is not yet established on the
-// server's side is SYN_RECV, be it a request or a socket.
+	synRecv    State = 3
+	newSynRecv State = 12 // a request, which counts as synRecv
+)
+
+// stateNames are the kernel's. A connection that is not yet established on the server's side is
+// SYN_RECV, whether it is a request or a socket.
 var stateNames = [States]string{
 	"", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT",
 	"CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "SYN_RECV",
@@ -49,37 +59,27 @@ func (s State) String() string {
 	return fmt.Sprintf("state %d", uint8(s))
 }
 
-// The states that have a meaning of their own here.
-const (
-	Established State = 1
-	FinWait2    State = 5
-	TimeWait    State = 6
-	CloseWait   State = 8
-	Listen      State = 10
-	newSynRecv  State = 12 // a request: it is reported as SYN_RECV
-)
-
 // Side is an end of the connections of a run.
 type Side uint8
 
-// The sides. A socket is the server's if its own end is an address of a server, port and all, and
-// the client's if the other end is.
+// The sides. A socket is the server's if its own address and port are a server's, and the client's
+// if its peer's are.
 const (
 	Client Side = iota
 	Server
 	Sides
 )
 
-// Population is how many sockets there are of each side in each state.
+// Population is the number of sockets of each side in each state.
 type Population [Sides][States]int
 
 // Listener is a listening socket.
 type Listener struct {
 	Addr  netip.AddrPort
 	Queue int // connections that wait for accept()
-	Limit int // of the accept queue: one more fit in
-	// Drops counts the SYNs and last ACKs that this socket dropped, most of them because its
-	// queue was full. TcpExt ListenDrops is the sum over all listeners of a namespace.
+	Limit int // of the accept queue: it holds one more
+	// Drops counts the SYNs and last ACKs that this socket dropped, mostly because its queue was
+	// full. TcpExt ListenDrops is the sum over all listeners of a namespace.
 	Drops uint32
 }
 
@@ -114,31 +114,28 @@ func OpenCensus() (*Census, error) {
 // Close closes the socket.
 func (c *Census) Close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
 
-// Count counts the sockets with one of the servers at either end, both families together.
-// Where uses is not nil it is filled with the ports that the client's side takes of each
-// space; left is how many of its sockets are in none of them, because there are more than
-// MostSpaces.
+// Count counts the sockets with one of the servers at either end, in both families. If uses is not
+// nil, it gets the ports that the client's side takes in each space; left is how many of its sockets
+// are in no space, because there are more than Spaces.
 func (c *Census) Count(servers *Servers, uses map[Space]Use) (p Population, left int, err error) {
 	if n := len(servers.ranges); n == 0 || n > mostRanges {
 		return p, 0, fmt.Errorf("census: %d ranges of ports: want 1 to %d", n, mostRanges)
 	}
-	return c.count(tally{servers: servers}, portFilter(servers.ranges), uses)
+	return c.count(&tally{servers: servers}, portFilter(servers.ranges), uses)
 }
 
-// All counts all sockets; those that are no server's are the client's.
+// All counts all sockets. Those that are not a server's count as the client's.
 func (c *Census) All(servers *Servers, uses map[Space]Use) (p Population, left int, err error) {
-	return c.count(tally{servers: servers, strangers: true}, nil, uses)
+	return c.count(&tally{servers: servers, strangers: true}, nil, uses)
 }
 
-func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population, left int, err error) {
+func (c *Census) count(t *tally, filter []byte, uses map[Space]Use) (Population, int, error) {
 	if uses != nil {
 		c.uses.reset(cmp.Or(c.Spaces, MostSpaces))
 		t.uses = &c.uses
 	}
-	for _, family := range c.families() {
-		if err := c.dump(family, allStates, filter, &t); err != nil {
-			return p, 0, err
-		}
+	if err := c.dump(allStates, 0, filter, t.add); err != nil {
+		return Population{}, 0, err
 	}
 	if uses != nil {
 		clear(uses)
@@ -149,23 +146,18 @@ func (c *Census) count(t tally, filter []byte, uses map[Space]Use) (p Population
 	return t.population, t.left, nil
 }
 
-// Listeners lists the listening sockets on the ports, at whatever address; nil ports are all.
-func (c *Census) Listeners(ports []Ports) ([]Listener, error) {
+// Listeners lists the listening sockets on the ports, at any address; nil means all ports.
+func (c *Census) Listeners(ports []Ports) (all []Listener, err error) {
 	var filter []byte
 	if ports != nil {
 		filter = portFilter(ports)
 	}
-	t := tally{listeners: []Listener{}}
-	for _, family := range c.families() {
-		if err := c.dump(family, 1<<Listen, filter, &t); err != nil {
-			return nil, err
-		}
-	}
-	return t.listeners, nil
+	err = c.dump(1<<Listen, withMemInfo, filter, func(_ State, b []byte) { all = append(all, listenerOf(b)) })
+	return all, err
 }
 
-// ListeningPorts are the ports on which sockets listen in the calling thread's network namespace,
-// as PortList writes them; none if the kernel does not tell.
+// ListeningPorts are the ports on which sockets listen in the calling thread's network namespace, as
+// PortList writes them; empty if the kernel does not tell.
 func ListeningPorts() string {
 	c, err := OpenCensus()
 	if err != nil {
@@ -187,42 +179,43 @@ func PortsOf(listeners []Listener) (ports []uint16) {
 	return ports
 }
 
-func (c *Census) families() []uint8 {
-	both := []uint8{unix.AF_INET, unix.AF_INET6}
-	if c.IPv4 {
-		return both[:1]
+// visitor gets a socket: a struct inet_diag_msg with its attributes, which is valid during the call.
+type visitor func(state State, b []byte)
+
+// dump asks for all sockets in these states, of both families unless IPv4 is set.
+func (c *Census) dump(states uint32, extensions byte, filter []byte, visit visitor) error {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if family == unix.AF_INET6 && c.IPv4 {
+			break
+		}
+		c.seq++
+		c.request = appendRequest(c.request[:0], c.seq, family, states, filter)
+		c.request[extensionsAt] = extensions
+		err := c.ask(false, visit)
+		if errors.Is(err, unix.ENOENT) && family == unix.AF_INET6 {
+			break // a kernel without IPv6
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return both
+	return nil
 }
 
-// dump asks for all sockets of a family, and has each told to t.
-func (c *Census) dump(family uint8, states uint32, filter []byte, t *tally) error {
-	c.seq++
-	c.request = appendRequest(c.request[:0], c.seq, family, states, filter)
-	if t.listeners != nil {
-		c.request[extensionsAt] = withMemInfo
-	}
-	err := c.ask(t)
-	if errors.Is(err, unix.ENOENT) && family == unix.AF_INET6 {
-		return nil // a kernel without IPv6
-	}
-	return err
-}
-
-// ask sends the request, and has all that comes back told to t.
-func (c *Census) ask(t *tally) error {
+// ask sends the request and visits what comes back: one socket, or all of a dump.
+func (c *Census) ask(single bool, visit visitor) error {
 	if err := unix.Sendto(c.fd, c.request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("census: %w", os.NewSyscallError("sendto", err))
 	}
 	for {
-		n, err := unix.Read(c.fd, c.buffer) // recvfrom() would make an address each time
+		n, err := unix.Read(c.fd, c.buffer) // recvfrom() would allocate an address each time
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return fmt.Errorf("census: %w", os.NewSyscallError("read", err))
 		}
-		done, err := t.read(c.buffer[:n], c.seq)
+		done, err := read(c.buffer[:n], c.seq, single, visit)
 		switch {
 		case err != nil:
 			return fmt.Errorf("census: %w", err)
@@ -254,20 +247,8 @@ func appendRequest(b []byte, seq uint32, family uint8, states uint32, filter []b
 	return b
 }
 
-// tally adds up what a dump tells.
-type tally struct {
-	servers    *Servers
-	strangers  bool // what no server has an end of counts as the client's
-	population Population
-	uses       *usage // nil where nobody asks
-	left       int    // sockets that are in none of the uses
-	listeners  []Listener
-	sockets    []Socket // nil where nobody asks
-	single     bool     // one socket was asked for, and one message is all
-}
-
-// read takes the messages of one datagram, and tells whether the dump is over.
-func (t *tally) read(b []byte, seq uint32) (done bool, err error) {
+// read visits the sockets in one datagram. done means that no more come.
+func read(b []byte, seq uint32, single bool, visit visitor) (done bool, err error) {
 	for len(b) >= unix.SizeofNlMsghdr {
 		length := int(binary.NativeEndian.Uint32(b))
 		kind := binary.NativeEndian.Uint16(b[4:])
@@ -275,7 +256,7 @@ func (t *tally) read(b []byte, seq uint32) (done bool, err error) {
 			return false, fmt.Errorf("a message of %d bytes in %d", length, len(b))
 		}
 		body := b[unix.SizeofNlMsghdr:length]
-		if binary.NativeEndian.Uint32(b[8:]) == seq { // else it answers an earlier question
+		if binary.NativeEndian.Uint32(b[8:]) == seq { // otherwise it answers an earlier request
 			switch kind {
 			case unix.NLMSG_DONE:
 				return true, nil
@@ -291,8 +272,14 @@ func (t *tally) read(b []byte, seq uint32) (done bool, err error) {
 				if len(body) < messageSize {
 					return false, fmt.Errorf("a socket of %d bytes, want %d", len(body), messageSize)
 				}
-				t.add(body)
-				if t.single {
+				state := State(body[1])
+				if state == newSynRecv {
+					state = synRecv
+				}
+				if state > 0 && state < States {
+					visit(state, body)
+				}
+				if single {
 					return true, nil
 				}
 			}
@@ -302,32 +289,19 @@ func (t *tally) read(b []byte, seq uint32) (done bool, err error) {
 	return false, nil
 }
 
-// add counts one socket (struct inet_diag_msg).
-func (t *tally) add(b []byte) {
-	state := State(b[1])
-	if state == newSynRecv {
-		state = 3
-	}
-	if state == 0 || state >= States {
-		return
-	}
-	if t.listeners != nil {
-		local := netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))
-		t.listeners = append(t.listeners, Listener{
-			Addr:  local,
-			Queue: int(binary.NativeEndian.Uint32(b[56:])), Limit: int(binary.NativeEndian.Uint32(b[60:])),
-			Drops: dropsOf(b[messageSize:]),
-		})
-		return
-	}
-	if t.sockets != nil {
-		t.sockets = append(t.sockets, socketOf(b, state))
-		return
-	}
+// tally counts the sockets of a census.
+type tally struct {
+	servers    *Servers
+	strangers  bool // sockets without a server at either end count as the client's
+	population Population
+	uses       *usage // or nil
+	left       int    // sockets that are in none of the uses
+}
+
+func (t *tally) add(state State, b []byte) {
 	side := Client
 	switch {
-	case t.servers.at(b[0], b[8:], b[4:]),
-		state == Listen && t.servers.Listens(netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))):
+	case t.servers.at(b[0], b[8:], b[4:]), state == Listen && t.servers.Listens(localOf(b)):
 		side = Server
 	case !t.strangers && !t.servers.at(b[0], b[24:], b[6:]):
 		return
@@ -347,7 +321,15 @@ func (t *tally) add(b []byte) {
 	}
 }
 
-// dropsOf reads the drops of a socket from the attributes of its message (struct nlattr).
+func listenerOf(b []byte) Listener {
+	return Listener{
+		Addr:  localOf(b),
+		Queue: int(binary.NativeEndian.Uint32(b[56:])), Limit: int(binary.NativeEndian.Uint32(b[60:])),
+		Drops: dropsOf(b[messageSize:]),
+	}
+}
+
+// dropsOf finds the drops of a socket among the attributes of its message (struct nlattr).
 func dropsOf(attributes []byte) uint32 {
 	for b := attributes; len(b) >= unix.SizeofNlAttr; {
 		length := int(binary.NativeEndian.Uint16(b))
@@ -363,8 +345,15 @@ func dropsOf(attributes []byte) uint32 {
 	return 0
 }
 
-// addressOf reads one of the addresses of a socket. An IPv4 address may stand in an IPv6
-// socket.
+func localOf(b []byte) netip.AddrPort {
+	return netip.AddrPortFrom(addressOf(b[0], b[8:]), binary.BigEndian.Uint16(b[4:]))
+}
+
+func remoteOf(b []byte) netip.AddrPort {
+	return netip.AddrPortFrom(addressOf(b[0], b[24:]), binary.BigEndian.Uint16(b[6:]))
+}
+
+// addressOf reads an address of a socket. An IPv6 socket may have an IPv4 address.
 func addressOf(family uint8, b []byte) netip.Addr {
 	if family == unix.AF_INET {
 		return netip.AddrFrom4([4]byte(b[:4]))

@@ -313,7 +313,7 @@ func TestCensusReadsOnlyWhatIsSound(t *testing.T) {
 		{"lies", []byte{255, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, false, "255 bytes in 16"},
 		{"shorter than itself", []byte{3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}, false, "3 bytes in 16"},
 	} {
-		done, err := (&tally{servers: &Servers{}}).read(tt.in, 1)
+		done, err := read(tt.in, 1, false, (&tally{servers: &Servers{}}).add)
 		if done != tt.done || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, %v", tt.name, done, err)
 		}
@@ -328,10 +328,11 @@ func FuzzCensus(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, listeners bool) {
 		c := tally{servers: ServersAt([]netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), 7)}), strangers: true, uses: new(usage)}
 		c.uses.reset(MostSpaces)
+		visit := c.add
 		if listeners {
-			c.listeners = []Listener{}
+			visit = func(_ State, b []byte) { listenerOf(b) }
 		}
-		_, _ = c.read(b, 1)
+		_, _ = read(b, 1, false, visit)
 		if len(c.uses.counts) > MostSpaces {
 			t.Error("too many spaces")
 		}

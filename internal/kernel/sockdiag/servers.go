@@ -7,26 +7,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Servers are the addresses at which servers are reached. An unspecified address stands for
-// every one of its port. The zero value has none.
+// Servers are the addresses of servers. An unspecified address stands for every address with its
+// port. The zero value has none.
 type Servers struct {
-	ports [1 << 16 / 64]uint64 // a bit each: most sockets need no look into the map
-	ends  map[end]struct{}
-	// one is the address of all of them, if they have one: a census of many sockets looks into a map
-	// for none of these then.
-	one     [16]byte
+	ports   [1 << 16 / 64]uint64 // a bit for each: most sockets need no look into the map
+	ends    map[end]struct{}
+	one     [16]byte // the address of all, if uniform, which needs no look into the map
 	uniform bool
-	// ranges are the ports, in as few ranges as they make.
-	ranges []Ports
+	ranges  []Ports // the ports
 }
 
-// end is one end of a connection, an IPv4 address as IPv6 writes it.
+// end is one end of a connection; an IPv4 address is mapped to IPv6.
 type end struct {
 	addr [16]byte
 	port uint16
 }
 
-// ServersAt are those of the addresses.
+// ServersAt returns servers with these addresses.
 func ServersAt(addrs []netip.AddrPort) *Servers {
 	s := &Servers{ends: map[end]struct{}{}, uniform: true}
 	var ports []uint16
@@ -47,8 +44,8 @@ func ServersAt(addrs []netip.AddrPort) *Servers {
 	return s
 }
 
-// at tells whether one of them is reached at an end of a socket: an address of the family, as
-// sock_diag writes it, and a port in network order.
+// at tells whether one of them has the address and port of an end of a socket, as sock_diag writes
+// them.
 func (s *Servers) at(family uint8, addr, port []byte) bool {
 	e := end{port: binary.BigEndian.Uint16(port)}
 	if s.ports[e.port/64]>>(e.port%64)&1 == 0 {
@@ -69,8 +66,7 @@ func (s *Servers) at(family uint8, addr, port []byte) bool {
 	return one || all
 }
 
-// Listens tells whether connections to one of them come to a listening socket: one that is bound
-// to every address takes them too.
+// Listens tells whether a socket that listens at an address takes connections to one of them.
 func (s *Servers) Listens(a netip.AddrPort) bool {
 	if s.ports[a.Port()/64]>>(a.Port()%64)&1 == 0 {
 		return false
@@ -80,5 +76,5 @@ func (s *Servers) Listens(a netip.AddrPort) bool {
 	return all || one || a.Addr().IsUnspecified()
 }
 
-// Ranges are the ports of all of them.
+// Ranges are the ports of all servers.
 func (s *Servers) Ranges() []Ports { return s.ranges }

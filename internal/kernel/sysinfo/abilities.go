@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What this kernel can do is found out by asking it for the smallest piece of the thing,
-// which is gone at once: a socket, a ring. An error is its answer.
+// The functions in this file find out what this kernel can do by doing the smallest part of it, such as
+// making a socket. Their errors are the kernel's.
 
-// The parts of the kernel's interface that golang.org/x/sys/unix does not name.
+// Constants that golang.org/x/sys/unix does not have.
 const (
 	protocolMPTCP  = 262  // IPPROTO_MPTCP
 	optionSYNData  = 0x20 // TCPI_OPT_SYN_DATA: the peer took data from the SYN
@@ -50,8 +50,8 @@ func IOUring() error {
 // ErrSYNData means that the server did not take the data of a SYN.
 var ErrSYNData = errors.New("the server did not take the data of the SYN")
 
-// FastOpen opens a connection over loopback whose SYN carries data, and tells whether the
-// server took it. Both ends are this process's, and no cookie is asked for.
+// FastOpen opens a connection over loopback whose SYN carries data, without a cookie. The error is
+// ErrSYNData if the server did not take the data.
 func FastOpen() error {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

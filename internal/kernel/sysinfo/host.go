@@ -1,4 +1,5 @@
-// Package sysinfo describes this machine as far as it decides what a run measures, and asks what its kernel can do.
+// Package sysinfo describes what of this machine decides a run's numbers, and finds out what its kernel
+// can do.
 package sysinfo
 
 import (
@@ -15,13 +16,11 @@ import (
 	"tcpbench/metrics"
 )
 
-// Host describes the machine, as far as it decides the numbers. It never fails:
-// what cannot be read stays empty.
+// Host describes this machine. What cannot be read stays empty.
 //
-// CPUs is the number of processors that this process may run on. Limits has
-// nofile_soft and nofile_hard (the soft one as the Go runtime raised it at the
-// start), memory_cgroup in bytes and cpu_cgroup in processors, where a control
-// group sets them.
+// CPUs is the number of processors that this process may use. Limits has nofile_soft (as raised by the
+// Go runtime) and nofile_hard, and if a control group sets them memory_cgroup in bytes and cpu_cgroup in
+// processors.
 func Host() metrics.Host {
 	h := files("/").host()
 	h.CPUs = runtime.NumCPU()
@@ -39,7 +38,7 @@ func machine() string {
 	return unix.ByteSliceToString(u.Machine[:])
 }
 
-// files is the root under which proc, sys and etc stand: "/", or a fixture.
+// files is the directory with proc, sys and etc: "/", or a fixture.
 type files string
 
 // read returns a whole file, without the space around it.
@@ -48,13 +47,13 @@ func (f files) read(name string) (text string, ok bool) {
 	return strings.TrimSpace(string(b)), err == nil
 }
 
-// text is read for those to whom an absent file is an empty one.
+// text is read, with an empty text for a missing file.
 func (f files) text(name string) string {
 	text, _ := f.read(name)
 	return text
 }
 
-// host reads all that stands in files.
+// host reads everything that is in files.
 func (f files) host() metrics.Host {
 	cpuinfo := f.text("proc/cpuinfo")
 	release, ok := f.read("etc/os-release")
@@ -110,8 +109,7 @@ func cpuField(cpuinfo, key string) string {
 	return ""
 }
 
-// cpuModel is the processor's name. ARM has numbers instead, which lscpu(1) looks
-// up in a table of its own.
+// cpuModel is the processor's name; on ARM, its numbers.
 func cpuModel(cpuinfo string) string {
 	for _, key := range []string{"model name", "cpu model", "cpu", "uarch", "Processor"} {
 		if model := cpuField(cpuinfo, key); model != "" {
@@ -153,8 +151,7 @@ func loadavg(text string) (load [3]float64) {
 	return load
 }
 
-// hypervisor names what the machine runs on, "yes (unnamed)" when there is one
-// that does not say, and nothing on bare metal.
+// hypervisor names what the machine runs on: "yes (unnamed)" if it has no name, nothing on bare metal.
 func (f files) hypervisor(cpuinfo string) string {
 	if kind := f.text("sys/hypervisor/type"); kind != "" {
 		return kind
@@ -170,8 +167,8 @@ func (f files) hypervisor(cpuinfo string) string {
 		}
 		return name
 	}
-	// ARM has no such flag, and some hypervisors hide it. The firmware of a real
-	// machine names its maker, so only names of virtual ones count.
+	// ARM has no such flag, and some hypervisors hide it. Then the name must be that of a virtual
+	// machine: the firmware of a real one names its maker.
 	if strings.HasSuffix(product, ".metal") { // Amazon's bare machines
 		return ""
 	}

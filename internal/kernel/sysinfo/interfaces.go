@@ -13,8 +13,8 @@ import (
 	"github.com/safchain/ethtool"
 )
 
-// Interfaces describes the devices by which this network namespace reaches targets on
-// other hosts. It never fails: what cannot be found out is left out.
+// Interfaces describes the devices by which this network namespace reaches targets on other hosts. What
+// cannot be read is left out.
 func Interfaces(targets []netip.AddrPort) []metrics.Interface {
 	own, err := net.Interfaces()
 	if err != nil {
@@ -36,8 +36,7 @@ func Interfaces(targets []netip.AddrPort) []metrics.Interface {
 	return all
 }
 
-// sourceFor asks the routing table from which address a target is reached. A UDP socket
-// that connects sends nothing.
+// sourceFor is the address from which a target is reached. connect() of a UDP socket sends nothing.
 func sourceFor(target netip.AddrPort) (netip.Addr, bool) {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(target))
 	if err != nil {

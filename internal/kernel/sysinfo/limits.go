@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// limits reads what bounds this process, by the names that Host lists.
+// limits reads the limits of this process, by the names that Host lists.
 func (f files) limits() map[string]string {
 	limits := map[string]string{}
 	if soft, hard, ok := nofile(f.text("proc/self/limits")); ok {
@@ -29,8 +29,7 @@ func Descriptors() (n int, ok bool) {
 	return n, err == nil
 }
 
-// nofile finds the number of descriptors that a process may have open in
-// /proc/self/limits; a limit may be "unlimited".
+// nofile finds the limits of open descriptors in /proc/self/limits. A limit may be "unlimited".
 func nofile(text string) (soft, hard string, ok bool) {
 	for line := range strings.Lines(text) {
 		if rest, found := strings.CutPrefix(line, "Max open files"); found {
@@ -42,8 +41,8 @@ func nofile(text string) (soft, hard string, ok bool) {
 	return "", "", false
 }
 
-// memoryLimit is the smallest limit of memory among this process's control group
-// and those around it, in bytes.
+// memoryLimit is the smallest limit of memory of this process's control group and its parents, in
+// bytes.
 func (f files) memoryLimit() (limit uint64, ok bool) {
 	for _, dir := range cgroups(f.text("proc/self/cgroup"), "memory") {
 		for _, name := range []string{"memory.max", "memory.limit_in_bytes"} { // version 2, version 1
@@ -57,8 +56,8 @@ func (f files) memoryLimit() (limit uint64, ok bool) {
 	return limit, ok
 }
 
-// cpuLimit is the smallest quota of processor time among this process's control
-// group and those around it, in processors.
+// cpuLimit is the smallest quota of processor time of this process's control group and its parents, in
+// processors.
 func (f files) cpuLimit() (limit float64, ok bool) {
 	for _, dir := range cgroups(f.text("proc/self/cgroup"), "cpu") {
 		quota, period, _ := strings.Cut(f.text(path.Join(dir, "cpu.max")), " ") // version 2
@@ -79,9 +78,8 @@ func (f files) cpuLimit() (limit float64, ok bool) {
 	return limit, ok
 }
 
-// cgroups lists the directories of a controller, from the group that
-// /proc/self/cgroup names up to the root. A container may see a path that does not
-// exist below its own mount: the root is always there.
+// cgroups lists the directories of a controller, from the group in /proc/self/cgroup up to the root. In
+// a container that group may not exist below its mount; the root does.
 func cgroups(text, controller string) []string {
 	const mount = "sys/fs/cgroup"
 	var dirs []string

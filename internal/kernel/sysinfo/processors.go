@@ -29,7 +29,7 @@ func (f files) numaNodes() (n int) {
 	return n
 }
 
-// governor names what chooses the clock rates; several where processors differ.
+// governor names what chooses the clock rates; several if processors differ.
 func (f files) governor() string {
 	var names []string
 	for _, name := range f.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor") {
@@ -41,7 +41,7 @@ func (f files) governor() string {
 	return strings.Join(names, ",")
 }
 
-// mitigations reads what is done against each fault that this processor has.
+// mitigations reads the mitigation of each vulnerability of this processor.
 func (f files) mitigations() map[string]string {
 	var all map[string]string
 	for _, name := range f.glob("sys/devices/system/cpu/vulnerabilities/*") {
@@ -57,11 +57,11 @@ func (f files) mitigations() map[string]string {
 	return all
 }
 
-// glob lists files by a pattern, in order; both without the root.
+// glob lists the files that match a pattern, in order. Pattern and names are relative to f.
 func (f files) glob(pattern string) (names []string) {
 	found, err := filepath.Glob(filepath.Join(string(f), pattern))
 	if err != nil {
-		return nil // the patterns are those of this package
+		return nil // the patterns are constants
 	}
 	for _, name := range found {
 		if info, err := os.Stat(name); err != nil || info.IsDir() {
