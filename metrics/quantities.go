@@ -93,6 +93,7 @@ var ofRun = []Quantity{
 	measure("cpu.client_per_heartbeat", Nanoseconds, Lower, ofClientCPU(perHeartbeat), "of a held population: the client's for each heartbeat after the ramp"),
 	measure("cpu.server_per_heartbeat", Nanoseconds, Lower, ofServerCPU(perHeartbeat), "of a held population: the server's for each heartbeat after the ramp"),
 	evidence("cpu.busy", Share, func(r *Result) (float64, bool) { return r.CPU.HostBusy, true }, "share of all processors that was not idle"),
+	evidence("cpu.softirq", Share, func(r *Result) (float64, bool) { return r.CPU.HostSoftIRQ, true }, "share of all processors that soft interrupts took on nobody's behalf"),
 	evidence("cpu.steal", Share, func(r *Result) (float64, bool) { return r.CPU.HostSteal, true }, "share of all processors that the hypervisor took"),
 	measure("server.accepted", "", "", ofServer(func(s *ServerReport) uint64 { return s.Accepted }), "connections that the run's own server accepted in the measured time"),
 	measure("server.open", "", "", ofServer(func(s *ServerReport) uint64 { return s.Open }), "connections that it had open at the end"),

@@ -8,7 +8,6 @@ package diagnose
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"tcpbench/metrics"
 )
@@ -53,15 +52,15 @@ func Findings(r *metrics.Result) []metrics.Finding {
 	return all
 }
 
-// moved is the growth of counters, without those that did not move.
-func moved(r *metrics.Result, names ...string) (evidence []metrics.Value) {
+// evidence is what quantities of the result measured, without those that are zero.
+func evidence(r *metrics.Result, names ...string) (all []metrics.Value) {
 	for _, name := range names {
-		group, counter, _ := strings.Cut(name, " ")
-		if n := r.Counter(group, counter); n != 0 {
-			evidence = append(evidence, metrics.Value{Name: name, Value: float64(n)})
+		q, _ := metrics.FindQuantity(name)
+		if v, ok := q.Value(r); ok && v.Value != 0 {
+			all = append(all, v)
 		}
 	}
-	return evidence
+	return all
 }
 
 // failed is the number of attempts that ended so, in any stage.

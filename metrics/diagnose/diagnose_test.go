@@ -111,17 +111,17 @@ func TestFaults(t *testing.T) {
 			r.Server = &metrics.ServerReport{Closed: map[string]uint64{"completed": 9_900}}
 		}},
 		{Memory, "failed.no_buffers", "memory", func(r *metrics.Result) { r.Succeeded, r.Failed["connect.no_buffers"] = 9_999, 1 }},
-		{Memory, "TcpExt TCPAbortOnMemory", "memory", func(r *metrics.Result) { ext(r)["TCPAbortOnMemory"] = 3 }},
-		{AcceptQueue, "TcpExt ListenOverflows", "17 SYNs and last ACKs met a full accept queue; that of 127.0.0.1:9000 holds 129, and a sample saw up to 129", func(r *metrics.Result) {
+		{Memory, "TcpExt.TCPAbortOnMemory", "memory", func(r *metrics.Result) { ext(r)["TCPAbortOnMemory"] = 3 }},
+		{AcceptQueue, "TcpExt.ListenOverflows", "17 SYNs and last ACKs met a full accept queue; that of 127.0.0.1:9000 holds 129, and a sample saw up to 129", func(r *metrics.Result) {
 			ext(r)["ListenOverflows"], ext(r)["ListenDrops"], r.Kernel[0].Listeners[0].Peak, r.Kernel[0].Listeners[0].Drops = 17, 17, 129, 17
 		}},
 		{AcceptQueue, "connects of the first burst", "Bursts came faster", func(r *metrics.Result) {
 			ext(r)["ListenOverflows"], r.Kernel[0].Listeners[0].Drops, r.Bursts = 17, 17, []metrics.BurstRow{{Issued: 5000}}
 		}},
-		{"syn-queue-full", "TcpExt SyncookiesSent", "12 SYN cookies", func(r *metrics.Result) {
+		{"syn-queue-full", "TcpExt.SyncookiesSent", "12 SYN cookies", func(r *metrics.Result) {
 			ext(r)["TCPReqQFullDoCookies"], ext(r)["SyncookiesSent"] = 12, 12
 		}},
-		{"syn-queue-full", "TcpExt TCPReqQFullDrop", "12 SYNs dropped", func(r *metrics.Result) { ext(r)["TCPReqQFullDrop"] = 12 }},
+		{"syn-queue-full", "TcpExt.TCPReqQFullDrop", "12 SYNs dropped", func(r *metrics.Result) { ext(r)["TCPReqQFullDrop"] = 12 }},
 		{SYNRetransmitted, "established at 3 s", "steps in the connect times: 20 at 1 s, 7 at 3 s. The kernel sent 34 SYNs again", func(r *metrics.Result) {
 			c := metrics.NewRecorder()
 			for range 20 {
@@ -133,8 +133,8 @@ func TestFaults(t *testing.T) {
 			r.Histograms[metrics.Connect] = export(t, c)
 			ext(r)["TCPSynRetrans"] = 34
 		}},
-		{TimeWaitTable, "TcpExt TCPTimeWaitOverflow", "(5000) was reached", func(r *metrics.Result) { ext(r)["TCPTimeWaitOverflow"] = 4_000 }},
-		{"time-wait-assassinated", "TcpExt TW", "at least 300 of 10,000", func(r *metrics.Result) { r.Kernel[0].Timeline.Sockets["tw"][2] = 9_700 }},
+		{TimeWaitTable, "TcpExt.TCPTimeWaitOverflow", "(5000) was reached", func(r *metrics.Result) { ext(r)["TCPTimeWaitOverflow"] = 4_000 }},
+		{"time-wait-assassinated", "TcpExt.TW", "at least 300 of 10,000", func(r *metrics.Result) { r.Kernel[0].Timeline.Sockets["tw"][2] = 9_700 }},
 		{"port-search-cliff", "connect_call_upper.p50", "The median of connect() was 15 µs", func(r *metrics.Result) {
 			all, upper := metrics.NewRecorder(), metrics.NewRecorder()
 			for range 5000 {
@@ -144,7 +144,7 @@ func TestFaults(t *testing.T) {
 			}
 			r.Histograms[metrics.ConnectCall], r.Histograms[metrics.ConnectCallUpper] = export(t, all), export(t, upper)
 		}},
-		{"resets", "TcpExt TCPAbortOnClose", "data unread", func(r *metrics.Result) {
+		{"resets", "TcpExt.TCPAbortOnClose", "data unread", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["exchange.reset"], ext(r)["TCPAbortOnClose"] = 9_900, 100, 100
 		}},
 		{"resets", "RST by the server NO_SOCKET", "reset by the other side.", func(r *metrics.Result) {
@@ -158,10 +158,10 @@ func TestFaults(t *testing.T) {
 		{"client-limited", "client processors", "The client set the rate", func(r *metrics.Result) {
 			r.Flags, r.CPU.HostBusy = []metrics.Flag{{Name: "client-limited"}}, 0.6
 		}},
-		{"steal", "host_steal", "12.0 %", func(r *metrics.Result) { r.CPU.HostSteal = 0.12 }},
+		{"steal", "cpu.steal", "12.0 %", func(r *metrics.Result) { r.CPU.HostSteal = 0.12 }},
 		{"receive-path", "softnet dropped", "dropped 9 packets", func(r *metrics.Result) { r.Kernel[0].Softnet.Dropped = 9 }},
-		{"receive-path", "host_softirq", "35 %", func(r *metrics.Result) { r.Kernel[0].Of = "client" }},
-		{"noisy-host", "host_busy", "others", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "noisy-host", Why: "others used it"}} }},
+		{"receive-path", "cpu.softirq", "35 %", func(r *metrics.Result) { r.Kernel[0].Of = "client" }},
+		{"noisy-host", "cpu.busy", "others", func(r *metrics.Result) { r.Flags = []metrics.Flag{{Name: "noisy-host", Why: "others used it"}} }},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			r := healthy(t)

@@ -27,9 +27,9 @@ func listened(r *metrics.Result) (all []metrics.Namespace) {
 	return all
 }
 
-// here is by how much a counter moved in the namespaces of the run's servers: "TcpExt ListenDrops".
+// here is by how much a counter moved in the namespaces of the run's servers: "TcpExt.ListenDrops".
 func here(r *metrics.Result, name string) (n int64) {
-	group, counter, _ := strings.Cut(name, " ")
+	group, counter, _ := strings.Cut(name, ".")
 	for _, v := range listened(r) {
 		n += v.Counters[group][counter]
 	}

@@ -23,7 +23,7 @@ func descriptorsExhausted(r *metrics.Result) *metrics.Finding {
 	return &metrics.Finding{
 		Name:      Descriptors,
 		What:      fmt.Sprintf("%s attempts found no free file descriptor; a process here may have %s.", number(n), r.Host.Limits["nofile_hard"]),
-		Evidence:  []metrics.Value{count("failed.descriptors", n)},
+		Evidence:  evidence(r, "failed.descriptors"),
 		Mechanism: "socket() fails with EMFILE at the process's RLIMIT_NOFILE, and with ENFILE at the system's fs.file-max.",
 		Remedies:  descriptorRemedies(),
 	}
@@ -39,17 +39,14 @@ func descriptorRemedies() []metrics.Remedy {
 // memoryShort: the kernel was out of memory for sockets.
 func memoryShort(r *metrics.Result) *metrics.Finding {
 	n := failed(r, metrics.NoBuffers)
-	evidence := moved(r, "TcpExt TCPAbortOnMemory", "TcpExt TCPMemoryPressures", "TcpExt PruneCalled", "TcpExt TCPRcvQDrop")
+	seen := evidence(r, "TcpExt.TCPAbortOnMemory", "TcpExt.TCPMemoryPressures", "TcpExt.PruneCalled", "TcpExt.TCPRcvQDrop", "failed.no_buffers")
 	if n == 0 && r.Counter("TcpExt", "TCPAbortOnMemory")+r.Counter("TcpExt", "TCPMemoryPressures") == 0 {
 		return nil
-	}
-	if n > 0 {
-		evidence = append(evidence, count("failed.no_buffers", n))
 	}
 	return &metrics.Finding{
 		Name:     Memory,
 		What:     "The kernel ran short of memory for TCP.",
-		Evidence: evidence,
+		Evidence: seen,
 		Mechanism: "Above the second number of net.ipv4.tcp_mem (in pages, over all namespaces) the kernel shrinks buffers. Above the third " +
 			"it allocates none and resets orphans (tcp_check_oom), as it does above net.ipv4.tcp_max_orphans.",
 		Remedies: []metrics.Remedy{
@@ -68,8 +65,8 @@ func resets(r *metrics.Result) *metrics.Finding {
 	f := &metrics.Finding{
 		Name: Resets,
 		What: fmt.Sprintf("%s connections were reset by the other side", number(n)),
-		Evidence: append([]metrics.Value{count("failed.reset", n)}, moved(r, "Tcp OutRsts", "Tcp EstabResets", "TcpExt TCPAbortOnData",
-			"TcpExt TCPAbortOnClose", "TcpExt TCPAbortOnMemory", "TcpExt TCPAbortOnTimeout")...),
+		Evidence: append([]metrics.Value{count("failed.reset", n)}, evidence(r, "Tcp.OutRsts", "Tcp.EstabResets", "TcpExt.TCPAbortOnData",
+			"TcpExt.TCPAbortOnClose", "TcpExt.TCPAbortOnMemory", "TcpExt.TCPAbortOnTimeout")...),
 		Mechanism: "A RST means that the sender has no such connection any more: its application closed with data unread or with " +
 			"SO_LINGER 0, its process died, or its kernel gave up.",
 	}
@@ -132,13 +129,13 @@ func serverLimited(r *metrics.Result) *metrics.Finding {
 }
 
 func busyEvidence(r *metrics.Result) []metrics.Value {
-	evidence := []metrics.Value{{Name: "host_busy", Value: r.CPU.HostBusy, Unit: "share"}}
+	all := evidence(r, "cpu.busy")
 	for name, u := range map[string]*metrics.Usage{"client": r.CPU.Client, "server": r.CPU.Server} {
 		if u != nil && r.ElapsedS > 0 && r.Flagged(name+"-limited") {
-			evidence = append(evidence, metrics.Value{Name: name + " processors", Value: (u.UserS + u.SystemS) / r.ElapsedS})
+			all = append(all, metrics.Value{Name: name + " processors", Value: (u.UserS + u.SystemS) / r.ElapsedS})
 		}
 	}
-	return evidence
+	return all
 }
 
 // stolen: the hypervisor took processors away.
@@ -149,7 +146,7 @@ func stolen(r *metrics.Result) *metrics.Finding {
 	return &metrics.Finding{
 		Name:      "steal",
 		What:      fmt.Sprintf("The hypervisor took %.1f %% of the processors' time away.", 100*r.CPU.HostSteal),
-		Evidence:  []metrics.Value{{Name: "host_steal", Value: r.CPU.HostSteal, Unit: "share"}},
+		Evidence:  evidence(r, "cpu.steal"),
 		Mechanism: "Virtual processors wait for real ones, and every latency includes that time.",
 		Remedies:  []metrics.Remedy{{Do: "use a machine with dedicated processors, or another hour; compare only interleaved runs", Cost: "money, or time"}},
 	}
@@ -169,10 +166,9 @@ func receivePath(r *metrics.Result) *metrics.Finding {
 	}
 	f := &metrics.Finding{
 		Name: "receive-path",
-		Evidence: []metrics.Value{
+		Evidence: append([]metrics.Value{
 			{Name: "softnet dropped", Value: float64(dropped)}, {Name: "softnet squeezed", Value: float64(squeezed)},
-			{Name: "host_softirq", Value: r.CPU.HostSoftIRQ, Unit: "share"},
-		},
+		}, evidence(r, "cpu.softirq")...),
 		Mechanism: "Packets wait in a queue of each processor until its soft interrupt takes them (net_rx_action), at most " +
 			"net.core.netdev_max_backlog of them; further ones are dropped (enqueue_to_backlog).",
 		Remedies: []metrics.Remedy{
@@ -193,7 +189,7 @@ func noisy(r *metrics.Result) *metrics.Finding {
 		if flag.Name == "noisy-host" && r.CPU.HostSteal < stealShare {
 			return &metrics.Finding{
 				Name: "noisy-host", What: flag.Why,
-				Evidence:  []metrics.Value{{Name: "host_busy", Value: r.CPU.HostBusy, Unit: "share"}},
+				Evidence:  evidence(r, "cpu.busy"),
 				Mechanism: "Others on the machine take processors and caches, so numbers are worse and not repeatable.",
 				Remedies:  []metrics.Remedy{{Do: "find them (top), and run again when they are quiet", Cost: "time"}},
 			}

@@ -142,15 +142,15 @@ func portSearch(r *metrics.Result) *metrics.Finding {
 
 // timeWaitTable: sockets skipped TIME_WAIT because its table was full.
 func timeWaitTable(r *metrics.Result) *metrics.Finding {
-	evidence := moved(r, "TcpExt TCPTimeWaitOverflow")
-	if evidence == nil {
+	seen := evidence(r, "TcpExt.TCPTimeWaitOverflow")
+	if seen == nil {
 		return nil
 	}
 	limit := r.Host.Sysctls["net.ipv4.tcp_max_tw_buckets"]
 	return &metrics.Finding{
 		Name:     TimeWaitTable,
-		What:     fmt.Sprintf("%s sockets closed without TIME_WAIT, because net.ipv4.tcp_max_tw_buckets (%s) was reached.", number(int64(evidence[0].Value)), limit),
-		Evidence: evidence,
+		What:     fmt.Sprintf("%s sockets closed without TIME_WAIT, because net.ipv4.tcp_max_tw_buckets (%s) was reached.", number(int64(seen[0].Value)), limit),
+		Evidence: seen,
 		Mechanism: "If the namespace has as many as that, a socket that should enter TIME_WAIT closes at once (tcp_time_wait). A peer that still " +
 			"sends gets a RST, and a late segment may meet a new connection on the same ports (RFC 1337).",
 		Remedies: timeWaitTableRemedies(),
@@ -199,7 +199,7 @@ func assassinated(r *metrics.Result) *metrics.Finding {
 			Name: Assassinated,
 			What: fmt.Sprintf("A RST ended TIME_WAIT early for at least %s of %s sockets.", number(missing), number(created)),
 			Evidence: []metrics.Value{
-				{Name: "TcpExt TW", Value: float64(created)}, {Name: "TcpExt TWRecycled", Value: float64(reused)},
+				{Name: "TcpExt.TW", Value: float64(created)}, {Name: "TcpExt.TWRecycled", Value: float64(reused)},
 				{Name: "in TIME_WAIT at the end", Value: float64(left[n-1])},
 			},
 			Mechanism: "TIME_WAIT exists to outlive late segments, but a RST ends it (tcp_timewait_state_process). A late ACK causes one: TIME_WAIT " +

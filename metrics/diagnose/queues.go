@@ -11,14 +11,14 @@ import (
 
 // acceptQueue: connections met a full accept queue.
 func acceptQueue(r *metrics.Result) *metrics.Finding {
-	n := here(r, "TcpExt ListenOverflows")
+	n := here(r, "TcpExt.ListenOverflows")
 	if n == 0 {
 		return nil
 	}
 	f := &metrics.Finding{
 		Name:     AcceptQueue,
 		What:     fmt.Sprintf("%s SYNs and last ACKs met a full accept queue", number(n)),
-		Evidence: append(moved(r, "TcpExt ListenOverflows", "TcpExt ListenDrops"), count("dropped by the run's listening sockets", uint64(dropped(r)))),
+		Evidence: append(evidence(r, "TcpExt.ListenOverflows", "TcpExt.ListenDrops"), count("dropped by the run's listening sockets", uint64(dropped(r)))),
 		Mechanism: "A listening socket holds min(backlog, net.core.somaxconn) + 1 connections that nobody has accepted (sk_acceptq_is_full). " +
 			"If it is full, the kernel drops a SYN, which the client sends again after a second, and the last ACK of a handshake, after which " +
 			"the client believes that it is connected.",
@@ -67,16 +67,16 @@ func longest(r *metrics.Result) *metrics.Queue {
 
 // synQueue: more handshakes were in flight than the SYN queue holds.
 func synQueue(r *metrics.Result) *metrics.Finding {
-	evidence := moved(r, "TcpExt TCPReqQFullDoCookies", "TcpExt TCPReqQFullDrop", "TcpExt SyncookiesSent", "TcpExt SyncookiesRecv", "TcpExt SyncookiesFailed")
-	drops := here(r, "TcpExt TCPReqQFullDrop")
-	met := here(r, "TcpExt TCPReqQFullDoCookies") + drops
+	seen := evidence(r, "TcpExt.TCPReqQFullDoCookies", "TcpExt.TCPReqQFullDrop", "TcpExt.SyncookiesSent", "TcpExt.SyncookiesRecv", "TcpExt.SyncookiesFailed")
+	drops := here(r, "TcpExt.TCPReqQFullDrop")
+	met := here(r, "TcpExt.TCPReqQFullDoCookies") + drops
 	if met == 0 {
 		return nil
 	}
 	what := fmt.Sprintf("%s SYNs met a full SYN queue; %s SYN cookies were sent, %s SYNs dropped.", number(met),
-		number(here(r, "TcpExt SyncookiesSent")), number(drops))
+		number(here(r, "TcpExt.SyncookiesSent")), number(drops))
 	f := &metrics.Finding{
-		Name: SYNQueue, What: what, Evidence: evidence,
+		Name: SYNQueue, What: what, Evidence: seen,
 		Mechanism: "A listening socket keeps min(backlog, net.core.somaxconn) + 1 handshakes whose last ACK is missing (inet_csk_reqsk_queue_is_full). " +
 			"Beyond that the kernel answers with a SYN cookie and keeps nothing (RFC 4987, section 3.6), or with net.ipv4.tcp_syncookies=0 drops the SYN.",
 		Remedies: []metrics.Remedy{
@@ -123,7 +123,7 @@ func synsLost(r *metrics.Result) *metrics.Finding {
 	if err != nil {
 		return nil // Read refuses such a document
 	}
-	f := &metrics.Finding{Name: SYNRetransmitted, Evidence: moved(r, "TcpExt TCPSynRetrans", "TcpExt ListenDrops", "TcpExt ListenOverflows")}
+	f := &metrics.Finding{Name: SYNRetransmitted, Evidence: evidence(r, "TcpExt.TCPSynRetrans", "TcpExt.ListenDrops", "TcpExt.ListenOverflows")}
 	var steps []string
 	total := int64(0)
 	last := firstRTO
@@ -145,7 +145,7 @@ func synsLost(r *metrics.Result) *metrics.Finding {
 		"more times a second apart, and then after twice as long each time."
 	f.Remedies = []metrics.Remedy{{Do: "find where they are lost: tcpdump on both ends, packet filters, TcpExt ListenDrops on the server", Cost: "none"}}
 	switch drops := dropped(r); {
-	case drops > 0 && here(r, "TcpExt ListenOverflows")+here(r, "TcpExt TCPReqQFullDrop") > 0:
+	case drops > 0 && here(r, "TcpExt.ListenOverflows")+here(r, "TcpExt.TCPReqQFullDrop") > 0:
 		f.What += fmt.Sprintf(" The server's listening sockets dropped %s SYNs and last ACKs, because a queue was full.", number(drops))
 		f.Remedies = queueRemedies(where(r, "net.core.somaxconn"))
 	case drops > 0:

@@ -22,7 +22,7 @@ func serverDescriptors(r *metrics.Result) *metrics.Finding {
 	f := &metrics.Finding{
 		Name:     ServerDescriptors,
 		What:     fmt.Sprintf("The server refused %s connections, because its process had no file descriptor left.", number(told+untold)),
-		Evidence: []metrics.Value{count("failed.server_descriptors", told)},
+		Evidence: evidence(r, "failed.server_descriptors"),
 		Mechanism: "Each accepted connection is a file descriptor of the server's process, which may have RLIMIT_NOFILE of them. A tcpbench server " +
 			"closes further ones before accept() fails, and tells clients that have sent their header why.",
 		Remedies: []metrics.Remedy{
@@ -66,7 +66,7 @@ func serverBounds(r *metrics.Result) *metrics.Finding {
 		if n := failed(r, bound.outcome); n > 0 {
 			all += n
 			flags = append(flags, bound.flag)
-			f.Evidence = append(f.Evidence, count("failed."+bound.outcome.String(), n))
+			f.Evidence = append(f.Evidence, evidence(r, "failed."+bound.outcome.String())...)
 		}
 	}
 	if all == 0 {
