@@ -32,8 +32,8 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	case o.explain || o.realistic:
 		return usage("--all: --explain and --realistic are for one scenario")
 	}
-	m := thisMachine()
-	if m.means.Users && m.refuses(lab.CanLab) == nil {
+	m := scenarios.ThisMachine()
+	if m.Means.Users && m.Refuses(lab.CanLab) == nil {
 		if err, done := ownUsers(c, nil); done {
 			return err
 		}
@@ -69,7 +69,7 @@ func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
 }
 
 // showAll runs the catalogue. An error means that the output cannot be written.
-func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *prober, view *progress) (*metrics.Shown, error) {
+func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *scenarios.Machine, view *progress) (*metrics.Shown, error) {
 	sum := metrics.NewShown()
 	style := styleOf(c.OutOrStdout())
 	for _, s := range scenarios.Builtins() {
@@ -94,9 +94,9 @@ func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *prober, v
 }
 
 // showOne runs a scenario, if this machine can.
-func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *prober, view *progress) metrics.ShownScenario {
+func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *scenarios.Machine, view *progress) metrics.ShownScenario {
 	one := metrics.ShownScenario{Name: s.Name}
-	if here, why := m.here(s.Requires()); here == file.CannotRun {
+	if here, why := m.Here(s.Requires()); here == file.CannotRun {
 		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift
 		return one
 	}

@@ -25,7 +25,7 @@ const confinement = "TCPBENCH_TEST_CONFINE"
 // The program's lives that begin before main: a question of its own, or a confinement.
 func init() {
 	if probe.Invoked() {
-		os.Exit(probe.Main(questions()))
+		os.Exit(probe.Main(scenarios.Questions()))
 	}
 	words := os.Getenv(confinement)
 	if words == "" {

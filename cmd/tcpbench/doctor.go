@@ -2,16 +2,9 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/kernel/sysinfo"
-	"tcpbench/metrics"
-	"tcpbench/metrics/diagnose"
-	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/workload"
 )
@@ -57,7 +50,7 @@ Exit code 4 says that something will go wrong.`,
 		case len(workload.Overrides(c.Flags())) > 0:
 			return usage("doctor: flags of which scenario? There are: %v; or name a file", scenarios.Names)
 		}
-		if err := show(c, constitutions, *own, examineHost()); err != nil {
+		if err := show(c, scenarios.Constitutions, *own, scenarios.ThisMachine().Examine()); err != nil {
 			return exit{exitFailed, err}
 		}
 		return nil
@@ -70,21 +63,8 @@ func doctorFlags(c *cobra.Command, s *scenarios.Scenario) *string {
 	format := new(string)
 	c.Flags().SortFlags = false
 	s.Preset(c.Flags())
-	formatFlag(c, format, prognoses)
+	formatFlag(c, format, scenarios.Prognoses)
 	return format
-}
-
-var (
-	prognoses     = report.Formats[[]prognosis]{{Name: "text", Write: writePrognoses}, {Name: "json", Write: report.JSON[[]prognosis]}}
-	constitutions = report.Formats[*constitution]{{Name: "text", Write: writeHost}, {Name: "json", Write: report.JSON[*constitution]}}
-)
-
-// prognosis is what a run of a scenario will meet.
-type prognosis struct {
-	scenario string
-	Host     metrics.Host      `json:"host"`
-	Phase    string            `json:"phase,omitempty"`
-	Findings []metrics.Finding `json:"findings"`
 }
 
 // examine tells what a scenario will meet on this host.
@@ -92,86 +72,18 @@ func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
 	if s.Phenomenon != nil && !s.Phenomenon.Host {
 		return usage("doctor: %s runs in a lab with settings of its own, not with this host's: tcpbench run %s shows what comes of them", s.Name, s.Name)
 	}
-	stages, err := s.Stages(context.Background(), workload.Overrides(c.Flags()))
+	stages, err := s.Stages(c.Context(), workload.Overrides(c.Flags()))
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	host := sysinfo.Host()
-	var all []prognosis
-	ill := false
-	for i := range stages {
-		findings := append([]metrics.Finding{}, stages[i].Plan.Forecast(&host)...)
-		ill = ill || len(findings) > 0
-		all = append(all, prognosis{s.Name, host, stages[i].Name, findings})
-	}
-	switch err := show(c, prognoses, format, all); {
-	case err != nil:
+	all := scenarios.Prognose(s, stages)
+	if err := show(c, scenarios.Prognoses, format, all); err != nil {
 		return exit{exitFailed, err}
-	case ill:
-		return exit{exitUnmet, nil}
 	}
-	return nil
-}
-
-func writePrognoses(w io.Writer, all []prognosis, style report.Style) error {
 	for _, p := range all {
-		name := p.scenario
-		if p.Phase != "" {
-			name += ", phase " + p.Phase
-		}
-		if len(p.Findings) == 0 {
-			if _, err := fmt.Fprintf(w, "%s: nothing in this host's settings stands in its way\n", name); err != nil {
-				return err
-			}
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%s:\n", name); err != nil {
-			return err
-		}
-		if err := report.Findings(w, p.Findings, style); err != nil {
-			return err
+		if len(p.Findings) > 0 {
+			return exit{exitUnmet, nil}
 		}
 	}
 	return nil
-}
-
-// constitution is what the machine can do, and what its settings allow.
-type constitution struct {
-	Host       metrics.Host        `json:"host"`
-	Abilities  []metrics.Ability   `json:"abilities"`
-	Capacities []diagnose.Capacity `json:"capacities"`
-	Findings   []metrics.Finding   `json:"findings"`
-}
-
-// examineHost asks the machine.
-func examineHost() *constitution {
-	host := sysinfo.Host()
-	return &constitution{host, thisMachine().abilities(&host), diagnose.Capacities(&host), append([]metrics.Finding{}, diagnose.Traps(&host)...)}
-}
-
-func writeHost(w io.Writer, c *constitution, style report.Style) error {
-	host := &c.Host
-	fmt.Fprintf(w, "%s, %d × %s, %s\n\n", host.Kernel, host.CPUs, host.CPUModel, cmp.Or(host.OS, "no /etc/os-release"))
-	if err := report.Abilities(w, c.Abilities, style); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	var rows [][]string
-	for _, one := range c.Capacities {
-		rows = append(rows, []string{amount(one), one.What, one.From})
-	}
-	if err := report.Columns(w, 2, rows); err != nil {
-		return err
-	}
-	return report.Findings(w, c.Findings, style)
-}
-
-func amount(c diagnose.Capacity) string {
-	switch c.Unit {
-	case "1/s":
-		return report.Rate(c.Value)
-	case "B":
-		return fmt.Sprintf("%.3g GiB", c.Value/(1<<30))
-	}
-	return report.Count(int64(c.Value))
 }

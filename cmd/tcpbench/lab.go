@@ -230,7 +230,7 @@ func (o *labOptions) requires(s *scenarios.Scenario) file.Requirements {
 // root, by running this command again. done tells that the command is over.
 func inOwnUsers(c *cobra.Command, s *scenarios.Scenario, r file.Requirements) (err error, done bool) {
 	if !probe.Owned() { // else the process that made the users has asked
-		if here, why := thisMachine().here(r); here != file.Runs {
+		if here, why := scenarios.ThisMachine().Here(r); here != file.Runs {
 			return cannot("make the lab of this run", why, why.Lift), true
 		}
 	}

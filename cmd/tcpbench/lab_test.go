@@ -71,7 +71,7 @@ func namespaces() map[string]bool {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	if err := thisMachine().refuses(lab.CanLink); err != nil { // for the program, which makes it in users of its own if need be
+	if err := scenarios.ThisMachine().Refuses(lab.CanLink); err != nil { // for the program, which makes it in users of its own if need be
 		alone.Needed(t, err.Error())
 	}
 }

@@ -1,18 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"strings"
-	"time"
-
 	"github.com/spf13/cobra"
 
-	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
-	"tcpbench/scenarios/file"
 )
 
 func newList() *cobra.Command {
@@ -32,7 +25,7 @@ func newList() *cobra.Command {
 			if len(args) > 0 {
 				err = show(c, report.QuantityLists, format, metrics.QuantityGroups())
 			} else {
-				err = show(c, listings, format, listed(thisMachine()))
+				err = show(c, scenarios.Listings, format, scenarios.ThisMachine().List())
 			}
 			if err != nil {
 				return exit{exitFailed, err}
@@ -40,86 +33,6 @@ func newList() *cobra.Command {
 			return nil
 		},
 	}
-	formatFlag(c, &format, listings)
+	formatFlag(c, &format, scenarios.Listings)
 	return c
-}
-
-var listings = report.Formats[[]listing]{{Name: "text", Write: writeList}, {Name: "json", Write: report.JSON[[]listing]}}
-
-// listing is a scenario of the catalogue.
-type listing struct {
-	Name    string  `json:"name"`
-	Summary string  `json:"summary"`
-	Claim   string  `json:"claim,omitempty"`
-	TakesS  float64 `json:"takes_s,omitempty"`
-	Needs   string  `json:"needs,omitempty"`
-	// Here is yes, loopback or no; if it is not yes, WhyNot says why, and Lift what changes it.
-	Here   file.Here `json:"here"`
-	WhyNot string    `json:"why_not,omitempty"`
-	Lift   string    `json:"lift,omitempty"`
-	// Steps, Verdict, Conditions and Production are what --explain tells.
-	Steps      []string          `json:"steps,omitempty"`
-	Verdict    []string          `json:"verdict,omitempty"`
-	Conditions map[string]string `json:"conditions,omitempty"` // by what is wrong with a run otherwise
-	Production string            `json:"production,omitempty"`
-	// Scaled says what is not as in production, to save time; RealisticS is how long it takes with
-	// --realistic. A scenario in which nothing is scaled has neither.
-	Scaled     []string `json:"scaled,omitempty"`
-	RealisticS float64  `json:"realistic_s,omitempty"`
-
-	why *probe.Refusal
-}
-
-// listed asks the machine which scenarios can be run.
-func listed(m *prober) []listing {
-	all := []listing{}
-	for _, s := range scenarios.Builtins() {
-		l := listing{Name: s.Name, Summary: s.Summary}
-		if l.Here, l.why = m.here(s.Requires()); l.why != nil {
-			l.WhyNot, l.Lift = l.why.Error(), l.why.Lift
-		}
-		if p := s.Phenomenon; p != nil {
-			l.Claim, l.TakesS, l.Needs = p.Claim, p.Takes.Seconds(), p.Needs()
-			if p.Loopback != nil {
-				l.Needs += " or loopback"
-			}
-			l.Steps, l.Verdict, l.Production = p.Steps, p.Verdict(), p.Production
-			if l.Scaled = p.Scaled; len(l.Scaled) > 0 {
-				l.RealisticS = p.RealTime().Seconds()
-			}
-			l.Conditions = map[string]string{}
-			for _, c := range p.Conditions() {
-				l.Conditions[c[0]] = c[1]
-			}
-		}
-		all = append(all, l)
-	}
-	return all
-}
-
-func writeList(w io.Writer, all []listing, _ report.Style) error {
-	rows := [][]string{{"scenario", "what it shows", "takes", "--realistic", "needs", "here"}}
-	for _, l := range all {
-		takes := time.Duration(l.TakesS * float64(time.Second))
-		realistic := "the same"
-		if len(l.Scaled) > 0 {
-			if realistic = "no"; l.RealisticS > 0 {
-				realistic = time.Duration(l.RealisticS * float64(time.Second)).String()
-			}
-		}
-		rows = append(rows, []string{l.Name, l.Summary, takes.String(), realistic, l.Needs, string(l.Here)})
-	}
-	if err := report.Columns(w, 3, rows); err != nil {
-		return err
-	}
-	told := map[string]bool{}
-	for _, l := range all {
-		if l.why == nil || told[l.why.Summary()] {
-			continue
-		}
-		told[l.why.Summary()] = true
-		fmt.Fprintf(w, "\nThis machine cannot %s\nTo allow it: %s\n", l.why.Summary(), l.Lift)
-	}
-	_, err := fmt.Fprintf(w, "\nNot yet, for they need crafted packets: %s.\n", strings.Join(scenarios.Planned, ", "))
-	return err
 }

@@ -19,6 +19,7 @@ import (
 	"tcpbench/internal/probe"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
+	"tcpbench/scenarios"
 	"tcpbench/scenarios/stage"
 )
 
@@ -60,7 +61,7 @@ func main() {
 		os.Exit(agent.Main(stage.Roles()))
 	}
 	if probe.Invoked() {
-		os.Exit(probe.Main(questions()))
+		os.Exit(probe.Main(scenarios.Questions()))
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

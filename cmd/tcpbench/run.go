@@ -119,11 +119,16 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err != nil {
 		return err
 	}
-	if out := gone(r.stages); len(out) > 0 && !o.quiet && !probe.Owned() { // else the first process has said it
+	if out := scenarios.Gone(r.stages); len(out) > 0 && !o.quiet && !probe.Owned() { // else the first process has said it
 		fmt.Fprintf(c.ErrOrStderr(), "What you wrote takes the place of %s of %s.\n", strings.Join(out, " "), s.Name)
 	}
 	if o.explain {
-		return explain(c, s, r.stages)
+		text, err := scenarios.Explain(c.Context(), s, r.stages, r.options.Overrides)
+		if err != nil {
+			return exit{exitUsage, err}
+		}
+		_, err = io.WriteString(c.OutOrStdout(), text)
+		return err
 	}
 	out, err := openOutput(o.out)
 	if err != nil {
@@ -133,8 +138,8 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		if err, done := inOwnUsers(c, s, r.in.requires(s)); done {
 			return err
 		}
-	} else if err := missing(r.stages); err != nil {
-		return err
+	} else if flag, why, lift := scenarios.Missing(r.stages); flag != "" {
+		return cannot("run with "+flag, why, lift)
 	}
 	packets, err := o.record(r)
 	if err != nil {

@@ -41,7 +41,7 @@ func (p place) settle(s *scenarios.Scenario) (why string, err error) {
 	case p == onLoopback:
 		why = "--where loopback was given"
 	case p == anywhere && able:
-		here, refused := thisMachine().here(s.Requires())
+		here, refused := scenarios.ThisMachine().Here(s.Requires())
 		if here != file.RunsLoopback {
 			return "", nil
 		}

@@ -18,7 +18,7 @@ import (
 // may have none.
 func without(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	if err := thisMachine().refuses(lab.CanLink); err != nil {
+	if err := scenarios.ThisMachine().Refuses(lab.CanLink); err != nil {
 		alone.Needed(t, "user namespaces: "+err.Error())
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `echo 0 >/proc/sys/user/max_net_namespaces && exec "$0" "$@"`, "tcpbench"}, args...)...)
