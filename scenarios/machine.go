@@ -90,7 +90,7 @@ func (m *Machine) Here(r file.Requirements) (file.Here, *probe.Refusal) {
 
 // Missing returns the first flag of the plans for which this machine lacks something besides a lab,
 // with what stands in the way and what changes that; an empty flag if there is none.
-func Missing(stages []Stage) (flag string, why error, lift string) {
+func Missing(stages []Stage) (flag, lift string, why error) {
 	for _, q := range []struct {
 		question, flag string
 		asked          func(*stage.Plan) bool
@@ -106,8 +106,8 @@ func Missing(stages []Stage) (flag string, why error, lift string) {
 		}
 		if f := probe.Ask(q.question, nil); f != nil {
 			b := explained(q.question, f)
-			return q.flag, fmt.Errorf("%w: %s", f, b.because), b.lift
+			return q.flag, b.lift, fmt.Errorf("%w: %s", f, b.because)
 		}
 	}
-	return "", nil, ""
+	return "", "", nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/probe"
+	"tcpbench/scenarios"
 )
 
 // confinement is the environment variable with the words of alone.Confine for the program.
@@ -116,13 +117,13 @@ func TestRootWithoutPrivilegesFallsBack(t *testing.T) {
 // list says what can be run here: by a column, and in JSON by fields.
 func TestListSaysWhatCanBeRunHere(t *testing.T) {
 	t.Parallel()
-	here := func(words string) map[string]listing {
+	here := func(words string) map[string]scenarios.Listing {
 		code, stdout, stderr := confined(t, words, "list", "--format", "json")
-		var all []listing
+		var all []scenarios.Listing
 		if err := json.Unmarshal([]byte(stdout), &all); code != 0 || err != nil {
 			t.Fatalf("%s: exit code %d: %v: %s", words, code, err, stderr)
 		}
-		named := map[string]listing{}
+		named := map[string]scenarios.Listing{}
 		for _, l := range all {
 			named[l.Name] = l
 		}

@@ -16,6 +16,7 @@ import (
 
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
+	"tcpbench/scenarios"
 )
 
 // traces are what a lab could leave on the host: devices, mounted namespaces, settings.

@@ -138,7 +138,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		if err, done := inOwnUsers(c, s, r.in.requires(s)); done {
 			return err
 		}
-	} else if flag, why, lift := scenarios.Missing(r.stages); flag != "" {
+	} else if flag, lift, why := scenarios.Missing(r.stages); flag != "" {
 		return cannot("run with "+flag, why, lift)
 	}
 	packets, err := o.record(r)

@@ -12,6 +12,7 @@ import (
 	"tcpbench/internal/alone"
 	"tcpbench/internal/lab"
 	"tcpbench/metrics"
+	"tcpbench/scenarios"
 )
 
 // without runs the program where no network namespace can be made: in users of its own, that
