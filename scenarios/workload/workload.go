@@ -113,7 +113,7 @@ type Setting struct {
 // New returns the workload of a scenario's presets and of the command line. A preset that
 // contradicts the command line gives way to it.
 func New(name string, presets, overrides []Setting) (*Workload, error) {
-	for gone := []string(nil); ; {
+	for gone := []string(nil); ; { // until no preset contradicts the command line
 		w, err := settled(name, presets, overrides, gone)
 		if err != nil || len(overrides) == 0 {
 			return w, err
@@ -139,9 +139,6 @@ func settled(name string, presets, overrides []Setting, gone []string) (*Workloa
 		}
 	}
 	for _, o := range overrides {
-		if w.flags.Lookup(o.Name) == nil {
-			continue // it decides what is shown
-		}
 		if err := w.flags.Set(o.Name, o.Value); err != nil {
 			return nil, fmt.Errorf("--%s: %w", o.Name, err)
 		}
@@ -149,8 +146,7 @@ func settled(name string, presets, overrides []Setting, gone []string) (*Workloa
 	return w, w.holdForDuration()
 }
 
-// holdForDuration takes the user's --duration as the time for which a population is held that
-// the scenario has chosen to hold.
+// holdForDuration takes the user's --duration as --hold if the scenario holds a population.
 func (w *Workload) holdForDuration() error {
 	d := w.flags.Lookup("duration")
 	if !w.isPreset("hold") || !d.Changed || w.plan.Client.Duration <= 0 {
@@ -197,10 +193,11 @@ func Register(f *pflag.FlagSet, presets []Setting, experiment bool) {
 	}
 	for _, entry := range w.table {
 		flag := w.flags.Lookup(entry.name)
-		if flag.Usage = entry.help; experiment {
-			if flag.Usage = entry.experiment; flag.Usage == "" {
+		if experiment {
+			if entry.experiment == "" {
 				continue
 			}
+			flag.Usage = entry.experiment
 		}
 		flag.DefValue, flag.Value = flag.Value.String(), &noted{Value: flag.Value}
 		flag.Annotations = map[string][]string{groupOf: {string(entry.group)}}
