@@ -94,7 +94,7 @@ func (e *engine) serve() error {
 		return fmt.Errorf("start loop %d: %w%s", e.index, err, remedy(err))
 	case e.bootErr != nil:
 		return fmt.Errorf("start loop %d: %w", e.index, e.bootErr)
-	case e.server.stopping.Load():
+	case e.server.running.Err() != nil:
 		return nil
 	}
 	if cause := e.log.why(); cause != nil {
@@ -106,9 +106,9 @@ func (e *engine) serve() error {
 // stop asks the loop to end and does not wait for it.
 func (e *engine) stop() {
 	<-e.up
-	// gnet's Stop checks every 500 ms whether the engine has ended. With a context that is over
-	// it only asks; serve returns at the end.
-	_ = e.gnet.Stop(over)
+	// gnet's Stop checks every 500 ms whether the engine has ended. With a context that is over,
+	// as running is now, it only asks; serve returns at the end.
+	_ = e.gnet.Stop(e.server.running)
 }
 
 // OnBoot runs when the sockets listen and before the loop does.
@@ -338,13 +338,13 @@ func (e *engine) stall(cn *conn, d due, rest []byte) gnet.Action {
 			_ = unix.Close(fd) // the socket stays open: it has another descriptor
 		}
 		cn.lose(Descriptors)
-		cn.script.Refusals = false // words would end a half response
+		cn.script.Refusals = false // it would come in the middle of a response
 		return e.close(cn)
 	}
 	s := &stalled{engine: e, conn: *cn, due: d, rest: rest, file: os.NewFile(uintptr(fd), ""), fd: fd}
 	s.conn.link = link{}
 	e.counters.stalled.Add(1)
-	e.server.crowd.start(s)
+	s.start()
 	cn.moved = true
 	return gnet.Close
 }

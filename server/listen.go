@@ -16,15 +16,14 @@ import (
 	"tcpbench/metrics"
 )
 
-// claim holds every address for this server until its loops listen: with
-// SO_REUSEPORT another server of the same user could listen beside us and take a
-// share of the connections in silence, and port 0 would be another port for each
-// loop.
+// claim holds every address for this server until its loops listen. Because of SO_REUSEPORT another
+// server of the same user could otherwise listen on the same port and silently take a share of the
+// connections, and port 0 would be another port for each loop.
 //
-// A socket without SO_REUSEPORT cannot be bound where another one listens, so it finds a
-// server that is there, and may stay bound while the loops, which have SO_REUSEADDR too,
-// bind and listen. It does not find a server that is only about to listen. So servers of
-// one network namespace begin to listen on a port one after the other.
+// A socket without SO_REUSEPORT cannot be bound to a port on which another one listens, so it finds
+// a server that is there, and it may stay bound while the loops, which have SO_REUSEADDR too, bind
+// and listen. It does not find a server that is about to listen. So the servers of one network
+// namespace begin to listen on a port one after the other.
 type claim struct {
 	fds   []int
 	addrs []netip.AddrPort // with the ports that were found free
@@ -34,8 +33,7 @@ type claim struct {
 // startPatience bounds the wait for other servers that start on the same ports.
 const startPatience = 10 * time.Second
 
-// claimTries bounds how often a port is looked for that the kernel is to choose: another
-// server may take it by its number.
+// claimTries bounds how often the kernel chooses a port: another server may take it by its number.
 const claimTries = 10
 
 func claimAll(addrs []netip.AddrPort) (*claim, error) {
@@ -53,8 +51,8 @@ func claimAll(addrs []netip.AddrPort) (*claim, error) {
 	}
 }
 
-// take binds, waits for its turn on every port, and looks again. taken means that the
-// port was chosen by the kernel and another server was faster.
+// take binds, waits for its turn on every port, and checks again. taken means that another server
+// was faster to take a port that the kernel chose.
 func (c *claim) take(addrs []netip.AddrPort, until time.Time) (taken bool, err error) {
 	for _, addr := range addrs {
 		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
@@ -100,9 +98,9 @@ func (c *claim) release() {
 	}
 }
 
-// takeTurn gives one server at a time the right to begin to listen on a port. It is a
-// name of the abstract kind (unix(7)), which belongs to a network namespace, as ports do,
-// and goes with its process.
+// takeTurn gives one server at a time the right to begin to listen on a port. The right is an
+// abstract socket name (unix(7)), which belongs to a network namespace, as ports do, and ends with
+// its process.
 func takeTurn(port uint16, until time.Time) (net.Listener, error) {
 	name := fmt.Sprintf("@tcpbench/starts/%d", port)
 	for {
@@ -150,9 +148,9 @@ func bind(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
 // freeTries bounds how many ports are tried that others may have.
 const freeTries = 100
 
-// bindFree binds as bind does. For port 0 it chooses one from which connect() does not choose,
-// because a listening socket takes its port from every client in the namespace
-// (__inet_hash_connect). If there is none, the kernel chooses.
+// bindFree binds like bind. For port 0 it takes a port that connect() does not choose, because a
+// listening socket takes its port from every client in the namespace (__inet_hash_connect). If
+// there is none, the kernel chooses.
 func bindFree(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
 	if addr.Port() == 0 {
 		h := metrics.Host{Sysctls: sysinfo.Sysctls()}
@@ -168,7 +166,7 @@ func bindFree(addr netip.AddrPort) (fd int, actual netip.AddrPort, err error) {
 }
 
 func bindTo(fd, family int, sa unix.Sockaddr) (port uint16, err error) {
-	// The TIME_WAITs that an earlier server has left must not count as a conflict.
+	// The TIME_WAITs of an earlier server must not count as a conflict.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return 0, os.NewSyscallError("setsockopt", err)
 	}
@@ -202,8 +200,7 @@ func sockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr, err error) {
 	return 0, nil, errors.New("not an IP address")
 }
 
-// listenError names the address and what to do. The error of a bind() has a dozen
-// causes that all users meet sooner or later.
+// listenError names the address and what to do.
 func listenError(what string, err error) error {
 	return fmt.Errorf("listen on %s: %w%s", what, err, remedy(err))
 }

@@ -23,9 +23,8 @@ const (
 	nstates
 )
 
-// states is the life of a connection. A timed state ends by itself after
-// Config.HeaderTimeout; a connection may stay in the others for as long as its
-// peer does.
+// states is the life of a connection. A timed state ends by itself after Config.HeaderTimeout; in
+// the others a connection may stay for as long as its peer does.
 var states = [nstates]struct {
 	name  string
 	waits string
@@ -36,7 +35,7 @@ var states = [nstates]struct {
 	request:  {"request", "for the rest of a request", true, to(request, idle, farewell, listening, pinging, closed)},
 	idle:     {"idle", "for the first byte of the next request", false, to(request, closed)},
 	farewell: {"farewell", "for the close that the script leaves to the client", false, to(closed)},
-	// Silence ends these two, by a clock of their own: beat.go.
+	// Silence ends these two: beat.go.
 	listening: {"listening", "for the client's next ping", false, to(closed)},
 	pinging:   {"pinging", "for the answer to a ping, or the time of the next one", false, to(closed)},
 	greeted:   {"greeted", "for the close after a hello was answered", true, to(closed)},
@@ -51,16 +50,16 @@ func to(next ...state) (set uint16) {
 	return set
 }
 
-// conn is the place of one connection in its script: pure arithmetic on the
-// number of bytes received. It neither reads nor writes, so that the event loop
-// and a stalled connection's own goroutine play the same script.
+// conn is the place of one connection in its script: pure arithmetic on the number of bytes
+// received. It neither reads nor writes, so the event loop and the goroutine of a stalled
+// connection play the same script.
 type conn struct {
 	script wire.Script
 	state  state
 	// end is why the connection ends. It counts when it has really ended.
 	end Reason
-	// refused is why the script will not be played, once the header has told whether the
-	// client understands a refusal. Completed, which is zero, stands for none.
+	// refused is why the script will not be played, once the header says whether the client
+	// understands a refusal. Completed, which is zero, means that it is not refused.
 	refused Reason
 	// renew asks for a new deadline: a timed wait has begun.
 	renew bool
@@ -70,16 +69,16 @@ type conn struct {
 	left uint64
 	head [wire.HeaderSize]byte
 
-	source  *source // nil where sources are not told apart
-	ordered uint64  // bytes of responses so far, where they are bounded
-	place   uint64  // of the next byte in the pattern, where the script asks for one
+	source  *source // nil if sources are not bounded
+	ordered uint64  // bytes of responses so far, if they are bounded
+	place   uint64  // of the next byte in the pattern, if the script asks for one
 	until   int64   // the end of its life by the engine's clock; 0 = none
 
 	beat
 	link
 }
 
-// preamble opens every header.
+// preamble is how every header begins.
 var preamble = wire.Script{}.Append(nil)[:2]
 
 // due is what the peer has earned by the bytes of one read.
@@ -95,7 +94,7 @@ func (c *conn) enter(next state) {
 	if states[c.state].next&(1<<next) == 0 {
 		panic("server: " + states[next].name + " after " + states[c.state].name)
 	}
-	// The first request belongs to the header: both together are due in time.
+	// The first request belongs to the header: one deadline holds for both.
 	c.renew = next == request && c.state != header
 	c.state = next
 }
@@ -112,15 +111,14 @@ func (c *conn) finish(why Reason) {
 	c.enter(closed)
 }
 
-// lose ends a connection that would not take its response, whatever the script
-// says of it.
+// lose ends a connection that does not take its response, even if its script has ended.
 func (c *conn) lose(why Reason) {
 	c.finish(why)
 	c.end = why
 }
 
-// handle reads the next bytes of the peer's stream. A closed connection still
-// owes what due says.
+// handle takes the next bytes of the peer's stream. A connection that it closes still owes what due
+// says.
 func (c *conn) handle(b []byte, limits *limits) (d due) {
 	for len(b) > 0 {
 		switch c.state {
@@ -145,7 +143,7 @@ func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
 	n := copy(c.head[c.have:], b)
 	c.have += uint32(n)
 	if c.have < wire.HeaderSize {
-		// A foreign protocol need not wait for its sixteenth byte to be known.
+		// A foreign protocol shows before its sixteenth byte.
 		if !bytes.HasPrefix(preamble, c.head[:min(c.have, uint32(len(preamble)))]) {
 			c.finish(NotAHeader)
 		}
@@ -175,7 +173,7 @@ func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
 	case limits.bytes > 0 && script.Kind == wire.Exchange && uint64(script.Exchanges)*uint64(script.ResponseSize) > limits.bytes:
 		c.finish(BytesExceeded)
 	case script.RequestSize == 0 && script.Exchanges > 1:
-		// A further request would have no byte by which to know it.
+		// Nothing would show that a further request has come.
 		c.finish(ImpossibleScript)
 	default:
 		c.begin(len(b)-n, d)
@@ -190,14 +188,14 @@ func (c *conn) begin(rest int, d *due) {
 	}
 	c.enter(request)
 	if c.script.RequestSize == 0 {
-		c.left = 1 // the header is the only request that can be known
+		c.left = 1 // the header is the only request that can be recognized
 		c.answer(1, d)
 		c.turn(rest)
 	}
 }
 
-// onRequest takes as many requests as there are bytes for: they may be pipelined,
-// and 64 KiB hold many small ones. It returns the bytes behind the last exchange.
+// onRequest takes as many requests as there are bytes for: they may be pipelined, and 64 KiB hold
+// many small ones. It returns the bytes after the last exchange.
 func (c *conn) onRequest(b []byte, d *due) []byte {
 	size := uint64(c.script.RequestSize)
 	have := uint64(c.have) + uint64(len(b))
@@ -227,8 +225,8 @@ func (c *conn) answer(n uint64, d *due) {
 	d.bytes += n * uint64(c.script.ResponseSize)
 }
 
-// turn decides what comes after a response; rest is the number of bytes that the
-// peer has sent beyond the request.
+// turn decides what comes after a response; rest is the number of bytes that the peer has sent after
+// the request.
 func (c *conn) turn(rest int) state {
 	c.have = 0
 	switch {
@@ -244,11 +242,10 @@ func (c *conn) turn(rest int) state {
 	return c.state
 }
 
-// leave ends the connection because the peer closed it, and tells whether that
-// was in the script.
+// leave ends the connection because the peer closed it, as the script says or not.
 //
-// A half-close earns the last response: gnet closes at once on the peer's FIN, but
-// it calls OnClose first, while the descriptor is open and can still be written to.
+// After a half-close the last response is due: gnet closes at once on the peer's FIN, but it calls
+// OnClose first, while the descriptor is open and can still be written to.
 func (c *conn) leave(how wire.How) (d due) {
 	switch {
 	case c.state == farewell && how == wire.FIN && c.script.CloseHow == wire.HalfClose:
@@ -302,8 +299,8 @@ func (c *conn) resets() bool {
 		c.end == Completed && c.serverCloses() && c.script.CloseHow == wire.RST
 }
 
-// serverCloses reports whether the script has the server close after the last
-// response. Where both do, it doesn't matter to the server who comes first.
+// serverCloses reports whether the script has the server close after the last response. If both
+// sides close, it does not matter to the server who comes first.
 func (c *conn) serverCloses() bool {
 	return c.script.CloseBy == wire.Server || c.script.CloseBy == wire.Both
 }

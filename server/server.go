@@ -22,7 +22,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,26 +40,20 @@ type Server struct {
 	room    int // descriptors from there on, for connections that wait to be told so
 	sources *sources
 	engines []*engine
-	crowd   crowd
 	started time.Time
 
+	running   context.Context // until the server stops
+	stopping  context.CancelFunc
+	stalls    sync.WaitGroup // of stalled connections
 	forgotten forgotten
 	draining  atomic.Bool
 	ended     chan struct{} // a connection has ended while draining
-	stopping  atomic.Bool
 	done      chan struct{}
 
 	mu     sync.Mutex
 	err    error
 	marked Stats // counts when Mark was called last
 }
-
-// over is a context that has ended.
-var over = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
 
 // Start listens on all addresses and returns once every loop does.
 func Start(cfg Config) (*Server, error) {
@@ -74,7 +67,7 @@ func Start(cfg Config) (*Server, error) {
 	defer held.release()
 	s := &Server{cfg: cfg, addrs: held.addrs, started: time.Now(),
 		ended: make(chan struct{}, 1), done: make(chan struct{})}
-	s.crowd.files, s.crowd.over = map[*os.File]struct{}{}, make(chan struct{})
+	s.running, s.stopping = context.WithCancel(context.Background())
 	s.forgotten.all = map[int]*source{}
 	s.sources = newSources(&s.cfg.Bounds)
 	if s.ceiling, s.room, err = ceiling(&cfg, held); err != nil {
@@ -94,7 +87,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	go func() {
 		group.Wait()
-		s.crowd.group.Wait()
+		s.stalls.Wait()
 		s.releaseAll()
 		close(s.done)
 	}()
@@ -211,10 +204,7 @@ func (s *Server) fail(err error) {
 }
 
 func (s *Server) halt() {
-	if s.stopping.Swap(true) {
-		return
-	}
-	s.crowd.stop()
+	s.stopping()
 	for _, e := range s.engines {
 		e.stop()
 	}

@@ -253,7 +253,7 @@ func TestDrainGivesUpWithItsContext(t *testing.T) {
 	s := start(t, Config{})
 	c := dial(t, s)
 	await(t, func() (bool, string) { return s.Stats().Accepted == 1, "not accepted" })
-	if n := s.Drain(over); n != 1 {
+	if n := s.Drain(over()); n != 1 {
 		t.Errorf("%d open, want 1", n)
 	}
 	stop(t, s)
@@ -272,8 +272,15 @@ func TestStopGivesUpWithItsContext(t *testing.T) {
 	default:
 	}
 	// Either it was fast enough or it says so; the next Stop waits.
-	if err := s.Stop(over); err != nil && !errors.Is(err, context.Canceled) {
+	if err := s.Stop(over()); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	stop(t, s)
+}
+
+// over returns a context that has ended.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }

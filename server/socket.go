@@ -11,8 +11,8 @@ import (
 	"tcpbench/internal/wire"
 )
 
-// zeros is the content of responses without a pattern. Nobody writes to it, so it is the
-// kernel's zero page many times over, and takes neither memory nor cache.
+// zeros is the content of responses without a pattern. Nobody writes to it, so it is the kernel's
+// zero page many times over, and takes neither memory nor cache.
 var zeros [256 << 10]byte
 
 // perTurn bounds what one connection may send while the others of its loop wait.
@@ -20,9 +20,9 @@ const perTurn = 4 << 20
 
 // send writes what the socket takes at once; a full send buffer is no error.
 //
-// gnet's own Write would keep a copy of the rest, and tells nobody when it is
-// gone. MSG_NOSIGNAL because a peer may be gone, which is data and no signal.
-// RawSyscall because it does not block: it spares the scheduler's bookkeeping.
+// gnet's own Write would keep a copy of the rest, and does not report when that is gone.
+// MSG_NOSIGNAL, because a peer that is gone is data and not a signal. RawSyscall, because a call
+// that does not block needs no bookkeeping by the scheduler.
 func send(fd int, b []byte) (int, error) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
@@ -40,7 +40,7 @@ func send(fd int, b []byte) (int, error) {
 	}
 }
 
-// content is what the connection's responses go on with: n bytes, or a part of them.
+// content returns the next n bytes of the connection's responses, or fewer.
 func (c *conn) content(n uint64) []byte {
 	if c.script.Pattern {
 		return wire.Pattern(c.place, n)
@@ -68,8 +68,8 @@ func resetOnClose(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
-// unsent is the number of bytes that the kernel has taken and not yet sent. A RST
-// takes their place; bytes already sent arrive before it.
+// unsent returns the number of bytes that the kernel has taken and not yet sent. A RST takes their
+// place; bytes already sent arrive before it.
 func unsent(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQNSD)
 	if err != nil {
@@ -78,17 +78,17 @@ func unsent(fd int) int {
 	return n
 }
 
-// hungUp tells whether a connection is over in both directions: the peer has reset it, or
-// the kernel has given it up. A peer that has only sent its FIN still reads.
+// hungUp reports whether a connection is over in both directions: the peer has reset it, or the
+// kernel has given it up. A peer that has only sent its FIN still reads.
 func hungUp(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR need not be asked for
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
-// tick is the kernel's: the time in nanoseconds between two values of jiffies (CONFIG_HZ). The
-// resolution of the coarse clocks is exactly that (KTIME_LOW_RES). What TCP_INFO tells is in
-// milliseconds, so a shorter tick does not show.
+// tick is the time in nanoseconds between two values of the kernel's jiffies (CONFIG_HZ), which is
+// the resolution of the coarse clocks (KTIME_LOW_RES). TCP_INFO counts in milliseconds, so a
+// shorter tick does not show.
 var tick = func() int64 {
 	var resolution unix.Timespec
 	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &resolution); err != nil {
@@ -97,11 +97,10 @@ var tick = func() int64 {
 	return max(resolution.Nano(), int64(time.Millisecond))
 }()
 
-// sinceArrival is how long ago, in nanoseconds, the kernel took the last segment that
-// brought a connection forward: its first data, or else the end of its handshake. Of a
-// connection that was just accepted that is how long it has waited for it, a little less
-// where data came later. The kernel counts in ticks (tcp_get_info, tcpi_last_data_recv): zero
-// means that less than one has passed.
+// sinceArrival returns how long ago, in nanoseconds, the kernel took the last data of a connection,
+// or the end of its handshake if no data has come. For a connection that was just accepted this is
+// how long it has waited, or a little less if data came after the handshake. The kernel counts in
+// ticks (tcp_get_info, tcpi_last_data_recv): zero means that less than one has passed.
 func sinceArrival(fd int) (int64, bool) {
 	var info unix.TCPInfo
 	size := uint32(unsafe.Sizeof(info))
@@ -113,9 +112,9 @@ func sinceArrival(fd int) (int64, bool) {
 	return max(tick, int64(info.Last_data_recv)*int64(time.Millisecond)), errno == 0
 }
 
-// pending returns the error that a socket in EPOLLHUP or EPOLLERR holds. While
-// the kernel handles a RST (tcp_reset), epoll may already see these and not yet
-// EPOLLIN; gnet then closes without a read() and calls it the end of the stream.
+// pending returns the error that a socket in EPOLLHUP or EPOLLERR holds. While the kernel handles a
+// RST (tcp_reset), epoll may already see these and not yet EPOLLIN; gnet then closes without a
+// read() and reports the end of the stream.
 func pending(fd int) error {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	switch {

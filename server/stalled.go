@@ -1,24 +1,25 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"slices"
-	"sync"
 	"time"
 )
 
-// stalled is a connection that could not take a response at once: a slow reader,
-// or a response larger than the send buffer. It plays the rest of its script by
-// blocking reads and writes, parked in the runtime's poller. So a response costs
-// no memory, however slowly it is read; a peer that only sends is pushed back by
-// its own window; and after a half-close all bytes still go out before our FIN.
+// stalled is a connection that could not take a response at once: its peer reads slowly, or the
+// response is larger than the send buffer. It plays the rest of its script by blocking reads and
+// writes, parked in the runtime's poller, because gnet neither reports when a socket takes more,
+// nor stops to read, nor keeps a connection open after a FIN. So a response costs no memory,
+// however slowly it is read; a peer that only sends is held back by its own window; and after a
+// half-close all bytes still go out before our FIN.
 type stalled struct {
 	engine *engine
 	conn   conn
 	due    due
-	rest   []byte // in echo mode: what is to go back first
+	rest   []byte // in echo mode: what goes back first
 	file   *os.File
 	fd     int
 	buffer []byte
@@ -27,7 +28,25 @@ type stalled struct {
 // readSize is small because many may wait here and few are ever large.
 const readSize = 16 << 10
 
-// play is handle, answer and close of the loop, in the blocking style.
+// start plays the rest of the script on a goroutine. Each connection closes its own descriptor:
+// nobody else may while it is in use. So a server that stops only wakes it.
+func (s *stalled) start() {
+	s.rest = slices.Clone(s.rest) // the loop reuses the buffer that it has read into
+	_ = s.file.SetWriteDeadline(s.end())
+	server := s.engine.server
+	woken := context.AfterFunc(server.running, func() {
+		_ = s.file.SetDeadline(time.Unix(1, 0)) // it may have been closed just now
+	})
+	s.engine.playing.Add(1)
+	server.stalls.Go(func() {
+		s.play()
+		woken()
+		s.engine.playing.Add(-1)
+		server.noteEnd()
+	})
+}
+
+// play does what handle, answer and close do on the loop, by blocking calls.
 func (s *stalled) play() {
 	c := &s.conn
 	s.reflect()
@@ -60,13 +79,13 @@ func (s *stalled) play() {
 		resetOnClose(s.fd)
 	}
 	s.engine.end(c, s.fd)
-	_ = s.file.Close() // there is nobody left to tell
+	_ = s.file.Close() // there is nobody to report an error to
 }
 
-// over is why the connection cannot go on whatever its peer does, or Completed.
+// over returns why the connection cannot go on whatever its peer does, or Completed.
 func (s *stalled) over() Reason {
 	switch {
-	case s.engine.server.stopping.Load():
+	case s.engine.server.running.Err() != nil:
 		return Shutdown
 	case s.conn.until != 0 && s.engine.clock() >= s.conn.until:
 		return LifeExceeded
@@ -74,7 +93,7 @@ func (s *stalled) over() Reason {
 	return Completed
 }
 
-// end is the end of the connection's life; zero, which is no deadline, if it has none.
+// end returns the end of the connection's life; zero, which is no deadline, if it has none.
 func (s *stalled) end() time.Time {
 	if s.conn.until == 0 {
 		return time.Time{}
@@ -99,8 +118,8 @@ func (s *stalled) read() (int, error) {
 		_ = s.file.SetReadDeadline(deadline)
 		c.renew = false
 	}
-	// Stop first says so and then sets deadlines: one of both is seen.
-	if s.engine.server.stopping.Load() {
+	// A server that stops says so before it sets deadlines, so one of both is seen.
+	if s.engine.server.running.Err() != nil {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := s.file.Read(s.buffer)
@@ -137,15 +156,15 @@ func (s *stalled) write(b []byte) (int, error) {
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.conn.lose(s.over())
-		s.conn.script.Refusals = false // words would end a half response
+		s.conn.script.Refusals = false // it would come in the middle of a response
 	default:
 		s.conn.lose(lostBy(err))
 	}
 	return max(n, 0), err
 }
 
-// drain waits until the kernel has sent everything: a RST goes after the last
-// byte of a response, never in its place. There is no event for that.
+// drain waits until the kernel has sent everything: a RST goes after the last byte of a response,
+// never in its place. There is no event for that.
 func (s *stalled) drain() {
 	for pause := time.Millisecond; unsent(s.fd) > 0; pause = min(2*pause, 50*time.Millisecond) {
 		// A RST empties the send buffer and leaves the count of unsent bytes as it was.
@@ -158,59 +177,8 @@ func (s *stalled) drain() {
 			return
 		}
 		select {
-		case <-s.engine.server.crowd.over:
+		case <-s.engine.server.running.Done():
 		case <-time.After(pause):
 		}
 	}
-}
-
-// crowd are all stalled connections of a server.
-type crowd struct {
-	mu    sync.Mutex
-	files map[*os.File]struct{}
-	over  chan struct{} // closed when the server stops
-	group sync.WaitGroup
-}
-
-func (c *crowd) start(s *stalled) {
-	// The loop reuses the buffer that it has read into.
-	s.rest = slices.Clone(s.rest)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = s.file.SetWriteDeadline(s.end())
-	select {
-	case <-c.over:
-		expire(s.file)
-	default:
-	}
-	c.files[s.file] = struct{}{}
-	s.engine.playing.Add(1)
-	c.group.Go(func() {
-		s.play()
-		s.engine.playing.Add(-1)
-		s.engine.server.noteEnd()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.files, s.file)
-	})
-}
-
-// stop wakes all of them. Each closes its own descriptor: nobody else may, while
-// it is in use.
-func (c *crowd) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	select {
-	case <-c.over:
-		return
-	default:
-		close(c.over)
-	}
-	for file := range c.files {
-		expire(file)
-	}
-}
-
-func expire(file *os.File) {
-	_ = file.SetDeadline(time.Unix(1, 0)) // it may have closed itself just now
 }
