@@ -22,7 +22,7 @@ import (
 // scripts/hostile sends the clients of this file against a server of its own.
 var (
 	hostileTarget = flag.String("hostile.target", "", "only load this `HOST:PORT` by hostile clients")
-	hostileTime   = flag.Duration("hostile.time", 3*time.Second, "for so long")
+	hostileTime   = flag.Duration("hostile.time", 2*time.Second, "for so long")
 )
 
 const (

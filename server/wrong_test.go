@@ -231,13 +231,13 @@ func TestCountsBalanceWhileEverythingHappens(t *testing.T) {
 			select {
 			case <-done:
 				return
-			default:
+			case <-time.After(100 * time.Microsecond): // it leaves a processor to the others
 				balanced(t, s.Stats())
 			}
 		}
 	}()
 	var dialled uint64
-	for range 10 {
+	for range 100 {
 		for _, tt := range corpus {
 			c, err := net.Dial("tcp", s.Addrs()[0].String())
 			if err != nil {
