@@ -30,13 +30,14 @@ type Role interface {
 	Prepare(ctx context.Context, spec json.RawMessage, voice *Voice) (ready any, err error)
 	// Start begins at an instant, and does not wait for it. Zero is now.
 	Start(at time.Time) error
-	// Tell passes on a word of the coordinator.
-	Tell(word string) error
 	// Sample returns what was counted so far (nil: nothing).
 	Sample() (any, error)
 	// Stop has the role end in order, and call Voice.End when it has.
 	Stop() error
 }
+
+// Teller is a Role that knows words of its coordinator.
+type Teller interface{ Tell(word string) error }
 
 // Roles are the roles that agents can take, by name.
 type Roles map[string]func() Role
@@ -136,7 +137,9 @@ func (a *served) obey(ctx context.Context, roles Roles, m Message) error {
 	case m.Type == Start:
 		return a.role.Start(m.At)
 	case m.Type == Tell:
-		return a.role.Tell(m.Word)
+		if t, ok := a.role.(Teller); ok {
+			return t.Tell(m.Word)
+		}
 	case m.Type == Stop:
 		return a.role.Stop()
 	case m.Type == Sample:

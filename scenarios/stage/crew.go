@@ -13,12 +13,12 @@ import (
 	"tcpbench/server"
 )
 
-// CrewSize is the number of client processes that a run needs, and as many servers of its
-// own: one process may have only so many descriptors, and a server keeps some for itself.
+// CrewSize returns the number of client processes that a run needs, and of servers of its own: a
+// process may have only so many descriptors, and a server keeps some for itself.
 func (p *Plan) CrewSize() int {
 	connections, most := p.Client.Connections, MostConnections()
 	if p.Server != nil && connections > p.mostServed(p.Server.Loops) {
-		// Of several each has one loop. Where even that has no room the server says why.
+		// Each of several has one loop. If even that has no room, the server says why.
 		if one := p.mostServed(1); one > 0 {
 			return max(2, (connections+one-1)/one)
 		}
@@ -26,8 +26,8 @@ func (p *Plan) CrewSize() int {
 	return max(1, (connections+most-1)/most)
 }
 
-// mostServed is how many connections a server of the run's own has descriptors for; there may
-// be too few for its own sockets.
+// mostServed returns for how many connections the run's own server has descriptors. There may be too
+// few even for its own sockets.
 func (p *Plan) mostServed(loops int) int {
 	return min(MostConnections(), server.Most(MostConnections()+SpareDescriptors, loops, len(p.Server.Addrs)))
 }
@@ -42,8 +42,8 @@ func (s *stage) close() {
 	group.Wait()
 }
 
-// startServers starts the run's own servers, each with the ports that the plan names or
-// one that is free, and aims the clients at them.
+// startServers starts the run's own servers, each with its ports of the plan or a free one, and
+// aims the clients at them.
 func (s *stage) startServers() error {
 	if s.plan.Server == nil {
 		return nil
@@ -64,8 +64,8 @@ func (s *stage) startServers() error {
 	return nil
 }
 
-// part is the i-th of n parts of addresses, of which there are n or more (checkPorts). One with
-// a port that is not chosen serves all.
+// part returns the i-th of n parts of addresses, of which there are n or more. A single address
+// without a port serves all: each server takes a port of its own.
 func part(addrs []netip.AddrPort, i, n int) (own []netip.AddrPort) {
 	if len(addrs) == 1 && addrs[0].Port() == 0 {
 		return addrs
@@ -76,8 +76,8 @@ func part(addrs []netip.AddrPort, i, n int) (own []netip.AddrPort) {
 	return own
 }
 
-// startClients starts as many clients as the connections need. Each has its part of the
-// load; with several servers of our own each client has one to itself.
+// startClients starts as many clients as the connections need. Each has its part of the load, and
+// if the run has several servers of its own, one of them.
 func (s *stage) startClients() error {
 	if s.plan.Client.Sources == nil {
 		s.plan.Client.Sources = s.plan.sources(s.plan.Client.Targets)
@@ -113,15 +113,16 @@ type saying struct {
 	err  error
 }
 
-// silencePatience is how long a client may say nothing: it tells of each second of the measured
-// time, but may be starved, or issue a burst of a million connections.
+// silencePatience is how long a client may say nothing. It reports each second of the measured time,
+// but may get no processor, or issue a burst of a million connections.
 const silencePatience = time.Minute
 
-// silence counts, by client, for how many ticks of a second it has said nothing. Ticks that this
-// process was too busy or too stopped to take do not count, so it is no clock that decides.
+// silence counts for how many ticks of a second each client has said nothing. Ticks that this process
+// does not take, because it is busy or stopped, do not count.
 type silence []int
 
-// tick is an error if a client has been silent for longer than a run of the plan explains.
+// tick counts a second. It returns an error if a client has been silent for longer than a run of the
+// plan explains.
 func (q silence) tick(p *Plan, clients []*agent.Remote) error {
 	patience := silencePatience + p.Client.Warmup
 	if p.Freeze != nil {
@@ -129,7 +130,7 @@ func (q silence) tick(p *Plan, clients []*agent.Remote) error {
 	}
 	for i, c := range clients {
 		if q[i]++; time.Duration(q[i]) > patience/time.Second {
-			return fmt.Errorf("%v has said nothing for %v, though it tells of every second: was it stopped (SIGSTOP), or without a processor? Its counts are lost", c, patience)
+			return fmt.Errorf("%v has said nothing for %v, but it reports every second: was it stopped (SIGSTOP), or without a processor? Its counts are lost", c, patience)
 		}
 	}
 	return nil
@@ -159,7 +160,7 @@ func (s *stage) sample() *ServerUsage {
 	answers, errs := make([]*ServerUsage, len(s.servers)), make([]error, len(s.servers))
 	var group sync.WaitGroup
 	for i, r := range s.servers {
-		group.Go(func() { answers[i], errs[i] = SampleServer(r, s.patience) })
+		group.Go(func() { answers[i], errs[i] = SampleServer(r, samplePatience) })
 	}
 	group.Wait()
 	total := &ServerUsage{Server: &metrics.ServerReport{}}

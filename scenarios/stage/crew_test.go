@@ -153,12 +153,12 @@ func TestASilentClientIsNamed(t *testing.T) {
 	})
 }
 
-// Several clients begin to hold their populations when all are there, the phases are those of all
+// Several clients begin to hold their populations when all are there, the periods are those of all
 // together, and their seconds and reports are added up.
 func TestClientsActTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var began time.Time
-		var phases []loadgen.Period
+		var periods []loadgen.Period
 		second := func(a *actor) {
 			a.voice.Event(clientEvent{Interval: &metrics.Interval{Index: 0, Attempted: 3}})
 		}
@@ -185,7 +185,7 @@ func TestClientsActTogether(t *testing.T) {
 				},
 			}
 		}, nil)
-		s.obs.Period = func(p loadgen.Period) { phases = append(phases, p) }
+		s.obs.Period = func(p loadgen.Period) { periods = append(periods, p) }
 		defer s.close()
 		if err := s.startClients(); err != nil {
 			t.Fatal(err)
@@ -195,8 +195,8 @@ func TestClientsActTogether(t *testing.T) {
 		if err != nil || total.Attempted != 10 || len(s.rows) != 1 || s.rows[0].Attempted != 6 {
 			t.Errorf("%+v, rows %+v, %v", total.Tally, s.rows, err)
 		}
-		if began.Sub(started) != time.Minute || fmt.Sprint(phases) != "[measuring holding draining]" {
-			t.Errorf("held after %v, in phases %v", began.Sub(started), phases)
+		if began.Sub(started) != time.Minute || fmt.Sprint(periods) != "[measuring holding draining]" {
+			t.Errorf("held after %v, in periods %v", began.Sub(started), periods)
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -109,10 +108,6 @@ func (o *observer) Start(at time.Time) error {
 	return nil
 }
 
-func (o *observer) Tell(word string) error {
-	return fmt.Errorf("an observer does not know the word %q", word)
-}
-
 func (o *observer) Sample() (any, error) { return nil, nil }
 
 func (o *observer) Stop() error {
@@ -153,13 +148,13 @@ func (s *stage) observe(of Side, w kernel.Watch, budget *kernel.Budget, halfFull
 	s.seen = append(s.seen, o)
 }
 
-// startObserving watches the run's own sockets from here on.
+// startObserving watches the sockets of the run from here on.
 func (s *stage) startObserving(host *metrics.Host) {
 	if !s.plan.Observe {
 		return
 	}
 	var ports []uint16
-	onlyIPv4 := s.plan.Server != nil // a server of others may take IPv4 on an IPv6 socket
+	onlyIPv4 := s.plan.Server != nil // a foreign server may take IPv4 on an IPv6 socket
 	for _, t := range s.plan.Client.Targets {
 		ports = append(ports, t.Port())
 		onlyIPv4 = onlyIPv4 && t.Addr().Unmap().Is4()
@@ -194,31 +189,30 @@ func (s *stage) observers() (all []*agent.Remote) {
 // endObserving takes the last samples.
 func (s *stage) endObserving() {
 	for _, o := range s.seen {
-		if err := errors.Join(o.Stop(), o.Await(s.patience)); err != nil {
+		if err := errors.Join(o.Stop(), o.Await(samplePatience)); err != nil {
 			s.unobserved = err
 		}
 	}
 }
 
-// stopTracing leaves nothing in the kernel, which takes away what is not closed when this process
-// ends.
+// stopTracing removes the tracer's programs from the kernel.
 func (s *stage) stopTracing() {
 	if s.tracer != nil {
 		_ = s.tracer.Close()
 	}
 }
 
-// rangeSize is the number of local ports that a source can have for one destination.
+// rangeSize returns the number of local ports that a source can have for one destination.
 func (p *Plan) rangeSize(host *metrics.Host) int {
 	low, high := p.Client.Options.PortRange[0], p.Client.Options.PortRange[1]
-	if p.Client.Options.FixedPorts { // bind() looks at no range
+	if p.Client.Options.FixedPorts { // bind() knows no range
 		if os.Geteuid() != 0 {
 			low = max(low, host.UnprivilegedPort())
 		}
 		return max(0, high-low+1)
 	}
 	h := *host
-	if p.Lab == nil && p.Server != nil { // its sockets will listen beside the client's
+	if p.Lab == nil && p.Server != nil { // its sockets will listen in the client's namespace
 		var ports []uint16
 		for _, a := range p.Server.Addrs {
 			ports = append(ports, a.Port())
@@ -228,7 +222,7 @@ func (p *Plan) rangeSize(host *metrics.Host) int {
 	return h.LocalPortsWithin(low, high)
 }
 
-// fillKernel writes what was seen into the result.
+// fillKernel writes what the observers have seen into the result.
 func (s *stage) fillKernel(r *metrics.Result) error {
 	for _, o := range s.seen {
 		s.unobserved = cmp.Or(o.err, s.unobserved)
@@ -266,8 +260,8 @@ func (s *stage) fillKernel(r *metrics.Result) error {
 	return err
 }
 
-// ofClient are the histograms of an observation, as far as they are the client's: ports are
-// its own, and two numbers of TIME_WAIT do not make one.
+// ofClient returns the histograms of the client's observation, and none of another: ports are the
+// client's, and numbers of TIME_WAIT of two hosts do not add up.
 func (s *stage) ofClient(o *observation) map[string]metrics.Histogram {
 	if o != s.seen[0] {
 		return nil

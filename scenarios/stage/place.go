@@ -21,10 +21,10 @@ type Side string
 const (
 	Client Side = "client"
 	Server Side = "server"
-	Both   Side = "both" // where they share a namespace
+	Both   Side = "both" // if they share a namespace
 )
 
-// host is where a side lives in a lab; nil is here.
+// host returns the host of the lab on which a side lives; nil without a lab.
 func (p *Plan) host(of Side) *lab.Host {
 	switch {
 	case p.Lab == nil:
@@ -35,7 +35,7 @@ func (p *Plan) host(of Side) *lab.Host {
 	return p.Lab.Client
 }
 
-// at takes a thread to where a side lives; nil where it is there already.
+// at returns a function that takes a thread to the namespace of a side; nil if all threads are there.
 func (p *Plan) at(of Side) func() error {
 	if h := p.host(of); h != nil {
 		return h.Enter
@@ -43,7 +43,7 @@ func (p *Plan) at(of Side) func() error {
 	return nil
 }
 
-// do calls f on a thread where a side lives.
+// do calls f on a thread in the namespace of a side.
 func (p *Plan) do(of Side, f func() error) error {
 	if h := p.host(of); h != nil {
 		return h.Do(f)
@@ -73,11 +73,11 @@ func (p *Plan) settleIn() error {
 
 var errNoV6 = errors.New("the hosts of the lab have no IPv6 address: this kernel has no IPv6, or disables it (ipv6.disable, net.ipv6.conf.default.disable_ipv6); leave --ipv6 out, or enable it")
 
-// foreign tells whether the target is a server of which nothing is known.
+// foreign reports whether the target is no tcpbench server.
 func (p *Plan) foreign() bool { return p.Server == nil && !p.Scripted }
 
-// sources are those that a run has by default: many where they cost nothing. A foreign
-// server may refuse whoever does not come from 127.0.0.1, as Redis does.
+// sources returns the source addresses that a run has by default: many if they cost nothing. A
+// foreign server, such as Redis, may refuse clients that do not come from 127.0.0.1.
 func (p *Plan) sources(targets []netip.AddrPort) pace.Sources {
 	if p.foreign() {
 		return nil
@@ -93,10 +93,10 @@ func (p *Plan) sources(targets []netip.AddrPort) pace.Sources {
 	return pace.Sources(p.Lab.Client.Sources)
 }
 
-// local tells whether client and server share this machine.
+// local reports whether client and server share this machine.
 func (p *Plan) local() bool { return p.Lab != nil || local(p.Client.Targets) }
 
-// describeHost is the machine, with the settings of the client's namespace.
+// describeHost describes the machine, with the settings of the client's namespace.
 func (p *Plan) describeHost() (h metrics.Host, err error) {
 	err = p.do(Client, func() error {
 		h = sysinfo.Host()
@@ -105,8 +105,8 @@ func (p *Plan) describeHost() (h metrics.Host, err error) {
 	return h, err
 }
 
-// trace asks the kernel's tracepoints from here on, as far as it allows, about connections in
-// the namespaces of the run whose servers have one of the ports.
+// trace starts to ask the kernel's tracepoints, as far as it allows, about connections to these
+// ports in the namespaces of the run.
 func (p *Plan) trace(ports []sockdiag.Ports) (*trace.Tracer, error) {
 	var namespaces []uint32
 	for _, side := range p.namespaces() {
@@ -125,7 +125,7 @@ func (p *Plan) trace(ports []sockdiag.Ports) (*trace.Tracer, error) {
 // counters are those of all namespaces of the run.
 type counters []kernel.Counters
 
-// namespaces are the sides of which each has one of its own.
+// namespaces returns the sides that have a network namespace of their own.
 func (p *Plan) namespaces() []Side {
 	if p.Lab == nil {
 		return []Side{Client}
@@ -133,7 +133,7 @@ func (p *Plan) namespaces() []Side {
 	return []Side{Client, Server}
 }
 
-// readCounters reads those of the client's namespace, and of the server's if it is another.
+// readCounters reads the counters of the client's namespace, and of the server's if that is another.
 func (p *Plan) readCounters() (all counters, err error) {
 	for _, s := range p.namespaces() {
 		err := p.do(s, func() error {
@@ -148,7 +148,7 @@ func (p *Plan) readCounters() (all counters, err error) {
 	return all, nil
 }
 
-// since is by how much they moved, all namespaces together.
+// since returns by how much the counters have moved, all namespaces together.
 func (c counters) since(before counters) kernel.Moved {
 	sum := kernel.Moved{}
 	for i := range c {

@@ -51,7 +51,7 @@ type client struct {
 	ran   bool
 }
 
-// clientEvent says that a client has entered a phase, or is one second of its run.
+// clientEvent says that a client has entered a period, or is one second of its run.
 type clientEvent struct {
 	Period   loadgen.Period    `json:"period,omitempty"`
 	Over     time.Time         `json:"over,omitzero"` // of a warm-up: when it ends
@@ -168,10 +168,6 @@ func (s *serving) Start(at time.Time) error {
 		s.Mark()
 	}
 	return nil
-}
-
-func (s *serving) Tell(word string) error {
-	return fmt.Errorf("a server does not know the word %q", word)
 }
 
 func (s *serving) Sample() (any, error) {

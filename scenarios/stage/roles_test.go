@@ -139,8 +139,8 @@ func begin(t *testing.T, role string, spec, ready any) (*agent.Remote, <-chan sa
 	return r, said
 }
 
-// hear waits for a phase, or for the report if there is none.
-func hear(t *testing.T, said <-chan saying, phase loadgen.Period) (report metrics.ClientReport) {
+// hear waits for a period, or for the report if there is none.
+func hear(t *testing.T, said <-chan saying, period loadgen.Period) (report metrics.ClientReport) {
 	t.Helper()
 	for m := range said {
 		var e clientEvent
@@ -148,11 +148,11 @@ func hear(t *testing.T, said <-chan saying, phase loadgen.Period) (report metric
 		case m.err != nil:
 			t.Fatal(m.err)
 		case m.Type == agent.Done:
-			if err := m.Into(&report); err != nil || phase != "" {
-				t.Fatalf("done before %q, %v", phase, err)
+			if err := m.Into(&report); err != nil || period != "" {
+				t.Fatalf("done before %q, %v", period, err)
 			}
 			return report
-		case m.Into(&e) == nil && phase != "" && e.Period == phase:
+		case m.Into(&e) == nil && period != "" && e.Period == period:
 			return report
 		}
 	}

@@ -21,59 +21,54 @@ import (
 	"tcpbench/metrics"
 )
 
-// settlePatience bounds the wait for the server to have seen the end of what the client
-// has closed.
-const settlePatience = time.Second
-
-// samplePatience bounds the wait for a server that is asked for its counts: one that hangs
-// must not hang the run.
-const samplePatience = 5 * time.Second
+const (
+	// settlePatience bounds the wait for the server to see the end of what the client has closed.
+	settlePatience = time.Second
+	// samplePatience bounds the wait for a server that is asked for its counts.
+	samplePatience = 5 * time.Second
+)
 
 // mark is what both sides and the machine had used at one moment.
 type mark struct {
 	server *ServerUsage
-	own    time.Duration // this process: it watches, and carries the packets of a lab
+	own    time.Duration // by this process, which watches and carries the packets of a lab
 	cpu    kernel.CPUTimes
 }
 
 // stage is one run under way.
 type stage struct {
-	plan     *Plan
-	obs      Observer
-	patience time.Duration    // with a server that is asked for its counts
-	ticks    <-chan time.Time // each second
-	place    func(Side) agent.Place
-	clients  []*agent.Remote
-	said     chan saying        // by clients
-	left     chan struct{}      // closed when nobody listens to them any more
-	servers  []*agent.Remote    // none for a foreign server
-	owned    [][]netip.AddrPort // where each of them listens
-	rows     []metrics.Row
-	periods  map[loadgen.Period]int // clients that have entered it
-	from     mark
-	kept     mark // when a held population was there
-	to       mark
-	before   counters
-	seen     []*observation // of each namespace; none where nobody watches
-	tracer   *trace.Tracer  // nil where nobody traces
-	// untraced is why there are no tracepoints, where some were to be.
-	untraced error
-	// unobserved is why nothing was seen, where somebody was to watch.
-	unobserved error
-	// serverLost is how a server ended, if one did before its time.
+	plan    *Plan
+	obs     Observer
+	ticks   <-chan time.Time // each second
+	place   func(Side) agent.Place
+	clients []*agent.Remote
+	said    chan saying        // by clients
+	left    chan struct{}      // closed when nobody listens to clients any more
+	servers []*agent.Remote    // none for a foreign server
+	owned   [][]netip.AddrPort // where each of them listens
+	rows    []metrics.Row
+	periods map[loadgen.Period]int // clients that have entered it
+	from    mark
+	kept    mark // when a held population was there
+	to      mark
+	before  counters
+	seen    []*observation // of each namespace; none if the plan does not observe
+	tracer  *trace.Tracer  // nil without tracing
+	// untraced is why tracing was requested but failed, unobserved the same of observing.
+	untraced, unobserved error
+	// serverLost is how a server ended that ended too early.
 	serverLost error
-	// unfollow ends the changes of the lab's link, and linkFailed has the error of one that
-	// failed.
-	unfollow   func() error
-	linkFailed <-chan error
+	// unfollow ends what happens to the link and to processes, and actFailed has its errors.
+	unfollow  func() error
+	actFailed <-chan error
 	// earliest is a time before which the measured load did not begin, and freezeLate is how late
 	// after it the processes of a plan's Freeze were stopped.
 	earliest   time.Time
 	freezeLate time.Duration
 }
 
-// Run stages the plan. Ending ctx ends the run in order: the result then holds what was
-// measured so far. An error means that there is no result.
+// Run runs the plan. If ctx ends, the run ends in order, and the result holds what was measured so
+// far. An error means that there is no result.
 func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) {
 	s := newStage(&plan, obs)
 	s.place = func(of Side) agent.Place { return agent.Processes{Enter: plan.at(of)} }
@@ -82,7 +77,7 @@ func Run(ctx context.Context, plan Plan, obs Observer) (*metrics.Result, error) 
 
 func newStage(plan *Plan, obs Observer) *stage {
 	return &stage{
-		plan: plan, obs: obs, patience: samplePatience, periods: map[loadgen.Period]int{},
+		plan: plan, obs: obs, periods: map[loadgen.Period]int{},
 		said: make(chan saying), left: make(chan struct{}),
 		unfollow: func() error { return nil },
 	}
@@ -109,7 +104,7 @@ func (s *stage) run(ctx context.Context) (*metrics.Result, error) {
 		return nil, err
 	}
 	if err := plan.do(Client, func() error {
-		host.Listening = sockdiag.ListeningPorts() // those of the run's own servers among them
+		host.Listening = sockdiag.ListeningPorts() // including those of the run's own servers
 		return nil
 	}); err != nil {
 		return nil, err
@@ -125,7 +120,7 @@ func (s *stage) run(ctx context.Context) (*metrics.Result, error) {
 	}
 	s.startObserving(&host)
 	defer s.stopTracing()
-	defer func() { _ = s.unfollow() }() // of a run that failed for another reason
+	defer func() { _ = s.unfollow() }() // the error of a run that failed is another
 	started := time.Now()
 	report, err := s.drive(ctx)
 	if err != nil {
@@ -162,8 +157,8 @@ func (s *stage) run(ctx context.Context) (*metrics.Result, error) {
 	return r, nil
 }
 
-// greet asks every foreign target of a script whether it is a tcpbench server, and whether it
-// takes the script. A target that cannot be reached is left to the run, which counts it.
+// greet asks every foreign target of a script whether it is a tcpbench server and accepts the
+// script. The run counts targets that cannot be reached.
 func (s *stage) greet(ctx context.Context) error {
 	if !s.plan.Scripted {
 		return nil
@@ -172,8 +167,8 @@ func (s *stage) greet(ctx context.Context) error {
 		s.askWhy()
 		return nil
 	}
-	tell := true                                                      // every one of them says why it refuses
-	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is one of payload
+	tell := true                                                      // all say why they refuse
+	request := len(s.plan.Client.Lifecycle.Request) - wire.HeaderSize // the limit is of payload
 	response := s.plan.Client.Lifecycle.Response.Bytes
 	for _, target := range s.plan.Client.Targets {
 		limits, err := sockets.Hello(ctx, target, s.plan.Client.Timeout)
@@ -181,7 +176,7 @@ func (s *stage) greet(ctx context.Context) error {
 		case errors.Is(err, sockets.ErrForeign):
 			return fmt.Errorf("%s: %w (%w): say what to send with --payload and when the answer is whole with --until, or use --connect-only",
 				target, ErrNotTCPBench, err)
-		case errors.Is(err, sockets.ErrRefused): // in words already; the run counts who gets in
+		case errors.Is(err, sockets.ErrRefused): // it said why; the run counts what it accepts
 			continue
 		case err != nil:
 			tell = false
@@ -192,7 +187,7 @@ func (s *stage) greet(ctx context.Context) error {
 			return fmt.Errorf("%s sends responses of up to %d bytes, not %d: make --response-size smaller", target, limits.ResponseSize, response)
 		}
 		if s.plan.Client.Lifecycle.Pattern && !limits.Pattern {
-			return fmt.Errorf("%s is a tcpbench server that only sends zeros: start one of this version there, or leave --check-content out", target)
+			return fmt.Errorf("%s is a tcpbench server that only sends zeros: start one of this version there, or leave out --check-content", target)
 		}
 		tell = tell && limits.Refusals
 	}
@@ -202,8 +197,8 @@ func (s *stage) greet(ctx context.Context) error {
 	return nil
 }
 
-// askWhy has the clients ask servers to say why they refuse a connection. A server of the
-// first version of the header would take that for a header it does not know.
+// askWhy has the clients ask servers to say why they refuse a connection. A server of the first
+// version would not know such a header.
 func (s *stage) askWhy() {
 	request := slices.Clone(s.plan.Client.Lifecycle.Request)
 	if script, err := wire.Parse(request); err == nil {
@@ -242,29 +237,24 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 			continue
 		case err := <-s.plan.Lab.broken():
 			return total, brokenLink(err)
-		case err := <-s.linkFailed: // what is measured from now on is another link
+		case err := <-s.actFailed: // from now on another link would be measured
 			return total, err
 		}
-		if m.err != nil {
-			return total, m.err
-		}
-		if m.Type == agent.Done {
+		var e clientEvent
+		var report metrics.ClientReport
+		switch {
+		case m.err != nil:
+			err = m.err
+		case m.Type == agent.Done:
 			done++
 			quiet[m.from] = math.MinInt // for good
 			intervals.End(m.from)
-			var report metrics.ClientReport
 			if err = m.Into(&report); err == nil {
 				err = errors.Join(total.Merge(report), s.give(intervals))
 			}
-		} else {
-			var e clientEvent
-			switch err = m.Into(&e); {
-			case err != nil:
-			case e.Interval != nil:
-				intervals.Add(m.from, e.Interval.Index, *e.Interval)
-				err = s.give(intervals)
-			default:
-				err = s.enter(e.Period, e.Over)
+		default:
+			if err = m.Into(&e); err == nil {
+				err = s.hear(m.from, &e, intervals)
 			}
 		}
 		if err != nil {
@@ -274,7 +264,16 @@ func (s *stage) drive(ctx context.Context) (metrics.ClientReport, error) {
 	return total, nil
 }
 
-// give hands out the seconds to which no client can add any more.
+// hear deals with an event of a client.
+func (s *stage) hear(from int, e *clientEvent, intervals *metrics.Lineup[metrics.Interval]) error {
+	if e.Interval == nil {
+		return s.enter(e.Period, e.Over)
+	}
+	intervals.Add(from, e.Interval.Index, *e.Interval)
+	return s.give(intervals)
+}
+
+// give passes on the seconds to which no client can add any more.
 func (s *stage) give(intervals *metrics.Lineup[metrics.Interval]) error {
 	for parts, ok := intervals.Take(); ok; parts, ok = intervals.Take() {
 		row, err := metrics.MergeIntervals(parts)
@@ -289,20 +288,20 @@ func (s *stage) give(intervals *metrics.Lineup[metrics.Interval]) error {
 	return nil
 }
 
-// enter tells the servers when the warm-up is over, notes what has been used when the measured
-// time begins, with the first client, and ends, with the last; and begins the hold when the
-// populations of all are there.
+// enter notes that one more client has entered a period. It tells the servers when the warm-up is
+// over, notes what has been used when the measured time begins with the first client and ends with
+// the last, and begins the hold when the populations of all are there.
 func (s *stage) enter(p loadgen.Period, over time.Time) error {
 	s.periods[p]++
 	first, last := s.periods[p] == 1, s.periods[p] == len(s.clients)
 	switch {
 	case p == loadgen.WarmingUp && first:
-		if s.plan.Client.Process != pace.Bursts { // of which none comes before
+		if s.plan.Client.Process != pace.Bursts { // the first burst ends the warm-up
 			s.endWarmUp(over)
 		}
 	case p == loadgen.Measuring && first:
 		if s.plan.Client.Process != pace.Hold { // before the mark, which takes its time
-			s.linkFailed, s.unfollow = s.follow()
+			s.actFailed, s.unfollow = follow(s.acts())
 		}
 		s.from = s.mark()
 		now := time.Now()
@@ -313,7 +312,7 @@ func (s *stage) enter(p loadgen.Period, over time.Time) error {
 		}
 	case p == loadgen.Draining && last:
 		if s.plan.Freeze != nil {
-			if err := s.unfollow(); err != nil { // a server that is stopped tells nothing
+			if err := s.unfollow(); err != nil { // a server that is stopped does not answer
 				return err
 			}
 		}
@@ -324,7 +323,7 @@ func (s *stage) enter(p loadgen.Period, over time.Time) error {
 		if err := s.tell(wordHold); err != nil {
 			return err
 		}
-		s.linkFailed, s.unfollow = s.follow()
+		s.actFailed, s.unfollow = follow(s.acts())
 	}
 	if s.obs.Period != nil && (first && (p == loadgen.WarmingUp || p == loadgen.Measuring) || last && (p == loadgen.Holding || p == loadgen.Draining)) {
 		s.obs.Period(p)
@@ -332,8 +331,8 @@ func (s *stage) enter(p loadgen.Period, over time.Time) error {
 	return nil
 }
 
-// endWarmUp tells the servers when the measured time begins. They count anew from then on: a
-// message at that time would reach them late.
+// endWarmUp tells the servers when the measured time begins, from which they count anew. A message
+// at that time would reach them late.
 func (s *stage) endWarmUp(at time.Time) {
 	for _, r := range s.servers {
 		if err := r.Start(at); err != nil && s.serverLost == nil {
@@ -345,14 +344,13 @@ func (s *stage) endWarmUp(at time.Time) {
 func (s *stage) mark() mark {
 	cpu, err := kernel.Stat()
 	if err != nil {
-		cpu = kernel.CPUTimes{} // shares of two such are zero: not known
+		cpu = kernel.CPUTimes{} // shares between two of these are zero: not known
 	}
 	return mark{server: s.sample(), own: kernel.ProcessTime(), cpu: cpu}
 }
 
-// settle waits until the servers have accepted and closed what the clients have opened and
-// closed: the last connections are still on their way through their queues when the
-// clients are done.
+// settle waits until the servers have accepted and closed what the clients have opened and closed:
+// when the clients are done the last connections are still in the queues.
 func (s *stage) settle(report *metrics.ClientReport) *ServerUsage {
 	if s.periods[loadgen.Measuring] == 0 { // interrupted before
 		s.endWarmUp(time.Time{})

@@ -2,8 +2,10 @@ package stage
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,7 +78,7 @@ func TestTheEndOfChangesIsKnownAgain(t *testing.T) {
 		at   time.Duration
 		want error
 	}{{time.Hour, nil}, {0, lab.ErrFixed}} {
-		failed, end := fixed(t, tt.at).follow()
+		failed, end := follow(newStage(&Plan{Lab: fixed(t, tt.at)}, Observer{}).acts())
 		if tt.want != nil {
 			if err := <-failed; !errors.Is(err, tt.want) {
 				t.Error(err)
@@ -88,4 +90,29 @@ func TestTheEndOfChangesIsKnownAgain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A side that was stopped goes on, also if the run ends before its time or the other act failed.
+func TestWhatWasStoppedGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ends := range []time.Duration{0, 90 * time.Second, time.Hour} {
+			s := newStage(&Plan{Freeze: &Freeze{Side: Server, At: time.Minute, For: time.Minute}}, Observer{})
+			s.earliest = time.Now()
+			acts := s.acts()
+			var did []string
+			for i, name := range []string{"freeze", "thaw"} {
+				do := acts[i].do
+				acts[i].do = func() error {
+					did = append(did, fmt.Sprint(name, " ", time.Since(s.earliest)))
+					return do()
+				}
+			}
+			_, end := follow(acts)
+			time.Sleep(ends)
+			want := map[time.Duration]string{0: "[thaw 0s]", 90 * time.Second: "[freeze 1m0s thaw 1m30s]", time.Hour: "[freeze 1m0s thaw 2m0s]"}[ends]
+			if err := end(); err != nil || fmt.Sprint(did) != want {
+				t.Errorf("ended after %v: %v, %v, want %s", ends, did, err, want)
+			}
+		}
+	})
 }
