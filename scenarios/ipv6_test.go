@@ -57,8 +57,8 @@ func TestOverIPv6IsOfOneScenario(t *testing.T) {
 	a, _ := Find("mss")
 	a.OverIPv6()
 	b, _ := Find("mss")
-	if a.Phenomenon.Experiment.Family() != metrics.IPv6 || b.Phenomenon.Experiment.Family() != metrics.IPv4 {
-		t.Errorf("%s, %s", a.Phenomenon.Experiment.Family(), b.Phenomenon.Experiment.Family())
+	if !a.Phenomenon.Experiment.IPv6 || b.Phenomenon.Experiment.IPv6 {
+		t.Error("IPv6 is of both, or of none")
 	}
 }
 

@@ -8,22 +8,22 @@ import (
 
 	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/metrics"
-	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/experiment/bench"
 )
 
 // ofLoopback are those that can be shown without a lab, and what takes the mechanism of each
 // away. The options of the file stay where none is named.
 var ofLoopback = map[string]change{
-	"mss":                  {fails: "seen.server_mss == 700", server: experiment.Options{"TCP_MAXSEG": 1400}},
-	"self-connect":         {fails: "seen.connected_to_itself == 1"},                                  // as below
-	"backlog":              {fails: "seen.queued_4 ==", server: experiment.Options{"IP_MINTTL": 255}}, // SYNs of a smaller TTL are dropped, and nothing is queued
-	"zero-window":          {fails: "seen.probe_timer == 1", server: experiment.Options{"SO_RCVBUF": 200_000}},
-	"heartbeat-designs":    {fails: "seen.answered_stopped_client >=", server: experiment.Options{"SO_RCVLOWAT": 1000}}, // the server hears no beat
-	"rst-close":            {fails: "seen.lost > 0", server: experiment.Options{"SO_RCVBUF": 200_000}},
+	"mss":                  {fails: "seen.server_mss == 700", server: bench.Options{"TCP_MAXSEG": 1400}},
+	"self-connect":         {fails: "seen.connected_to_itself == 1"},                             // as below
+	"backlog":              {fails: "seen.queued_4 ==", server: bench.Options{"IP_MINTTL": 255}}, // SYNs of a smaller TTL are dropped, and nothing is queued
+	"zero-window":          {fails: "seen.probe_timer == 1", server: bench.Options{"SO_RCVBUF": 200_000}},
+	"heartbeat-designs":    {fails: "seen.answered_stopped_client >=", server: bench.Options{"SO_RCVLOWAT": 1000}}, // the server hears no beat
+	"rst-close":            {fails: "seen.lost > 0", server: bench.Options{"SO_RCVBUF": 200_000}},
 	"close-wait-leak":      {fails: "server.CLOSE_WAIT.last == 200", args: "--close client"},
 	"fin-wait-2":           {fails: "client.FIN_WAIT2.last < 0.9 * succeeded", args: "--fin-timeout 60s"},
-	"time-wait-length":     {fails: "seen.life_default >= 59s", client: experiment.Options{"TCP_LINGER2": -1}}, // there is no FIN_WAIT_2, and so no TIME_WAIT
-	"ephemeral-port-theft": {fails: "seen.bound > 0", client: experiment.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
+	"time-wait-length":     {fails: "seen.life_default >= 59s", client: bench.Options{"TCP_LINGER2": -1}}, // there is no FIN_WAIT_2, and so no TIME_WAIT
+	"ephemeral-port-theft": {fails: "seen.bound > 0", client: bench.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
 }
 
 // onLoopback runs a scenario of the catalogue on loopback, and judges it.
@@ -64,15 +64,15 @@ func phenomenaOnLoopback(t *testing.T) {
 }
 
 // lowestPorts are the first of this host's range, of which experiments take the upper half.
-func lowestPorts(t *testing.T) experiment.Options {
+func lowestPorts(t *testing.T) bench.Options {
 	t.Helper()
 	var low int
 	if _, err := fmt.Sscan(sysinfo.Sysctls()["net.ipv4.ip_local_port_range"], &low); err != nil {
 		t.Fatal(err)
 	}
-	n, err := experiment.ParseOption("IP_LOCAL_PORT_RANGE", fmt.Sprintf("%d-%d", low, low+9))
+	n, err := bench.ParseOption("IP_LOCAL_PORT_RANGE", fmt.Sprintf("%d-%d", low, low+9))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return experiment.Options{"IP_LOCAL_PORT_RANGE": n}
+	return bench.Options{"IP_LOCAL_PORT_RANGE": n}
 }

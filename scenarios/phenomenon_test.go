@@ -16,7 +16,7 @@ import (
 	"tcpbench/internal/lab"
 	"tcpbench/internal/probe"
 	"tcpbench/metrics"
-	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/experiment/bench"
 	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
 )
@@ -120,7 +120,7 @@ type change struct {
 	args           string
 	link           lab.Link
 	settings       []string
-	client, server experiment.Options
+	client, server bench.Options
 	phase          map[string]string // flags of all phases, besides their own
 	only           []string          // phases that are run; nil is all
 	atServer       func() error      // is called in the namespace of the lab's server
@@ -141,7 +141,9 @@ func (c change) on(s *Scenario) *Scenario {
 		}
 		p.Loopback = &l
 	case p.Experiment != nil:
-		p.Experiment = p.Experiment.With(c.client, c.server)
+		e := *p.Experiment
+		e.Options = [2]bench.Options{c.client, c.server}
+		p.Experiment = &e
 	}
 	for _, ph := range s.Phases {
 		if c.only != nil && !slices.Contains(c.only, ph.Name) {
@@ -164,7 +166,7 @@ func broken(t *testing.T) map[string]change {
 	return map[string]change{
 		"syn-burst":               {fails: "twice.accept_queue.drops >= 65", only: []string{"twice"}, phase: map[string]string{"backlog": "4096"}},
 		"handshake":               set("seen.server_states ==", "net.ipv4.tcp_syncookies=2"), // nothing is remembered of a SYN
-		"simultaneous-open":       {fails: "seen.server_states ==", server: experiment.Options{"IP_MINTTL": 255}},
+		"simultaneous-open":       {fails: "seen.server_states ==", server: bench.Options{"IP_MINTTL": 255}},
 		"self-connect":            set("seen.connected_to_itself == 1", "net.ipv4.ip_local_reserved_ports=9054"), // the port that is called
 		"mss":                     set("seen.largest_to_server <= 700", "net.ipv4.tcp_min_snd_mss=1400"),         // what the peer announces counts for nothing
 		"syn-loss":                {fails: "connect.steps >= 2", link: impaired(t, almostPerfect, "")},
@@ -173,7 +175,7 @@ func broken(t *testing.T) map[string]change {
 		"retransmit":              {fails: "lab.data_lost > 0", link: impaired(t, "", almostPerfect)},
 		"zero-window":             set("seen.windows_closed > 0", "net.ipv4.tcp_rmem=4096 4194304 6291456"),
 		"keepalive":               {fails: "seen.restarted_error ==", link: impaired(t, "", "drop=rst")},
-		"heartbeat-designs":       {fails: "seen.heard_link_cut_client == 0", client: experiment.Options{"TCP_USER_TIMEOUT": 300}}, // TCP itself says something
+		"heartbeat-designs":       {fails: "seen.heard_link_cut_client == 0", client: bench.Options{"TCP_USER_TIMEOUT": 300}}, // TCP itself says something
 		"four-way-close":          set("seen.client_states ==", noTimeWait),
 		"three-way-close":         {fails: "seen.segments == 3", atServer: quickACK},
 		"half-close":              set("seen.client_states ==", noTimeWait),
@@ -187,7 +189,7 @@ func broken(t *testing.T) map[string]change {
 		"time-wait-exhaustion":    set("failed.ports_exhausted == failed", "net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"),
 		"time-wait-remedies":      {fails: "nothing.succeeded == nothing.local_ports", only: []string{"nothing"}, settings: []string{"net.ipv4.tcp_tw_reuse=1", "net.ipv4.tcp_tw_reuse_delay=1"}},
 		"port-search-cliff":       {fails: "plain.connect_call_upper.p50 >=", only: []string{"plain"}, phase: map[string]string{"local-ports": "32768-60999", "rate": "9k", "connections": "1000", "count": "27000"}}, // at a rate that leaves time for a census
-		"ephemeral-port-theft":    {fails: "seen.bound > 0", client: experiment.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
+		"ephemeral-port-theft":    {fails: "seen.bound > 0", client: bench.Options{"IP_BIND_ADDRESS_NO_PORT": 1}},
 	}
 }
 

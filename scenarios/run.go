@@ -15,7 +15,7 @@ import (
 	"tcpbench/internal/pcap"
 	"tcpbench/metrics"
 	"tcpbench/scenarios/expect"
-	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/experiment/bench"
 	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
@@ -141,7 +141,7 @@ func Run(ctx context.Context, s *Scenario, w Where, o Options, obs Observer) (r 
 func perform(ctx context.Context, s *Scenario, v *stage.Venue, o Options, obs Observer) (*metrics.Result, error) {
 	var ports []sockdiag.Ports
 	if o.Trace {
-		ports = []sockdiag.Ports{experiment.Ports}
+		ports = []sockdiag.Ports{bench.Ports}
 	}
 	return stage.Perform(ctx, s.Name, v, ports, func(ctx context.Context) (*metrics.Experiment, error) {
 		e := s.Phenomenon.Experiment

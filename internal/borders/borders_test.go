@@ -26,6 +26,7 @@ var house = [][]room{
 	{{path: "scenarios/workload"}},
 	{{path: "scenarios/stage"}, {path: "scenarios/expect"}},
 	{{path: "scenarios/experiment", unix: true}},
+	{{path: "scenarios/experiment/bench", unix: true}},
 	{{path: "internal/cluster"}},
 	{{path: "metrics/report", pure: true}},
 	{{path: "metrics/diagnose", pure: true}, {path: "metrics/compare", pure: true}},

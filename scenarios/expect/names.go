@@ -2,6 +2,7 @@ package expect
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -46,17 +47,18 @@ func names() (all []string) {
 	for _, q := range metrics.Quantities() {
 		all = append(all, q.Name)
 	}
-	for _, f := range experiment.FactNames() {
-		all = append(all, factGroup+"."+f)
+	for name := range experiment.Facts() {
+		all = append(all, factGroup+"."+name)
 	}
 	return all
 }
 
 // fact is what an experiment has found out.
 func fact(name string) (metrics.Quantity, error) {
-	f, ok := experiment.FindFact(name)
+	facts := experiment.Facts()
+	f, ok := facts[name]
 	if !ok {
-		if near := values.Nearest(name, experiment.FactNames()); near != "" {
+		if near := values.Nearest(name, slices.Sorted(maps.Keys(facts))); near != "" {
 			return metrics.Quantity{}, fmt.Errorf("no experiment finds out %q: did you mean %s.%s?", name, factGroup, near)
 		}
 		return metrics.Quantity{}, fmt.Errorf("no experiment finds out %q: docs/scenario-files.md lists what they do", name)

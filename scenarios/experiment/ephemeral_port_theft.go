@@ -6,85 +6,87 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"tcpbench/scenarios/experiment/bench"
 )
 
-// Two destinations, and a small range of ports: what connections to the one leave for the other
-// depends on when the port was chosen. On loopback the range is each socket's own.
+// There are two destinations and a small range of ports. How many ports the connections to one leave
+// for the other depends on when their ports were chosen. On loopback the range is each socket's own.
 var ephemeralPortTheft = &Experiment{
 	Name:       "ephemeral-port-theft",
 	Facts:      stolen,
 	do:         stealPorts,
-	onLoopback: &story{facts: stolen, do: stealPorts},
+	onLoopback: &story{stolen, stealPorts},
 }
 
-var stolen = []Fact{
-	{"bound", Number, "sockets that got a port by bind() to an address, and were connected to one server"},
-	{"others_after_bound", Number, "connections to another server that found a port then"},
-	{"late", Number, "sockets that got their port at connect() to one server (IP_BIND_ADDRESS_NO_PORT)"},
-	{"others_after_late", Number, "connections to another server that found a port then"},
+var stolen = []bench.Fact{
+	number("bound", "sockets that got a port by bind() to an address, and were connected to one server"),
+	number("others_after_bound", "connections to another server that found a port then"),
+	number("late", "sockets that got their port at connect() to one server (IP_BIND_ADDRESS_NO_PORT)"),
+	number("others_after_late", "connections to another server that found a port then"),
 }
 
-func stealPorts(b *bench) {
+func stealPorts(b *bench.Bench) {
 	const tries, backlog = 5, 1<<16 - 1 // nobody accepts
-	one, another := b.listen(b.free(port), backlog).local().Port(), b.listen(b.free(port+1), backlog).local().Port()
-	b.silent, b.blind = true, true // there are too many to look at each
+	one, another := b.Listen(bench.Port, backlog).Local().Port(), b.Listen(bench.Port+1, backlog).Local().Port()
+	b.Silent, b.Blind = true, true
 	for n := range tries {
-		ports := b.localPorts()
-		size := int(ports.high-ports.low) + 1
-		if left := b.descriptorsLeft(); 2*size > left {
-			b.check(fmt.Errorf("that takes %d sockets, and this process may open %d more: raise the limit of descriptors (ulimit -n)", 2*size, left), fmt.Sprintf("take all of %d local ports twice", size))
+		ports := chooseLocalPorts(b)
+		size := ports.size()
+		if left := b.Descriptors(); 2*size > left {
+			b.Check(fmt.Errorf("that takes %d sockets, and this process may open %d more: raise the limit of descriptors (ulimit -n)", 2*size, left), fmt.Sprintf("take all of %d local ports twice", size))
 		}
-		bound, afterBound := b.fillTwice(one, another, ports, false)
-		late, afterLate := b.fillTwice(one, another, ports, true)
-		if b.lab == nil && n+1 < tries && min(bound, late, afterLate) < size {
-			b.remark("another program has taken one of the ports %d to %d: once more, with others", ports.low, ports.high)
+		bound, afterBound := fillTwice(b, one, another, ports, false)
+		late, afterLate := fillTwice(b, one, another, ports, true)
+		if b.Lab == nil && n+1 < tries && min(bound, late, afterLate) < size {
+			b.Remark("another program has taken one of the ports %d to %d: try again with others", ports.low, ports.high)
 			continue
 		}
-		b.fact("bound", float64(bound))
-		b.fact("others_after_bound", float64(afterBound))
-		b.fact("late", float64(late))
-		b.fact("others_after_late", float64(afterLate))
+		b.Fact("bound", bound)
+		b.Fact("others_after_bound", afterBound)
+		b.Fact("late", late)
+		b.Fact("others_after_late", afterLate)
 		return
 	}
 }
 
-// fillTwice makes connections to one port of the server until there is no local port, by bind() that
-// is late or not, and then to another. It returns how many there were of each.
-func (b *bench) fillTwice(one, another uint16, ports localPorts, late bool) (first, second int) {
+// fillTwice makes connections to one port of the server until no local port is left, by a bind() that
+// chooses the port late or not, and then to another. It returns how many there were of each.
+func fillTwice(b *bench.Bench, one, another uint16, ports localPorts, late bool) (first, second int) {
 	what := "bind() to an address, then connect()"
 	if late {
 		what = "the same with IP_BIND_ADDRESS_NO_PORT"
 	}
-	own := b.takeAll(one, ports, func(c *socket) error {
+	own := takeAll(b, one, ports, func(c *bench.Socket) error {
 		if late {
-			c.set(unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT")
+			c.Set("IP_BIND_ADDRESS_NO_PORT", 1)
 		}
-		return c.bind(0)
+		return c.Bind(0)
 	})
-	b.act(client, "%s to port %d: %d connections until there is no port", what, one, len(own))
-	others := b.takeAll(another, ports, func(*socket) error { return nil })
-	b.act(client, "connect() to port %d: %d connections until there is no port", another, len(others))
+	b.Act(client, "%s to port %d: %d connections until there is no port", what, one, len(own))
+	others := takeAll(b, another, ports, func(*bench.Socket) error { return nil })
+	b.Act(client, "connect() to port %d: %d connections until there is no port", another, len(others))
 	for _, c := range slices.Concat(own, others) {
-		c.abort()
+		c.Abort()
 	}
 	return len(own), len(others)
 }
 
-// takeAll makes connections to a port of the server until there is no local port, and returns them.
-func (b *bench) takeAll(to uint16, ports localPorts, prepare func(*socket) error) (all []*socket) {
+// takeAll makes connections to a port of the server until no local port is left, and returns them.
+func takeAll(b *bench.Bench, to uint16, ports localPorts, prepare func(*bench.Socket) error) (all []*bench.Socket) {
 	for {
-		c := b.socket(client)
-		ports.bound(c)
+		c := b.Socket(client)
+		ports.limit(c)
 		err := prepare(c)
 		if err == nil {
-			err = c.connect(to)
+			err = c.ConnectTo(b.Address(server, to))
 		}
 		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EADDRINUSE) {
-			c.drop()
+			c.Drop()
 			return all
 		}
-		b.check(err, "connect")
-		c.awaitConnection()
+		b.Check(err, "connect")
+		c.AwaitConnected()
 		all = append(all, c)
 	}
 }

@@ -1,54 +1,46 @@
-// Package experiment does to single connections what no load can be made to do: it holds
-// a segment back until both ends have been looked at, lets two SYNs cross, kills a peer.
+// Package experiment does to single connections what no load can do: it holds a segment until both
+// ends have been looked at, lets two SYNs cross, kills a peer.
 //
-// An experiment is a short function that reads as a story, in a file of its own. It acts by
-// sockets of the kernel in a lab with gates, notes what it sees, and comes to facts. Whether
-// these show what is claimed is for the scenario to say, whose file has the verdict.
+// An experiment is a short function in a file of its own. It acts by sockets of the kernel, in a
+// lab whose link has gates or on loopback, records what it sees, and finds facts. The scenario's
+// file has the verdict: what the facts must be.
 package experiment
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"tcpbench/internal/lab"
 	"tcpbench/internal/machine"
 	"tcpbench/metrics"
+	"tcpbench/scenarios/experiment/bench"
 )
 
 // Experiment is one of them.
 type Experiment struct {
-	Name string
-	// Facts are what it finds out.
-	Facts []Fact
-	// Settings are those that it writes meanwhile, besides its scenario's.
+	Name  string
+	Facts []bench.Fact
+	// Settings are those that it writes, besides its scenario's.
 	Settings []machine.Setting
 	// Interval is the time between two heartbeats; zero if there are none.
 	Interval time.Duration
-	do       func(*bench)
-	ipv6     bool       // on connections of IPv6, not of IPv4
-	options  [2]Options // of every socket of a side, in a lab
-	// onLoopback is what is done where there is no lab; nil where only a lab will do.
+	IPv6     bool             // the connections are of IPv6, not of IPv4
+	Options  [2]bench.Options // of all sockets of a side, in a lab
+	do       func(*bench.Bench)
+	// onLoopback is what is done without a lab; nil if the experiment needs one.
 	onLoopback *story
 }
 
-// Fact is something that an experiment finds out.
-type Fact struct {
-	Name  string
-	Unit  string // as metrics.Value.Unit
-	Means string
+// story is what an experiment does on loopback, and what it finds out. No segment is seen or held
+// there, and no setting of the host is changed: options are set on sockets, and evidence comes from
+// TCP_INFO and sock_diag(7) of these sockets. The host's counters count other programs, too.
+type story struct {
+	facts []bench.Fact
+	do    func(*bench.Bench)
 }
 
-// The units of facts.
-const (
-	Number = ""
-	Time   = metrics.Nanoseconds
-	Text   = metrics.Text
-)
-
-// all is the order of a connection's life.
+// all is in the order of a connection's life.
 var all = []*Experiment{
 	handshake, simultaneousOpen, selfConnect, mss, zeroWindow,
 	fourWayClose, threeWayClose, halfClose, simultaneousClose, rstClose,
@@ -56,14 +48,42 @@ var all = []*Experiment{
 	backlog, acceptOverflow, keepalive, heartbeatDesigns,
 }
 
-// Find returns the experiment of that name, and whether there is one.
+// ErrNoIPv6: the lab's hosts cannot use IPv6.
+var ErrNoIPv6 = bench.ErrNoIPv6
+
+const (
+	client = bench.Client
+	server = bench.Server
+)
+
+func number(name, means string) bench.Fact { return bench.Fact{Name: name, Means: means} }
+
+func duration(name, means string) bench.Fact {
+	return bench.Fact{Name: name, Unit: metrics.Nanoseconds, Means: means}
+}
+
+func text(name, means string) bench.Fact {
+	return bench.Fact{Name: name, Unit: metrics.Text, Means: means}
+}
+
+// Facts of several experiments.
+var (
+	clientStates     = text("client_states", "the states that the client's socket went through, in order")
+	serverStates     = text("server_states", "the states that the server's socket went through, in order")
+	receivedBytes    = number("received", "bytes that came over the connection")
+	sentBytes        = number("sent", "bytes that the client's application has sent")
+	somaxconnFact    = number("somaxconn", "the server's net.core.somaxconn")
+	distinctSegments = number("segments", "different segments that were sent")
+	closing          = []bench.Fact{clientStates, serverStates, distinctSegments}
+)
+
+// Find returns the experiment of that name.
 func Find(name string) (*Experiment, bool) {
-	for _, e := range all {
-		if e.Name == name {
-			return e, true
-		}
+	i := slices.Index(Names(), name)
+	if i < 0 {
+		return nil, false
 	}
-	return nil, false
+	return all[i], true
 }
 
 // Names lists all experiments.
@@ -74,102 +94,36 @@ func Names() (names []string) {
 	return names
 }
 
-// FindFact returns the fact of that name, which means the same in all experiments that have it.
-func FindFact(name string) (Fact, bool) {
+// Facts are the facts of all experiments by name. One that several have means the same in all.
+func Facts() map[string]bench.Fact {
+	facts := map[string]bench.Fact{}
 	for _, e := range all {
-		facts := slices.Concat(e.Facts, e.LoopbackFacts())
-		if i := slices.IndexFunc(facts, func(f Fact) bool { return f.Name == name }); i >= 0 {
-			return facts[i], true
+		for _, f := range slices.Concat(e.LoopbackFacts(), e.Facts) {
+			facts[f.Name] = f
 		}
 	}
-	return Fact{}, false
+	return facts
 }
 
-// FactNames lists the facts of all experiments.
-func FactNames() (names []string) {
-	for _, e := range all {
-		for _, f := range slices.Concat(e.Facts, e.LoopbackFacts()) {
-			if !slices.Contains(names, f.Name) {
-				names = append(names, f.Name)
-			}
-		}
-	}
-	return names
-}
-
-// failure ends an experiment from within.
-type failure struct{ error }
-
-// errVain tells that what was awaited has not come: the story ends there, and the facts that
-// there are stand.
-var errVain = errors.New("waited in vain")
-
-// errOtherwise tells that the kernel did something else than the story goes on with. That is seen,
-// not waited for, so the facts decide.
-var errOtherwise = errors.New("otherwise than claimed")
-
-// With is the experiment on sockets with these options, for tests that take its mechanism away.
-func (e *Experiment) With(client, server Options) *Experiment {
-	other := *e
-	other.options = [2]Options{client, server}
-	return &other
-}
-
-// Every is the experiment with another time between two heartbeats.
-func (e *Experiment) Every(interval time.Duration) *Experiment {
-	other := *e
-	other.Interval = interval
-	return &other
-}
-
-// Run does the experiment in a lab whose link is gated. It ends early, with what there is,
-// when ctx does; tell hears of every event, and may be nil.
+// Run does the experiment in a lab whose link has gates. If ctx ends, the result is what was found
+// until then. tell is called with every event, and may be nil.
 func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (*metrics.Experiment, error) {
-	return e.perform(&bench{ctx: ctx, lab: l, broken: l.Broken(), tell: tell, promised: e.Facts, options: e.options}, e.do)
+	return bench.Perform(ctx, bench.Setup{Name: e.Name, Promised: e.Facts, Lab: l, IPv6: e.IPv6, Options: e.Options, Interval: e.Interval, Tell: tell}, e.do)
 }
 
-// perform does one of the experiment's two stories.
-func (e *Experiment) perform(b *bench, do func(*bench)) (result *metrics.Experiment, err error) {
-	b.experiment, b.began = e, time.Now()
-	b.known, b.names = map[endpoint]*life{}, map[uint16]string{}
-	b.trails, b.arrived = map[flow]*trail{}, make(chan struct{}, 1)
-	defer b.close()
-	defer func() {
-		r := recover()
-		f, ours := r.(failure)
-		switch {
-		case r == nil:
-		case !ours:
-			panic(r)
-		case errors.Is(f.error, errVain), b.ctx.Err() != nil:
-			b.remark("%v", f.error)
-			b.unfinished = f.Error()
-		default:
-			result, err = nil, fmt.Errorf("experiment %s: %w", e.Name, f.error)
-			return
-		}
-		result = b.report()
-	}()
-	b.open()
-	b.checkFamily()
-	b.follows(do)
-	return nil, nil // the deferred function knows
+// OnLoopback tells whether the experiment can be done without a lab.
+func (e *Experiment) OnLoopback() bool { return e.onLoopback != nil }
+
+// LoopbackFacts are what it finds out there.
+func (e *Experiment) LoopbackFacts() []bench.Fact {
+	if e.onLoopback == nil {
+		return nil
+	}
+	return e.onLoopback.facts
 }
 
-// follows does a story to its end, or to where the kernel does otherwise, and concludes.
-func (b *bench) follows(do func(*bench)) {
-	defer func() {
-		r := recover()
-		if f, ok := r.(failure); ok && errors.Is(f.error, errOtherwise) {
-			b.remark("%v", f.error)
-			r = nil
-		}
-		if r != nil {
-			panic(r)
-		}
-		if b.conclude != nil {
-			b.conclude()
-		}
-	}()
-	do(b)
+// RunOnLoopback does the experiment on this host's loopback, with options of the sockets of each
+// side, as Run.
+func (e *Experiment) RunOnLoopback(ctx context.Context, client, server bench.Options, tell func(metrics.Event)) (*metrics.Experiment, error) {
+	return bench.Perform(ctx, bench.Setup{Name: e.Name, Promised: e.onLoopback.facts, Options: [2]bench.Options{client, server}, Interval: e.Interval, Tell: tell}, e.onLoopback.do)
 }

@@ -1,26 +1,38 @@
 package experiment
 
-// Each segment of the end is held until both ends have been looked at.
+import "tcpbench/scenarios/experiment/bench"
+
+// Each segment of the close is held until both ends have been looked at.
 var fourWayClose = &Experiment{
 	Name:  "four-way-close",
 	Facts: closing,
-	do: func(b *bench) {
-		c, s := b.pair(b.listen(port, 8))
-		at := c.at()
-		b.closes(at)
-		b.hold(client, anything)
-		b.hold(server, anything)
-		c.close()
-		b.is(at, "FIN_WAIT1")
-		b.step(client, "FIN", fin)
-		b.is(at.peerOf(), "CLOSE_WAIT")
-		b.step(server, "ACK", ack)
-		b.is(at, "FIN_WAIT2")
-		s.close()
-		b.is(at.peerOf(), "LAST_ACK")
-		b.step(server, "FIN", fin)
-		b.is(at, "TIME_WAIT")
-		b.step(client, "ACK", ack)
-		b.is(at.peerOf(), closed)
+	do: func(b *bench.Bench) {
+		c, s := closes(b, b.Listen(bench.Port, 8))
+		c.Close()
+		c.Is("FIN_WAIT1")
+		b.Step(client, bench.FIN)
+		s.Is("CLOSE_WAIT")
+		b.Step(server, bench.ACK)
+		c.Is("FIN_WAIT2")
+		s.Close()
+		s.Is("LAST_ACK")
+		b.Step(server, bench.FIN)
+		c.Is("TIME_WAIT")
+		b.Step(client, bench.ACK)
+		s.Is(bench.Closed)
 	},
+}
+
+// closes makes a connection, and lets the link hold all segments from then on. The experiment
+// concludes with the facts of its end.
+func closes(b *bench.Bench, l *bench.Socket) (c, s *bench.Socket) {
+	c, s = b.Pair(l)
+	b.Conclude = func() {
+		b.Fact("client_states", c.PathSince())
+		b.Fact("server_states", s.PathSince())
+		b.Fact("segments", c.Distinct(bench.FIN))
+	}
+	b.Hold(client, bench.Any)
+	b.Hold(server, bench.Any)
+	return c, s
 }

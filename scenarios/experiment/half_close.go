@@ -1,46 +1,37 @@
 package experiment
 
-import "tcpbench/internal/segment"
+import (
+	"tcpbench/internal/segment"
+	"tcpbench/scenarios/experiment/bench"
+)
 
-// After its FIN the client still reads what the server has to say.
+// After its FIN the client still reads what the server sends.
 var halfClose = &Experiment{
 	Name:  "half-close",
-	Facts: append([]Fact{{"received_after_fin", Number, "bytes that the client read behind its own FIN"}}, closing...),
-	do: func(b *bench) {
+	Facts: append([]bench.Fact{number("received_after_fin", "bytes that the client read after its own FIN")}, closing...),
+	do: func(b *bench.Bench) {
 		const answer = 5_000
-		c, s := b.pair(b.listen(port, 8))
-		at := c.at()
-		b.closes(at)
-		b.hold(client, fin)
-		b.hold(server, ack)
-		c.shutdown()
-		b.is(at, "FIN_WAIT1")
-		b.step(client, "FIN", fin)
-		b.is(at.peerOf(), "CLOSE_WAIT")
-		b.step(server, "ACK", ack)
-		b.is(at, "FIN_WAIT2")
-		b.release()
-		b.act(server, "send(%d)", answer)
-		received := s.transfer(answer, c)
-		b.fact("received_after_fin", float64(received))
-		b.act(client, "has read %d bytes", received)
-		b.is(at, "FIN_WAIT2")
-		b.is(at.peerOf(), "CLOSE_WAIT")
-		b.hold(client, ack)
-		s.close()
-		b.is(at.peerOf(), "LAST_ACK")
-		b.is(at, "TIME_WAIT")
-		b.step(client, "ACK", func(s *segment.Segment) bool { return ack(s) && s.Ack == b.finOf(server)+1 })
-		b.is(at.peerOf(), closed)
+		c, s := closes(b, b.Listen(bench.Port, 8))
+		c.Shutdown()
+		c.Is("FIN_WAIT1")
+		b.Step(client, bench.FIN)
+		s.Is("CLOSE_WAIT")
+		b.Step(server, bench.ACK)
+		c.Is("FIN_WAIT2")
+		b.Release()
+		b.Act(server, "send(%d)", answer)
+		received := s.Transfer(answer, c)
+		b.Fact("received_after_fin", received)
+		b.Act(client, "has read %d bytes", received)
+		c.Is("FIN_WAIT2")
+		s.Is("CLOSE_WAIT")
+		b.Hold(client, bench.ACK)
+		s.Close()
+		s.Is("LAST_ACK")
+		c.Is("TIME_WAIT")
+		var end uint32 // of the server's stream
+		b.Each(server, bench.FIN, func(s *segment.Segment) { end = s.Seq + uint32(s.Length) })
+		b.Step(client, bench.ACK.With(func(s *segment.Segment) bool { return s.Ack == end+1 }))
+		s.Is(bench.Closed)
 	},
-}
-
-// finOf is the sequence number of a side's last FIN.
-func (b *bench) finOf(from side) (seq uint32) {
-	for _, a := range b.log {
-		if a.from == from && a.Flags&segment.FIN != 0 {
-			seq = a.Seq + uint32(a.Length)
-		}
-	}
-	return seq
 }

@@ -1,52 +1,53 @@
 package experiment
 
-import "tcpbench/internal/segment"
+import "tcpbench/scenarios/experiment/bench"
 
 // Each of the three segments is held until both ends have been looked at.
 var handshake = &Experiment{
 	Name: "handshake",
-	Facts: []Fact{
-		{"client_states", Text, "the states that the client's socket went through, in order"},
-		{"server_states", Text, "the states that the server's socket went through, in order"},
-		{"connected_before_second", Number, "1 if connect() had returned before the second segment"},
-		{"connected_before_third", Number, "1 if connect() had returned before the third segment"},
-		{"accepted_before_third", Number, "1 if accept() gave the connection before the third segment"},
-		{"accepted_after_third", Number, "1 if accept() gave the connection behind the third segment"},
-		{"segments", Number, "different segments that were sent"},
+	Facts: []bench.Fact{
+		clientStates,
+		serverStates,
+		number("connected_before_second", "1 if connect() had returned before the second segment"),
+		number("connected_before_third", "1 if connect() had returned before the third segment"),
+		number("accepted_before_third", "1 if accept() returned the connection before the third segment"),
+		number("accepted_after_third", "1 if accept() returned the connection after the third segment"),
+		distinctSegments,
 	},
-	do: func(b *bench) {
-		l := b.listen(port, 8)
-		b.hold(client, anything)
-		b.hold(server, anything)
-		c := b.socket(client)
-		b.act(client, "connect()")
-		b.check(c.connect(port), "connect")
-		b.comes(client, "SYN", flags(segment.SYN))
-		b.is(c.at(), "SYN_SENT")
+	do: func(b *bench.Bench) {
+		l := b.Listen(bench.Port, 8)
+		b.Hold(client, bench.Any)
+		b.Hold(server, bench.Any)
+		c := b.Socket(client)
+		b.Act(client, "connect()")
+		c.Connect(bench.Port)
+		b.Comes(client, bench.SYN)
+		c.Is("SYN_SENT")
 
-		b.step(client, "SYN", flags(segment.SYN))
-		b.comes(server, "SYN+ACK", flags(segment.SYN|segment.ACK)) // the server is in SYN_RECV before it sends that
-		b.look()
-		connected, _ := c.connected()
-		b.truth("connected_before_second", connected)
+		b.Step(client, bench.SYN)
+		b.Comes(server, bench.SYNACK) // the server enters SYN_RECV before it sends that
+		b.Look()
+		connected, _ := c.Connected()
+		b.Fact("connected_before_second", connected)
 
-		b.step(server, "SYN+ACK", flags(segment.SYN|segment.ACK))
-		b.is(c.at(), "ESTABLISHED")
-		b.comes(client, "ACK", pureACK)
-		connected, _ = c.connected()
-		b.truth("connected_before_third", connected)
-		b.saw(client, connected, "connect() has returned", "connect() has not returned")
-		_, accepted := l.accept()
-		b.truth("accepted_before_third", accepted)
-		b.saw(server, accepted, "accept() has returned", "accept() has nothing")
+		b.Step(server, bench.SYNACK)
+		c.Is("ESTABLISHED")
+		b.Comes(client, bench.ACK)
+		connected, _ = c.Connected()
+		b.Fact("connected_before_third", connected)
+		b.Saw(client, connected, "connect() has returned", "connect() has not returned")
+		accepts := func(fact string) {
+			_, accepted := l.Accept()
+			b.Fact(fact, accepted)
+			b.Saw(server, accepted, "accept() has returned", "accept() has nothing")
+		}
+		accepts("accepted_before_third")
 
-		b.step(client, "ACK", pureACK)
-		b.is(c.at().peerOf(), "ESTABLISHED")
-		_, accepted = l.accept()
-		b.truth("accepted_after_third", accepted)
-		b.saw(server, accepted, "accept() has returned", "accept() has nothing")
-		b.said("client_states", b.path(c.at()))
-		b.said("server_states", b.path(c.at().peerOf()))
-		b.fact("segments", float64(b.distinct(c.at().local, anything)))
+		b.Step(client, bench.ACK)
+		c.Peer.Is("ESTABLISHED")
+		accepts("accepted_after_third")
+		b.Fact("client_states", c.Path())
+		b.Fact("server_states", c.Peer.Path())
+		b.Fact("segments", c.Distinct(bench.Any))
 	},
 }

@@ -1,71 +1,60 @@
 package experiment
 
 import (
-	"fmt"
 	"time"
 
-	"tcpbench/internal/segment"
+	"tcpbench/scenarios/experiment/bench"
 )
 
-// Three connections without traffic: one peer lives, one has crashed and come back, and of one
-// nothing is heard any more.
+// Three connections without traffic: one peer lives, one has crashed and restarted, and one cannot be
+// reached any more.
 var keepalive = &Experiment{
 	Name: "keepalive",
-	Facts: []Fact{
-		{"bound_of_detection", Time, "net.ipv4.tcp_keepalive_time + tcp_keepalive_intvl × tcp_keepalive_probes"},
-		{"idle_before_probe", Time, "net.ipv4.tcp_keepalive_time"},
-		{"alive_state", Text, "the state of the connection whose peer lives, in the end"},
-		{"alive_probes", Number, "probes on the connection whose peer lives"},
-		{"restarted_error", Text, "how the connection ended whose peer has crashed and come back"},
-		{"restarted_after", Time, "how long after the last traffic that was"},
-		{"unreachable_error", Text, "how the connection ended whose peer cannot be reached"},
-		{"unreachable_after", Time, "how long after the last traffic that was"},
-		stalled,
+	Facts: []bench.Fact{
+		duration("bound_of_detection", "net.ipv4.tcp_keepalive_time + tcp_keepalive_intvl × tcp_keepalive_probes"),
+		duration("idle_before_probe", "net.ipv4.tcp_keepalive_time"),
+		text("alive_state", "the last state of the connection whose peer lives"),
+		number("alive_probes", "probes on the connection whose peer lives"),
+		text("restarted_error", "the error that ended the connection whose peer has crashed and restarted"),
+		duration("restarted_after", "how long after the last traffic that was"),
+		text("unreachable_error", "the error that ended the connection whose peer cannot be reached"),
+		duration("unreachable_after", "how long after the last traffic that was"),
+		bench.Stalled,
 	},
-	do: func(b *bench) {
-		idle, between, probes := b.seconds("time"), b.seconds("intvl"), b.seconds("probes")
-		bound := idle + between*probes/time.Second
-		b.took("idle_before_probe", idle)
-		b.took("bound_of_detection", bound)
-		l := b.listen(port, 8)
-		ends := map[string]*socket{}
-		peers := map[string]*socket{}
-		made := map[string]time.Time{} // what is measured is no shorter than what the kernel's timer is
+	do: func(b *bench.Bench) {
+		setting := func(name string) (n time.Duration) {
+			b.Setting(client, "net.ipv4.tcp_keepalive_"+name, (*int64)(&n))
+			return n
+		}
+		idle := setting("time") * time.Second
+		bound := idle + setting("intvl")*setting("probes")*time.Second
+		b.Fact("idle_before_probe", idle)
+		b.Fact("bound_of_detection", bound)
+		l := b.Listen(bench.Port, 8)
+		ends, peers := map[string]*bench.Socket{}, map[string]*bench.Socket{}
+		made := map[string]time.Time{} // before the kernel starts its timer
 		for _, name := range []string{"alive", "restarted", "unreachable"} {
 			made[name] = time.Now()
-			c, s := b.pair(l)
-			b.names[c.at().local] = name
-			c.keepAlive()
+			c, s := b.Pair(l)
+			c.Name(name)
+			c.Set("SO_KEEPALIVE", 1)
 			ends[name], peers[name] = c, s
 		}
-		b.act(server, "has crashed and come back: it knows nothing of the connection restarted")
-		peers["restarted"].vanish()
-		b.act(server, "cannot be reached any more on the connection unreachable")
-		gone := ends["unreachable"].local().Port()
-		b.lose(client, func(s *segment.Segment) bool { return s.Source.Port() == gone })
+		b.Act(server, "has crashed and restarted: it knows nothing of the connection restarted")
+		peers["restarted"].Vanish()
+		b.Act(server, "cannot be reached any more on the connection unreachable")
+		b.Lose(client, bench.Any.Of(ends["unreachable"].Connection()))
 
-		limit := bound*3/2 + 2*time.Second
-		err := ends["restarted"].ended(limit)
-		b.said("restarted_error", name(err))
-		b.took("restarted_after", time.Since(made["restarted"]))
-		b.act(client, "read() on restarted: %v", err)
-		err = ends["unreachable"].ended(limit)
-		b.said("unreachable_error", name(err))
-		b.took("unreachable_after", time.Since(made["unreachable"]))
-		b.act(client, "read() on unreachable: %v", err)
-		b.took(stalled.Name, b.pulse.missed())
-		b.look()
-		b.said("alive_state", b.state(ends["alive"].at()))
-		alive := ends["alive"].local().Port()
-		// The handshake's last ACK is the one that is no probe.
-		b.fact("alive_probes", float64(b.count(client, func(s *segment.Segment) bool { return s.Source.Port() == alive && s.Pure() })-1))
+		for _, name := range []string{"restarted", "unreachable"} {
+			err := ends[name].Ended(bound*3/2 + 2*time.Second)
+			b.Fact(name+"_error", bench.ErrorName(err))
+			b.Fact(name+"_after", time.Since(made[name]))
+			b.Act(client, "read() on %s: %v", name, err)
+		}
+		b.Fact(bench.Stalled.Name, b.Stalled())
+		b.Look()
+		alive := ends["alive"]
+		b.Fact("alive_state", alive.State())
+		b.Fact("alive_probes", b.Count(client, bench.ACK.Of(alive.Connection()))-1) // less the last ACK of the handshake
 	},
-}
-
-// seconds reads one of the settings of keepalive.
-func (b *bench) seconds(name string) time.Duration {
-	var n int
-	_, err := fmt.Sscan(b.setting(client, "net.ipv4.tcp_keepalive_"+name), &n)
-	b.check(err, "read net.ipv4.tcp_keepalive_"+name)
-	return time.Duration(n) * time.Second
 }

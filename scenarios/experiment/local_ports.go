@@ -8,66 +8,61 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/scenarios/experiment/bench"
 )
 
 // localPorts is a range of ports from which connect() takes.
 type localPorts struct {
 	low, high uint16
-	own       bool // by an option of each socket, because the host's range is another
+	own       bool // it is set on each socket, because the host has another range
 }
 
-// narrow is how many local ports a socket may take on loopback, so that few connects show what many
-// do.
-const narrow = 10
+func (p localPorts) size() int { return int(p.high) - int(p.low) + 1 }
 
-// bound gives a socket the range, if it is not its host's.
-func (p localPorts) bound(c *socket) {
+// limit gives a socket the range, if it is not its host's.
+func (p localPorts) limit(c *bench.Socket) {
 	if p.own {
-		c.ports(p.low, p.high)
+		c.Set(bench.PortRange, int(p.high)<<16|int(p.low))
 	}
 }
 
-// localPorts is the client's range. On loopback it is a narrow one that no socket of this host has,
-// in the upper half of the host's range: the kernel takes no other of a socket's own range.
-func (b *bench) localPorts() localPorts {
+// chooseLocalPorts returns the client's range. On loopback it is a narrow one that no socket of this
+// host uses, in the upper half of the host's range: the kernel takes no port outside of that.
+func chooseLocalPorts(b *bench.Bench) localPorts {
+	const narrow, tries = 10, 100 // so few ports show what many do
 	var first, last int
-	_, err := fmt.Sscan(b.setting(client, "net.ipv4.ip_local_port_range"), &first, &last)
-	b.check(err, "read net.ipv4.ip_local_port_range")
-	if b.lab != nil {
+	b.Setting(client, "net.ipv4.ip_local_port_range", &first, &last)
+	if b.Lab != nil {
 		return localPorts{low: uint16(first), high: uint16(last)}
 	}
 	first += (last - first) / 2
 	if last-first < 2*narrow {
-		b.check(fmt.Errorf("%d to %d is too narrow: use a lab", first, last), "take ports of net.ipv4.ip_local_port_range")
+		b.Check(fmt.Errorf("%d to %d is too narrow: use a lab", first, last), "take ports of net.ipv4.ip_local_port_range")
 	}
-	const tries = 100
 	for range tries {
-		if low := uint16(first + rand.IntN(last-first-narrow)); b.allFree(low) {
-			return localPorts{low: low, high: low + narrow - 1, own: true}
+		low := uint16(first + rand.IntN(last-first-narrow))
+		if p := (localPorts{low: low, high: low + narrow - 1, own: true}); p.free(b) {
+			return p
 		}
 	}
-	b.check(fmt.Errorf("none in %d tries: use a lab", tries), "find free ports")
+	b.Check(fmt.Errorf("none in %d tries: use a lab", tries), "find free ports")
 	return localPorts{}
 }
 
-// allFree tells whether the client can have the ports: connect() takes none at which somebody
-// listens, whatever the address. Sockets in TIME_WAIT are of other addresses, and do not count:
-// after a load they have every port, so that bind() to all addresses would fail.
-func (b *bench) allFree(low uint16) bool {
-	listening, err := b.census[client].Listeners([]sockdiag.Ports{{Low: low, High: low + narrow - 1}})
-	b.check(err, "look at the client")
-	if len(listening) > 0 {
+// free tells whether the client can have all the ports. connect() takes no port at which somebody
+// listens, whatever the address. Sockets in TIME_WAIT have other addresses and do not matter, so
+// bind() is to the client's address: after a load TIME_WAIT has every port.
+func (p localPorts) free(b *bench.Bench) bool {
+	if len(b.Listeners(client, sockdiag.Ports{Low: p.low, High: p.high})) > 0 {
 		return false
 	}
-	for i := range uint16(narrow) {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		b.check(err, "make a socket")
-		defer unix.Close(fd)
-		switch err := unix.Bind(fd, sockaddr(b.address(client, low+i))); {
-		case errors.Is(err, unix.EADDRINUSE):
+	for i := range p.size() {
+		s := b.Socket(client)
+		defer s.Drop()
+		if err := s.Bind(p.low + uint16(i)); errors.Is(err, unix.EADDRINUSE) {
 			return false
-		default:
-			b.check(err, "bind")
+		} else {
+			b.Check(err, "bind")
 		}
 	}
 	return true

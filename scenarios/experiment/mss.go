@@ -4,89 +4,83 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcpbench/internal/segment"
+	"tcpbench/scenarios/experiment/bench"
 )
 
-// The server announces a small segment size, and both send more than fits into one.
+// The server announces a small segment size, and both send more than fits into one segment.
+//
+// On loopback each end's kernel tells what it announces, and the size of segments is what the other
+// end has received: bytes per segment. The file sets the server's TCP_MAXSEG there.
 var mss = &Experiment{
-	Name:       "mss",
-	onLoopback: mssOnLoopback,
-	Facts: []Fact{
-		{"client_mss", Number, "the MSS that the client's SYN announces, in bytes"},
-		{"server_mss", Number, "the MSS that the server's SYN+ACK announces, in bytes"},
-		{"largest_to_server", Number, "bytes in the largest segment to the server"},
-		{"largest_to_client", Number, "bytes in the largest segment to the client"},
-		{"received", Number, "bytes that came over the connection"},
-		{"fragments", Number, "IP fragments that both hosts have made (Ip FragCreates)"},
+	Name: "mss",
+	Facts: []bench.Fact{
+		number("client_mss", "the MSS that the client's SYN announces, in bytes"),
+		number("server_mss", "the MSS that the server's SYN+ACK announces, in bytes"),
+		number("largest_to_server", "bytes in the largest segment to the server"),
+		number("largest_to_client", "bytes in the largest segment to the client"),
+		receivedBytes,
+		number("fragments", "IP fragments that both hosts have made (Ip FragCreates)"),
 	},
-	do: func(b *bench) {
-		const announced, each = 700, 20_000
-		l := b.socket(server)
-		l.set(unix.IPPROTO_TCP, unix.TCP_MAXSEG, announced, "TCP_MAXSEG")
-		b.check(l.bind(port), "bind")
-		b.check(unix.Listen(l.fd, 8), "listen")
-		c, s := b.pair(l)
-		for _, a := range b.log {
-			switch {
-			case a.Is(segment.SYN):
-				b.fact("client_mss", float64(a.MSS))
-			case a.Is(segment.SYN | segment.ACK):
-				b.fact("server_mss", float64(a.MSS))
-			}
-		}
-		b.silent = true
-		b.act(client, "send(%d)", each)
-		received := c.transfer(each, s)
-		b.act(server, "send(%d)", each)
-		received += s.transfer(each, c)
-		b.note()
+	do: func(b *bench.Bench) {
+		l := b.Socket(server)
+		l.Set("TCP_MAXSEG", 700)
+		l.ListenAt(b.Address(server, bench.Port), 8)
+		c, s := b.Pair(l)
+		b.Each(client, bench.SYN, func(s *segment.Segment) { b.Fact("client_mss", s.MSS) })
+		b.Each(server, bench.SYNACK, func(s *segment.Segment) { b.Fact("server_mss", s.MSS) })
+		b.Silent = true
+		received := sendBoth(b, c, s)
 		var largest [2]int
-		for _, a := range b.log {
-			largest[a.from] = max(largest[a.from], a.Length)
+		for from := range largest {
+			b.Each(bench.Side(from), bench.Data, func(s *segment.Segment) { largest[from] = max(largest[from], s.Length) })
 		}
-		b.silent = false
-		b.fact("largest_to_server", float64(largest[client]))
-		b.fact("largest_to_client", float64(largest[server]))
-		b.remark("the largest segment to the server has %d bytes, to the client %d", largest[client], largest[server])
-		b.fact("received", float64(received))
-		b.fact("fragments", float64(b.fragments(client)+b.fragments(server)))
+		b.Silent = false
+		b.Fact("largest_to_server", largest[client])
+		b.Fact("largest_to_client", largest[server])
+		b.Remark("the largest segment to the server has %d bytes, to the client %d", largest[client], largest[server])
+		b.Fact("received", received)
+		b.Fact("fragments", b.Fragments(client)+b.Fragments(server))
+	},
+	onLoopback: &story{
+		facts: []bench.Fact{
+			number("client_mss", "the MSS that the client announces, in bytes (tcpi_advmss, and 12 if timestamps are used)"),
+			number("server_mss", "the MSS that the server announces, in bytes (tcpi_advmss, and 12 if timestamps are used)"),
+			number("client_send_mss", "most bytes that the client puts into a segment (tcpi_snd_mss)"),
+			number("server_send_mss", "most bytes that the server puts into a segment (tcpi_snd_mss)"),
+			number("mean_to_server", "bytes in a segment to the server, on average (the server's tcpi_bytes_received by tcpi_data_segs_in)"),
+			number("mean_to_client", "bytes in a segment to the client, on average"),
+			receivedBytes,
+		},
+		do: func(b *bench.Bench) {
+			c, s := b.Pair(b.Listen(bench.Port, 8))
+			received := sendBoth(b, c, s)
+			own, peer := c.Info(), s.Info()
+			b.Remark("the client announces %d and sends up to %d in a segment; the server announces %d and sends up to %d", announced(own), own.Snd_mss, announced(peer), peer.Snd_mss)
+			b.Remark("%d bytes came to the server in %d segments, %d to the client in %d", peer.Bytes_received, peer.Data_segs_in, own.Bytes_received, own.Data_segs_in)
+			for _, end := range []struct {
+				name string
+				*unix.TCPInfo
+			}{{"client", own}, {"server", peer}} {
+				b.Fact(end.name+"_mss", announced(end.TCPInfo))
+				b.Fact(end.name+"_send_mss", end.Snd_mss)
+				b.Fact("mean_to_"+end.name, float64(end.Bytes_received)/float64(max(1, end.Data_segs_in)))
+			}
+			b.Fact("received", received)
+		},
 	},
 }
 
-// The announcements are what each end's kernel says of itself, and the size of segments is
-// what the other end has received: bytes by segments.
-var mssOnLoopback = &story{
-	facts: []Fact{
-		{"client_mss", Number, "the MSS that the client announces, in bytes (tcpi_advmss, and 12 where timestamps are used)"},
-		{"server_mss", Number, "the MSS that the server announces, in bytes (tcpi_advmss, and 12 where timestamps are used)"},
-		{"client_send_mss", Number, "bytes that the client puts into a segment at the most (tcpi_snd_mss)"},
-		{"server_send_mss", Number, "bytes that the server puts into a segment at the most (tcpi_snd_mss)"},
-		{"mean_to_server", Number, "bytes in a segment to the server, on average (the server's tcpi_bytes_received by tcpi_data_segs_in)"},
-		{"mean_to_client", Number, "bytes in a segment to the client, on average"},
-		{"received", Number, "bytes that came over the connection"},
-	},
-	do: func(b *bench) {
-		const each = 20_000
-		c, s := b.pair(b.listen(0, 8))
-		b.act(client, "send(%d)", each)
-		received := c.transfer(each, s)
-		b.act(server, "send(%d)", each)
-		received += s.transfer(each, c)
-		own, peer := c.info(), s.info()
-		mean := func(i *unix.TCPInfo) float64 { return float64(i.Bytes_received) / float64(max(1, i.Data_segs_in)) }
-		b.remark("the client announces %d and sends up to %d in a segment; the server announces %d and sends up to %d", announced(own), own.Snd_mss, announced(peer), peer.Snd_mss)
-		b.remark("%d bytes came to the server in %d segments, %d to the client in %d", peer.Bytes_received, peer.Data_segs_in, own.Bytes_received, own.Data_segs_in)
-		b.fact("client_mss", float64(announced(own)))
-		b.fact("server_mss", float64(announced(peer)))
-		b.fact("client_send_mss", float64(own.Snd_mss))
-		b.fact("server_send_mss", float64(peer.Snd_mss))
-		b.fact("mean_to_server", mean(peer))
-		b.fact("mean_to_client", mean(own))
-		b.fact("received", float64(received))
-	},
+// sendBoth sends 20,000 bytes in each direction, and returns how many came.
+func sendBoth(b *bench.Bench, c, s *bench.Socket) int {
+	const each = 20_000
+	b.Act(client, "send(%d)", each)
+	received := c.Transfer(each, s)
+	b.Act(server, "send(%d)", each)
+	return received + s.Transfer(each, c)
 }
 
-// announced is the MSS that an end has announced. The kernel takes the option for timestamps
-// off when the connection is made (tcp_rcv_state_process).
+// announced is the MSS that an end has announced. The kernel subtracts the option for timestamps
+// when the connection is made (tcp_rcv_state_process).
 func announced(i *unix.TCPInfo) uint32 {
 	const timestamps, size = 1, 12 // TCPI_OPT_TIMESTAMPS, TCPOLEN_TSTAMP_ALIGNED
 	if i.Options&timestamps != 0 {

@@ -1,28 +1,26 @@
 package experiment
 
-// Both FINs are held until both are on their way.
+import "tcpbench/scenarios/experiment/bench"
+
+// Both FINs are held until both were sent.
 var simultaneousClose = &Experiment{
 	Name:  "simultaneous-close",
 	Facts: closing,
-	do: func(b *bench) {
-		c, s := b.pair(b.listen(port, 8))
-		at := c.at()
-		b.closes(at)
-		b.hold(client, anything)
-		b.hold(server, anything)
-		c.close()
-		s.close()
-		b.is(at, "FIN_WAIT1")
-		b.is(at.peerOf(), "FIN_WAIT1")
-		b.comes(client, "FIN", fin)
-		b.comes(server, "FIN", fin)
-		b.step(client, "FIN", fin)
-		b.is(at.peerOf(), "CLOSING")
-		b.step(server, "FIN", fin)
-		b.is(at, "CLOSING")
-		b.step(client, "ACK", ack)
-		b.is(at.peerOf(), "TIME_WAIT")
-		b.step(server, "ACK", ack)
-		b.is(at, "TIME_WAIT")
+	do: func(b *bench.Bench) {
+		c, s := closes(b, b.Listen(bench.Port, 8))
+		c.Close()
+		s.Close()
+		c.Is("FIN_WAIT1")
+		s.Is("FIN_WAIT1")
+		b.Comes(client, bench.FIN)
+		b.Comes(server, bench.FIN)
+		b.Step(client, bench.FIN)
+		s.Is("CLOSING")
+		b.Step(server, bench.FIN)
+		c.Is("CLOSING")
+		b.Step(client, bench.ACK)
+		s.Is("TIME_WAIT")
+		b.Step(server, bench.ACK)
+		c.Is("TIME_WAIT")
 	},
 }

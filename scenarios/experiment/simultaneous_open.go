@@ -1,50 +1,46 @@
 package experiment
 
-import "tcpbench/internal/segment"
+import "tcpbench/scenarios/experiment/bench"
 
-// Two hosts that know each other's port connect at once. Both SYNs are held until both are on
-// their way.
+// Two hosts that know each other's port connect at once. Both SYNs are held until both were sent.
 var simultaneousOpen = &Experiment{
-	Name: "simultaneous-open",
-	Facts: []Fact{
-		{"client_states", Text, "the states that the client's socket went through, in order"},
-		{"server_states", Text, "the states that the server's socket went through, in order"},
-		{"listeners", Number, "listening sockets"},
-		{"received", Number, "bytes that came over the connection"},
-	},
-	do: func(b *bench) {
-		const left, right = port + 1, port + 2
-		b.hold(client, anything)
-		b.hold(server, anything)
-		c, s := b.socket(client), b.socket(server)
-		b.check(c.bind(left), "bind")
-		b.check(s.bind(right), "bind")
-		b.act(client, "connect()")
-		b.check(c.connect(right), "connect")
-		b.act(server, "connect()")
-		b.check(s.connect(left), "connect")
-		b.is(c.at(), "SYN_SENT")
-		b.is(s.at(), "SYN_SENT")
-		b.fact("listeners", float64(b.listeners()))
+	Name:  "simultaneous-open",
+	Facts: []bench.Fact{clientStates, serverStates, number("listeners", "listening sockets"), receivedBytes},
+	do: func(b *bench.Bench) {
+		const left, right = bench.Port + 1, bench.Port + 2
+		b.Hold(client, bench.Any)
+		b.Hold(server, bench.Any)
+		c, s := b.Socket(client), b.Socket(server)
+		c.Set("SO_REUSEADDR", 1)
+		s.Set("SO_REUSEADDR", 1)
+		b.Check(c.Bind(left), "bind")
+		b.Check(s.Bind(right), "bind")
+		b.Act(client, "connect()")
+		c.Connect(right)
+		b.Act(server, "connect()")
+		s.Connect(left)
+		c.Is("SYN_SENT")
+		s.Is("SYN_SENT")
+		b.Fact("listeners", len(b.Listeners(client))+len(b.Listeners(server)))
 		received := 0
-		b.conclude = func() {
-			b.fact("received", float64(received))
-			b.said("client_states", b.path(c.at()))
-			b.said("server_states", b.path(s.at()))
+		b.Conclude = func() {
+			b.Fact("received", received)
+			b.Fact("client_states", c.Path())
+			b.Fact("server_states", s.Path())
 		}
 
-		b.comes(client, "SYN", flags(segment.SYN))
-		b.comes(server, "SYN", flags(segment.SYN))
-		b.step(client, "SYN", flags(segment.SYN))
-		b.now(s.at(), "SYN_RECV")
-		b.step(server, "SYN", flags(segment.SYN))
-		b.now(c.at(), "SYN_RECV")
-		b.comes(client, "SYN+ACK", flags(segment.SYN|segment.ACK))
-		b.comes(server, "SYN+ACK", flags(segment.SYN|segment.ACK))
-		b.release()
-		b.is(c.at(), "ESTABLISHED")
-		b.is(s.at(), "ESTABLISHED")
-		b.act(client, "send(1000)")
-		received = c.transfer(1000, s)
+		b.Comes(client, bench.SYN)
+		b.Comes(server, bench.SYN)
+		b.Step(client, bench.SYN)
+		s.Now("SYN_RECV")
+		b.Step(server, bench.SYN)
+		c.Now("SYN_RECV")
+		b.Comes(client, bench.SYNACK)
+		b.Comes(server, bench.SYNACK)
+		b.Release()
+		c.Is("ESTABLISHED")
+		s.Is("ESTABLISHED")
+		b.Act(client, "send(1000)")
+		received = c.Transfer(1000, s)
 	},
 }

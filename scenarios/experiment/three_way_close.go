@@ -3,48 +3,44 @@ package experiment
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"tcpbench/scenarios/experiment/bench"
 )
 
-// The server closes at once when it hears of the client's FIN, and its kernel has not yet
-// acknowledged that: an ACK may be delayed by 40 ms (TCP_DELACK_MIN). A machine that is slower
-// gets another connection to try.
+// The server closes as soon as it has received the client's FIN. Its kernel has not acknowledged that
+// yet: it may delay an ACK by 40 ms (TCP_DELACK_MIN). If this machine is slower, another connection
+// is tried.
 var threeWayClose = &Experiment{
 	Name: "three-way-close",
-	Facts: append([]Fact{
-		{"attempts", Number, "connections until the server was fast enough"},
-		{"closed_within", Time, "how long after the client's FIN was let through the server's close() returned"},
+	Facts: append([]bench.Fact{
+		number("attempts", "connections until the server was fast enough"),
+		duration("closed_within", "how long after the client's FIN was let through the server's close() returned"),
 	}, closing...),
-	do: func(b *bench) {
+	do: func(b *bench.Bench) {
 		const most, soonest = 100, 30 * time.Millisecond // TCP_DELACK_MIN, less a tick of the kernel's clock
-		l := b.listen(port, 8)
+		l := b.Listen(bench.Port, 8)
 		for n := range most {
-			c, s := b.pair(l)
-			at := c.at()
-			b.closes(at)
-			s.set(unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0, "TCP_QUICKACK")
-			b.hold(client, anything)
-			b.hold(server, anything)
-			c.close()
-			b.is(at, "FIN_WAIT1")
-			b.comes(client, "FIN", fin)
+			c, s := closes(b, l)
+			s.Set("TCP_QUICKACK", 0)
+			c.Close()
+			c.Is("FIN_WAIT1")
+			b.Comes(client, bench.FIN)
 			began := time.Now()
-			b.step(client, "FIN", fin)
-			s.close()
+			b.Step(client, bench.FIN)
+			s.Close()
 			within := time.Since(began)
-			b.is(at.peerOf(), "LAST_ACK")
-			b.comes(server, "FIN", fin)
-			if b.gate(server).Holds(ack) && within >= soonest && n+1 < most {
-				b.remark("the server's kernel was faster than its application: once more")
-				b.release()
+			s.Is("LAST_ACK")
+			b.Comes(server, bench.FIN)
+			if b.Holds(server, bench.ACK) && within >= soonest && n+1 < most {
+				b.Remark("the server's kernel was faster than its application: another connection is tried")
+				b.Release()
 				continue
 			}
-			b.fact("attempts", float64(n+1))
-			b.took("closed_within", within)
-			b.step(server, "FIN", fin)
-			b.is(at, "TIME_WAIT")
-			b.step(client, "ACK", ack)
-			b.is(at.peerOf(), closed)
+			b.Fact("attempts", n+1)
+			b.Fact("closed_within", within)
+			b.Step(server, bench.FIN)
+			c.Is("TIME_WAIT")
+			b.Step(client, bench.ACK)
+			s.Is(bench.Closed)
 			return
 		}
 	},

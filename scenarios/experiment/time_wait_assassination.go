@@ -1,61 +1,49 @@
 package experiment
 
 import (
-	"tcpbench/internal/lab"
 	"tcpbench/internal/segment"
+	"tcpbench/scenarios/experiment/bench"
 )
 
-// A segment that was thought lost, and sent again, comes when the connection is over.
+// A segment that seemed lost, and was sent again, arrives after the connection was closed.
 var timeWaitAssassination = &Experiment{
 	Name: "time-wait-assassination",
-	Facts: []Fact{
-		{"client_states", Text, "the states that the client's socket went through, in order"},
-		{"resets", Number, "RSTs of the server"},
-		{"left", Time, "what TIME_WAIT had left when the old segment came"},
+	Facts: []bench.Fact{
+		clientStates,
+		number("resets", "RSTs of the server"),
+		duration("left", "what TIME_WAIT had left when the old segment came"),
 	},
-	do: func(b *bench) {
+	do: func(b *bench.Bench) {
 		const answer = 1000
-		c, s := b.pair(b.listen(port, 8))
-		at := c.at()
-		data := func(s *segment.Segment) bool { return s.Length > 0 }
+		c, s := b.Pair(b.Listen(bench.Port, 8))
 		held := false
-		b.gate(server).Rule(func(s *segment.Segment) lab.Fate {
-			if data(s) && !held { // the first one: what is sent again passes
-				held = true
-				return lab.Hold
-			}
-			return lab.Pass
-		})
-		b.act(server, "send(%d)", answer)
-		s.send(answer)
+		b.Hold(server, bench.Data.With(func(*segment.Segment) bool { // only the first: what is sent again passes
+			first := !held
+			held = true
+			return first
+		}))
+		b.Act(server, "send(%d)", answer)
+		s.Send(answer)
 		received := 0
-		b.await("data that is sent again", func() bool {
-			n, _, err := c.receive()
-			b.check(err, "read")
-			received += n
+		b.Await("data that is sent again", func() bool {
+			received += c.Take()
 			return received >= answer
 		})
-		b.hold(client, fin)
-		c.close()
-		b.is(at, "FIN_WAIT1")
-		b.step(client, "FIN", fin)
-		b.gate(client).Release()
-		b.is(at, "FIN_WAIT2")
-		s.close()
-		b.is(at.peerOf(), closed)
-		b.is(at, "TIME_WAIT")
-		b.took("left", b.socketAt(at).Expires)
-		b.remark("the first copy of the segment comes, which was thought lost")
-		reset := func(s *segment.Segment) bool { return s.Flags&segment.RST != 0 }
-		b.gate(server).Rule(func(s *segment.Segment) lab.Fate {
-			if reset(s) {
-				return lab.Hold
-			}
-			return lab.Pass
-		})
-		b.step(server, "old segment", data)
-		b.step(server, "RST", reset) // the client's kernel has taken it when that is over
-		b.said("client_states", b.pathSince(at, "ESTABLISHED"))
-		b.fact("resets", float64(b.count(server, reset)))
+		b.Hold(client, bench.FIN)
+		c.Close()
+		c.Is("FIN_WAIT1")
+		b.Step(client, bench.FIN)
+		b.Release(client)
+		c.Is("FIN_WAIT2")
+		s.Close()
+		s.Is(bench.Closed)
+		c.Is("TIME_WAIT")
+		b.Fact("left", c.Seen.Expires)
+		b.Remark("the first copy of the segment arrives")
+		b.Hold(server, bench.RST)
+		b.Step(server, bench.Data)
+		b.Step(server, bench.RST) // after that the client's kernel has processed it
+		b.Fact("client_states", c.PathSince())
+		b.Fact("resets", b.Count(server, bench.RST))
 	},
 }

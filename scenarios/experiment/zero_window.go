@@ -1,84 +1,78 @@
 package experiment
 
-import "tcpbench/internal/segment"
+import "tcpbench/scenarios/experiment/bench"
 
-var closedWindow = []Fact{
-	{"send_window", Number, "bytes for which the client knows of room at the server, when the second probe had found none (tcpi_snd_wnd)"},
-	{"probe_timer", Number, "1 if the client's timer was that of window probes then (sock_diag)"},
-	{"probes_without_room", Number, "window probes in a row that found no room (tcpi_backoff)"},
-	{"unread", Number, "bytes in the server's receive queue while it did not read"},
-	{"sent", Number, "bytes that the client's application has sent"},
-	{"received", Number, "bytes that came over the connection"},
+var closedWindow = []bench.Fact{
+	number("send_window", "bytes that the server has room for, as the client knows after the second probe without room (tcpi_snd_wnd)"),
+	number("probe_timer", "1 if the client's timer was then that of window probes (sock_diag)"),
+	number("probes_without_room", "window probes in a row that found no room (tcpi_backoff)"),
+	number("unread", "bytes in the server's receive queue while it did not read"),
+	sentBytes,
+	receivedBytes,
 }
 
-// The server's application does not read until the client's kernel has asked twice whether there is
-// room. That the window is closed is seen in the sender's kernel: it knows of no room, and the timer
-// of window probes runs, longer after each one that finds none.
+// The server's application does not read until the client's kernel has sent two window probes. The
+// sender's kernel shows that the window is closed: it knows of no room, and the timer of window
+// probes runs, longer after each probe that finds none.
 var zeroWindow = &Experiment{
 	Name: "zero-window",
-	Facts: append([]Fact{
-		{"windows_closed", Number, "segments in which the server announces a window of zero"},
-		{"probes", Number, "window probes of the client (TcpExt TCPWinProbe)"},
+	Facts: append([]bench.Fact{
+		number("windows_closed", "segments in which the server announces a window of zero"),
+		number("probes", "window probes of the client (TcpExt TCPWinProbe)"),
 	}, closedWindow...),
-	do:         func(b *bench) { stopReading(b, 256<<10) },
-	onLoopback: &story{facts: closedWindow, do: func(b *bench) { stopReading(b, 64<<10) }},
+	do:         func(b *bench.Bench) { stopReading(b, 256<<10) },
+	onLoopback: &story{closedWindow, func(b *bench.Bench) { stopReading(b, 64<<10) }},
 }
 
-// stopReading has the client send so many bytes, which the server reads late.
-func stopReading(b *bench, total int) {
-	const asked = 2
-	c, s := b.pair(b.listen(b.free(port), 8))
+// stopReading has the client send total bytes, which the server reads late.
+func stopReading(b *bench.Bench, total int) {
+	const probes = 2
+	c, s := b.Pair(b.Listen(bench.Port, 8))
 	sent := 0
 	send := func() {
 		if sent < total {
-			sent += c.send(total - sent)
+			sent += c.Send(total - sent)
 		}
 	}
-	b.act(client, "send(%d), which the server does not read", total)
-	b.silent = true
-	b.await("a closed window", func() bool {
+	b.Act(client, "send(%d), which the server does not read", total)
+	b.Silent = true
+	b.Await("a closed window", func() bool {
 		send()
-		return c.asLimited() || int(b.socketAt(s.at()).Receive) >= total
+		return c.WindowClosed() || int(s.Seen.Receive) >= total
 	})
-	b.silent = false
-	if !c.asLimited() {
-		b.remark("all of it, %d bytes, has room in the server's buffer", sent)
-		b.fact("send_window", float64(c.info().Snd_wnd))
-		b.truth("probe_timer", false)
-		b.windowsClosed()
+	b.Silent = false
+	closed := c.WindowClosed()
+	if closed {
+		b.Remark("the server's window is closed, %d bytes wait in its queue", s.Seen.Receive)
+		b.Await("two probes that find no room", func() bool { return c.WindowClosed() && c.Info().Backoff >= probes })
+		info := c.Info()
+		b.Remark("%d probes in a row have found no room", info.Backoff)
+		b.Fact("probes_without_room", info.Backoff)
+		b.Fact("unread", s.Seen.Receive)
+		if b.Lab != nil {
+			b.Fact("probes", b.Counter(client, "TcpExt", "TCPWinProbe"))
+		}
+	} else {
+		b.Remark("all of it, %d bytes, has room in the server's buffer", sent)
+	}
+	b.Fact("send_window", c.Info().Snd_wnd)
+	b.Fact("probe_timer", c.WindowClosed())
+	if b.Lab != nil {
+		b.Fact("windows_closed", b.Count(server, bench.ZeroWindow))
+	}
+	if !closed {
 		return
 	}
-	b.remark("the server's window is closed, %d bytes wait in its queue", b.socketAt(s.at()).Receive)
-	b.await("two probes that find no room", func() bool { return c.asLimited() && c.info().Backoff >= asked })
-	info := c.info()
-	b.remark("%d probes in a row have found no room", info.Backoff)
-	b.fact("send_window", float64(info.Snd_wnd))
-	b.truth("probe_timer", c.asLimited())
-	b.fact("probes_without_room", float64(info.Backoff))
-	b.fact("unread", float64(b.socketAt(s.at()).Receive))
-	b.windowsClosed()
-	if b.lab != nil {
-		b.fact("probes", float64(b.counter(client, "TcpExt", "TCPWinProbe")))
-	}
-	b.act(server, "read()")
-	b.silent = true
+	b.Act(server, "read()")
+	b.Silent = true
 	received := 0
-	b.awaitFor(3*patience, "all that was sent", func() bool {
+	b.AwaitFor(3*bench.Patience, "all that was sent", func() bool {
 		send()
-		n, _, err := s.receive()
-		b.check(err, "read")
-		received += n
+		received += s.Take()
 		return received >= total
 	})
-	b.silent = false
-	b.remark("%d bytes were read", received)
-	b.fact("sent", float64(sent))
-	b.fact("received", float64(received))
-}
-
-// windowsClosed tells how often the server has announced a window of zero; only a lab has seen that.
-func (b *bench) windowsClosed() {
-	if b.lab != nil {
-		b.fact("windows_closed", float64(b.count(server, func(s *segment.Segment) bool { return s.Window == 0 && s.Flags&segment.RST == 0 })))
-	}
+	b.Silent = false
+	b.Remark("%d bytes were read", received)
+	b.Fact("sent", sent)
+	b.Fact("received", received)
 }

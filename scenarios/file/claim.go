@@ -118,7 +118,8 @@ func (p *Phenomenon) readInterval(n node) error {
 	if err := span(&d, "the time between two heartbeats, as in 5s")(n); err != nil {
 		return err
 	}
-	p.Experiment = p.Experiment.Every(d)
+	e := *p.Experiment
+	e.Interval, p.Experiment = d, &e
 	return nil
 }
 

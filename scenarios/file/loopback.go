@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"tcpbench/metrics"
-	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/experiment/bench"
 	"tcpbench/scenarios/stage"
 	"tcpbench/scenarios/workload"
 )
@@ -15,7 +15,7 @@ type Loopback struct {
 	// Evidence is what decides instead of a lab's segments and counters.
 	Evidence string
 	// Client and Server are options of all sockets of a side, in an experiment.
-	Client, Server experiment.Options
+	Client, Server bench.Options
 
 	whole *Scenario // as it runs there
 }
@@ -86,12 +86,12 @@ func (s *Scenario) readLoopback(n node) error {
 }
 
 // options reads a mapping of socket options.
-func options(to *experiment.Options) reader {
+func options(to *bench.Options) reader {
 	return func(n node) error {
-		*to = experiment.Options{}
+		*to = bench.Options{}
 		return entries("socket options, as in SO_RCVBUF: 4096", func(name string) reader {
 			return scalar(func(text string) (err error) {
-				(*to)[name], err = experiment.ParseOption(name, text)
+				(*to)[name], err = bench.ParseOption(name, text)
 				return err
 			})
 		})(n)

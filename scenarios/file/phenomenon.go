@@ -71,7 +71,8 @@ func (p *Phenomenon) RealTime() time.Duration {
 // OverIPv6 makes the connections that the experiment looks at of IPv6.
 func (s *Scenario) OverIPv6() {
 	p := *s.Phenomenon
-	p.Experiment = p.Experiment.OverIPv6()
+	e := *p.Experiment
+	e.IPv6, p.Experiment = true, &e
 	s.Phenomenon = &p
 }
 

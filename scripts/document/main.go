@@ -17,7 +17,7 @@ import (
 	"strings"
 
 	"tcpbench/scenarios"
-	"tcpbench/scenarios/experiment"
+	"tcpbench/scenarios/experiment/bench"
 	"tcpbench/scenarios/file"
 )
 
@@ -163,9 +163,9 @@ func withoutLab(b *bytes.Buffer, s *scenarios.Scenario) {
 	if p.Experiment == nil {
 		return
 	}
-	var more []experiment.Fact
+	var more []bench.Fact
 	for _, f := range p.Experiment.LoopbackFacts() {
-		if !slices.ContainsFunc(p.Experiment.Facts, func(known experiment.Fact) bool { return known.Name == f.Name }) {
+		if !slices.ContainsFunc(p.Experiment.Facts, func(known bench.Fact) bool { return known.Name == f.Name }) {
 			more = append(more, f)
 		}
 	}

@@ -1,11 +1,11 @@
-package experiment
+package bench
 
 import "tcpbench/internal/segment"
 
-// trail is what one direction of a connection has sent so far, by which its next segment is told.
+// trail is what one direction of a connection has sent so far. It tells what the next segment is.
 type trail struct {
-	first    uint32 // the sequence number that the others are counted from
-	next     uint32 // behind the highest one
+	first    uint32 // the first sequence number
+	next     uint32 // the one after the highest
 	answered bool   // it has sent a SYN+ACK
 	probes   bool   // its last segment was a probe
 	acks     bool   // ack is known
