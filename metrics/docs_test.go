@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write the tables of docs anew")
 
-// The tables of docs that list what the program defines are made of the definitions.
+// The tables of histograms and quantities in docs are generated from their definitions.
 func TestDocsAreGenerated(t *testing.T) {
 	histograms := "| histogram | from | to |\n|---|---|---|\n"
 	for _, k := range kinds {
@@ -48,7 +48,7 @@ func TestDocsAreGenerated(t *testing.T) {
 	}
 }
 
-// A field that is not described does not exist for a reader.
+// docs describe every field, outcome and stage.
 func TestDocsDescribeEveryField(t *testing.T) {
 	result, histograms := document(t, "../docs/result.md"), document(t, "../docs/histograms.md")
 	for _, name := range fields(reflect.TypeFor[Result](), map[reflect.Type]bool{}) {
@@ -77,7 +77,7 @@ func document(t *testing.T, path string) string {
 	return string(text)
 }
 
-// fields lists the JSON names of a type and of all that it holds.
+// fields lists the JSON names of a type and of its fields' types.
 func fields(typ reflect.Type, seen map[reflect.Type]bool) (names []string) {
 	switch typ.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// latencies are durations as a run has them: most orders of magnitude alike.
+// latencies are durations of all orders of magnitude.
 func latencies(least int) *rapid.Generator[[]int64] {
 	one := rapid.Custom(func(t *rapid.T) int64 {
 		top := int64(1) << rapid.IntRange(1, 36).Draw(t, "bits")
@@ -137,7 +137,7 @@ func TestMergeIsAssociativeAndIndependentOfOrder(t *testing.T) {
 			}
 			return sum
 		}
-		// Exports are slow under the race detector: one way of four at a time.
+		// Exports are slow under the race detector, so each case tests one of four ways.
 		var sum *Recorder
 		way := rapid.SampledFrom([]string{"(a+b)+c", "a+(b+c)", "c+a+b", "0+b+a+c"}).Draw(t, "way")
 		switch way {
@@ -211,7 +211,7 @@ func TestMergeHistogramsKeepsEachName(t *testing.T) {
 	}
 }
 
-// What is known in steps says so, merged with its like and read back, and zero is a value.
+// A resolution survives merging and reading back, and zero is a value.
 func TestResolution(t *testing.T) {
 	const step = 4_000_000
 	r := NewCoarseRecorder(step)
@@ -272,8 +272,8 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
-// Whatever stands in a file, a histogram is read whole or refused. Half of the inputs
-// are packed by the target itself: what is damaged at random hardly ever passes zlib.
+// A histogram of any file is read whole or refused. The target packs half of the inputs itself, because
+// random damage hardly ever passes zlib.
 func FuzzHistogram(f *testing.F) {
 	for _, values := range [][]int64{nil, {1}, {1, 1_000, 1_000_000, HighestLatency}, {-1, math.MaxInt64}} {
 		h := export(f, recorderOf(values))

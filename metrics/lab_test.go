@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A link of a document that was written when kernels delayed packets is read as it was.
+// A link of a document from the time when the kernel delayed packets is still read.
 func TestOldLinksAreRead(t *testing.T) {
 	var l Lab
 	const old = `{"client":{"profile":"a","settings":[]},"server":{"profile":"b","settings":[]},

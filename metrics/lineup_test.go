@@ -6,8 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// In whatever order the sources' parts come, the intervals are handed out in order, with
-// all parts, and none before every source has passed it.
+// Intervals come out in order and complete, however the sources' parts arrive.
 func TestLineupHandsOutInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sources := rapid.IntRange(1, 4).Draw(t, "sources")

@@ -51,7 +51,7 @@ func TestLocalPorts(t *testing.T) {
 	}
 }
 
-// What is left without a part has the quantiles of a recorder that never had the part.
+// Without returns the same quantiles as a recorder that never had the part.
 func TestWithout(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all, part, rest := NewRecorder(), NewRecorder(), NewRecorder()

@@ -112,8 +112,7 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-// Whatever stands in a file, it is read or refused; and what was read can be written
-// and read again, and be the same.
+// A file is read or refused. A document that was read stays the same if it is written and read again.
 func FuzzRead(f *testing.F) {
 	text := written(f, sampleResult(f))
 	f.Add(text)
@@ -129,7 +128,7 @@ func FuzzRead(f *testing.F) {
 		first := written(t, r)
 		again, err := Read(strings.NewReader(first))
 		if err != nil {
-			t.Fatalf("what was read can't be read again: %v", err)
+			t.Fatalf("a written document can't be read again: %v", err)
 		}
 		if second := written(t, again); second != first {
 			t.Fatalf("written again:\n%s\nwant\n%s", second, first)

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Samples merge to the same, in whatever order, and nothing is lost by shortening.
+// Samples merge to the same in any order, and Shortened loses no count.
 func TestSaidMerge(t *testing.T) {
 	sample := rapid.Custom(func(t *rapid.T) *Said {
 		s := &Said{Others: uint64(rapid.IntRange(0, 3).Draw(t, "others"))}

@@ -30,8 +30,8 @@ func TestSYNSteps(t *testing.T) {
 	}
 }
 
-// Connects lie at the steps of the settings and at no others; on a machine that is too slow nothing
-// is said.
+// Connects are sorted by the steps that follow from the settings. There is no sample if the machine is
+// too slow.
 func TestConnectSteps(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	for _, tt := range []struct {

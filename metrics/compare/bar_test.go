@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// pairs are rounds whose ratio is what it is, but for noise, on a machine that drifts.
+// pairs are rounds with a ratio and noise, on a machine that drifts.
 func pairs(random *rand.Rand, ratio float64, rounds int) (base, values []float64) {
 	for i := range rounds {
 		drift := 30_000 * (1 + 0.3*math.Sin(float64(i)))
@@ -34,9 +34,8 @@ func TestBars(t *testing.T) {
 	}
 }
 
-// A ratio that lies at its bar exactly flips a coin each time by its middle alone. Looked at after
-// every four rounds until something is decided, it is decided wrongly in less than one case in
-// twenty.
+// The estimate of a ratio exactly at its bar is above or below by chance. If the bar is judged after
+// every four rounds until it is decided, less than one case in twenty is decided wrongly.
 func TestABarDoesNotFlipByChance(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	const cases, least, most, step = 1000, 8, 24, 4
@@ -58,6 +57,6 @@ func TestABarDoesNotFlipByChance(t *testing.T) {
 		t.Errorf("the middle misses the bar in %d of %d cases: this tests nothing", flipped, cases)
 	}
 	if decided > cases/20 {
-		t.Errorf("decided in %d of %d cases, where there is nothing to decide", decided, cases)
+		t.Errorf("decided in %d of %d cases by chance", decided, cases)
 	}
 }

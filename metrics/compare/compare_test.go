@@ -14,8 +14,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// run is a result with a rate and latencies as noisy as a shared machine's: a jump of a
-// tenth now and then, and a few per cent always.
+// run is a result as noisy as on a shared machine: always a few per cent, and sometimes a tenth.
 func run(random *rand.Rand, rate float64) *metrics.Result {
 	noise := func() float64 {
 		f := 1 + 0.02*random.NormFloat64()
@@ -39,7 +38,7 @@ func run(random *rand.Rand, rate float64) *metrics.Result {
 	return r
 }
 
-// What others have in TIME_WAIT is in tw of the whole namespace, and in no row.
+// The sockets of others in TIME_WAIT are in tw of the namespace, and in no row.
 func TestOnlyOwnSocketsAreCompared(t *testing.T) {
 	r := &metrics.Result{Kernel: []metrics.Namespace{{Timeline: metrics.Timeline{T: []float64{0}, Sockets: map[string][]int64{
 		"tw": {90_000}, "client.TIME_WAIT": {30}, "server.FIN_WAIT2": {7},
@@ -54,7 +53,7 @@ func TestOnlyOwnSocketsAreCompared(t *testing.T) {
 	}
 }
 
-// inRounds says of the sides that they ran in turns, in random order.
+// inRounds gives the results the times of runs in turns, in random order.
 func inRounds(random *rand.Rand, sides ...Side) []Side {
 	now := time.Unix(1e9, 0)
 	for round := range sides[0].Results {
@@ -76,8 +75,8 @@ func side(name string, random *rand.Rand, rounds int, rate float64) Side {
 	return s
 }
 
-// A difference that is there is found with its size, and one too small for so few rounds is
-// not called none: it is said how many would do.
+// A real difference is found with its size. If it is too small for so few rounds, the table says how
+// many would show it.
 func TestDifferences(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	table := Make(inRounds(random, side("A", random, 10, 25_000), side("B", random, 10, 30_000), side("C", random, 10, 25_300)))
@@ -98,8 +97,8 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// As many rounds as a table asks for show the difference four times of five, by the test and
-// the level that decide it.
+// The rounds that a table asks for show the difference four times of five, by the test and the level
+// that decide it.
 func TestNeededRounds(t *testing.T) {
 	random := rand.New(rand.NewPCG(13, 14))
 	draw := func(n int) *test {
@@ -123,7 +122,7 @@ func TestNeededRounds(t *testing.T) {
 	if share := float64(found) / tries; share < 0.7 || share > 0.93 {
 		t.Errorf("%d rounds found a difference of one deviation in %.2f", asked, share)
 	}
-	// At 5 % fewer would do: the plan is for what decides.
+	// At 5 % fewer would do, but a stricter level decides.
 	if loose := draw(400).needed(0.05); loose >= asked {
 		t.Errorf("%d rounds at 5 %%, %d in a table", loose, asked)
 	}
@@ -143,7 +142,7 @@ func TestTooFewRounds(t *testing.T) {
 	if table.Enough < 8 || table.Enough > 10 {
 		t.Errorf("%d rounds are enough for %d rows", table.Enough, len(table.Rows))
 	}
-	// With as many as are enough, sides that do not overlap are told apart; with fewer, not.
+	// Enough rounds tell sides apart that do not overlap, fewer do not.
 	for less := range 2 {
 		n := table.Enough - less
 		got := Make(inRounds(random, side("A", random, n, 100), side("B", random, n, 200)))
@@ -190,7 +189,7 @@ func TestSamplesOfTails(t *testing.T) {
 	}
 }
 
-// A side with a higher rate has more of everything; its counts are of each connection.
+// A side with a higher rate has more of everything, so counts are per connection.
 func TestCountsArePerConnection(t *testing.T) {
 	random := rand.New(rand.NewPCG(17, 18))
 	slow, fast := side("A", random, 12, 100), side("B", random, 12, 100)
@@ -249,7 +248,7 @@ func told(all []Difference) (text string) {
 	return text
 }
 
-// What Bench writes, the library behind benchstat reads.
+// The library of benchstat reads what Bench writes.
 func TestBench(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	var b bytes.Buffer
@@ -279,7 +278,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// Of held populations the numbers are compared that they have, under units that say so.
+// Held populations are compared by the numbers that they have.
 func TestHeldPopulations(t *testing.T) {
 	random := rand.New(rand.NewPCG(19, 20))
 	sides := []Side{side("A", random, 2, 0), side("B", random, 2, 0)}

@@ -16,8 +16,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// recorded are runs of one and the same thing on a real machine, 60 rounds of two sides, in
-// order of time. testdata/record says how they were made.
+// recorded are runs of the same thing on a real machine: 60 rounds of two sides, in order of time.
+// testdata/record made them.
 func recorded(t *testing.T) (a, b []*metrics.Result) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/recorded.json")
@@ -57,8 +57,8 @@ func differing(t *Table) (n int) {
 	return n
 }
 
-// Ten runs and the next ten of the same thing: the table calls nothing different, and says why
-// not and what would tell. If it took them for rounds, it would be wrong about half of the time.
+// Of ten runs and the next ten of the same thing the table shows no difference, and says why and what to
+// do. If it took them for rounds, it would be wrong about half of the time.
 func TestOneAfterTheOther(t *testing.T) {
 	a, b := recorded(t)
 	windows, wrong, taken := 0, 0, 0
@@ -96,8 +96,7 @@ func TestOneAfterTheOther(t *testing.T) {
 // rounded is what two sides get by default.
 const rounded = 12
 
-// rounds takes n successive rounds of the recorded runs, in the order of time, each with its
-// sides in the order of a coin, as compare runs them.
+// rounds takes n successive rounds of the recorded runs, each with its sides in random order.
 func rounds(random *rand.Rand, a, b []*metrics.Result, n int) []Side {
 	first := random.IntN(len(a) - n + 1)
 	sides := []Side{{Name: "A"}, {Name: "B"}}
@@ -112,8 +111,7 @@ func rounds(random *rand.Rand, a, b []*metrics.Result, n int) []Side {
 	return sides
 }
 
-// Of tables that compare a thing with itself in turns one in twenty may show a difference, and
-// no more.
+// At most one in twenty tables that compare a thing with itself in turns may show a difference.
 func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long, and all on one thread")
@@ -139,12 +137,12 @@ func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
 	}
 	t.Logf("%d of %d tables show a difference", wrong, tables)
 	if limit := tables*(1-Confidence) + 3*math.Sqrt(tables*Confidence*(1-Confidence)); float64(wrong) > limit {
-		t.Errorf("%d of %d tables show a difference where there is none; %.0f may", wrong, tables, limit)
+		t.Errorf("%d of %d tables show a false difference; %.0f may", wrong, tables, limit)
 	}
 	if wrong == 0 {
 		t.Error("no false alarm in so many tables: does it ever show anything?")
 	}
-	// The noise floor holds what it says, about.
+	// The noise floor is about right.
 	for name, n := range beyond {
 		if share := float64(n) / tables; share > 0.12 {
 			t.Errorf("%s: in %.3f of the comparisons of a side with itself the ratio is beyond the noise floor", name, share)
@@ -152,9 +150,9 @@ func TestFalseAlarmsOfRecordedRuns(t *testing.T) {
 	}
 }
 
-// TestSizeAndPower prints the table of docs/compare.md: of each number, how often a test finds
-// a difference where there is none (at 5 %), and one that is there (at the level of the first
-// row of a table of thirteen). It stands beside the rank-sum test, which forgets the rounds.
+// TestSizeAndPower prints the table of docs/compare.md: for each number, how often a test finds a false
+// difference (at 5 %) and a real one (at the level of the first row of a table of thirteen), beside
+// the rank-sum test, which ignores rounds.
 //
 //	go test ./metrics/compare -run SizeAndPower -v
 func TestSizeAndPower(t *testing.T) {
@@ -208,7 +206,7 @@ func TestSizeAndPower(t *testing.T) {
 			t.Errorf("%s: a test at 5 %% is wrong in %.3f", m.Name, size)
 		}
 		if strings.HasPrefix(m.Name, "cpu") || m.Name == "rate" || m.Name == "lifetime.p50" {
-			// What rounds share is worth their blocking.
+			// Rounds share the drift, so pairing finds more.
 			if found[0][1] < found[1][1] || found[0][2] < 0.8 {
 				t.Errorf("%s: %v with the rounds, %v without", m.Name, found[0], found[1])
 			}

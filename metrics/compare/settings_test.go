@@ -20,8 +20,7 @@ func set(key, value, outcome, now string) metrics.LabSetting {
 	return metrics.LabSetting{Key: key, Value: value, Outcome: outcome, Now: now}
 }
 
-// Values in effect are compared with values in effect: a profile that sets what is so anyway
-// differs in nothing.
+// The values in effect are compared: a profile that sets the defaults differs in nothing.
 func TestEffectiveValues(t *testing.T) {
 	random := rand.New(rand.NewPCG(21, 22))
 	plain := metrics.LabHost{Settings: []metrics.LabSetting{}, Values: map[string]string{"net.core.somaxconn": "4096", "net.ipv4.tcp_mem": "1 2 3", "net.ipv4.tcp_fin_timeout": "60"}}
@@ -56,7 +55,7 @@ func TestEffectiveValues(t *testing.T) {
 	}
 }
 
-// A line that the kernel did not take is named with its reason.
+// A setting that the kernel did not take is listed with its reason.
 func TestUnapplied(t *testing.T) {
 	random := rand.New(rand.NewPCG(23, 24))
 	both := []metrics.LabSetting{
@@ -80,7 +79,7 @@ B server net.core.somaxconn = -1: the kernel refuses the value (invalid argument
 	}
 }
 
-// What bounds the whole comparison stands at its head.
+// The cautions of a whole comparison come first.
 func TestCautions(t *testing.T) {
 	random := rand.New(rand.NewPCG(25, 26))
 	flagged := func(name string, n int) Side {

@@ -10,7 +10,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// taken makes sides of runs by the order in which they were taken.
+// taken makes sides of runs in the given order.
 func taken(order string) []Side {
 	sides := []Side{{Name: "A"}, {Name: "B"}}
 	for i, c := range order {
@@ -52,7 +52,7 @@ func TestInTurns(t *testing.T) {
 	}
 }
 
-// A comparison of more sides makes more tests, and takes more rounds to show anything.
+// A comparison of more sides has more tests, and needs more rounds.
 func TestRounds(t *testing.T) {
 	for sides, want := range map[int][2]int{2: {rounded, 10}, 3: {13, 11}, 24: {16, 14}} {
 		if usual, fewest := Rounds(sides); usual != want[0] || fewest != want[1] {
@@ -61,7 +61,7 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// The command that would tell repeats what was measured, in turns.
+// The command that would decide repeats both measurements in turns.
 func TestAgain(t *testing.T) {
 	ran := func(a, b string) []Side {
 		return []Side{
@@ -95,13 +95,13 @@ func TestSignedRank(t *testing.T) {
 			t.Errorf("%d rounds, %d: %.4f, want %.4f", tt.n, tt.k, got, tt.want)
 		}
 	}
-	// Beyond the exact ones, the normal distribution goes on where they end.
+	// The normal distribution continues where the exact ones end.
 	if got, want := normalRank(mostExact, 470), signedRanks()[mostExact][470]; got < want*0.97 || got > want*1.03 {
 		t.Errorf("%v, exact %v", got, want)
 	}
 }
 
-// Interval and decision never contradict each other, whatever the values and the level are.
+// Interval and decision never contradict each other.
 func TestIntervalAgreesWithTheTest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 20).Draw(t, "rounds")

@@ -8,8 +8,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// healthy is a document of a run of which there is nothing to tell: 10,000 connections
-// on one machine whose processors were used up.
+// healthy is a document without findings: 10,000 connections on one machine whose processors were used
+// up.
 func healthy(t *testing.T) *metrics.Result {
 	t.Helper()
 	return &metrics.Result{
@@ -69,8 +69,7 @@ func TestAHealthyRunIsToldNothing(t *testing.T) {
 	}
 }
 
-// Each fault is found, by its name and alone, from its evidence; and half of the
-// evidence is not enough.
+// Each fault is the only finding from its evidence, and half of the evidence is not enough.
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
 		want     string
@@ -95,7 +94,7 @@ func TestFaults(t *testing.T) {
 		{ServerDescriptors, "failed.server_descriptors", "refused 100 connections, because its process had no file descriptor", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["exchange.server_descriptors"] = 9_900, 100
 		}},
-		// Those that only connect are not told: the server's own count says why they were reset.
+		// Clients that only connect get no reason, but the server's count has it.
 		{ServerDescriptors, "failed.reset by the server's refusal", "refused 100 connections", func(r *metrics.Result) {
 			r.Succeeded, r.Failed["exchange.server_descriptors"], r.Failed["exchange.reset"], ext(r)["TCPAbortOnClose"] = 9_900, 60, 40, 100
 			r.Server = &metrics.ServerReport{Closed: map[string]uint64{"descriptors": 120}} // the warm-up among them
@@ -182,7 +181,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// whole tells whether a finding has all that one needs.
+// whole tells whether a finding has all its parts.
 func whole(t *testing.T, f *metrics.Finding) {
 	t.Helper()
 	if len(f.Mechanism) < 40 || !strings.HasSuffix(f.Mechanism, ".") && !strings.HasSuffix(f.Mechanism, ").") {
@@ -193,8 +192,8 @@ func whole(t *testing.T, f *metrics.Finding) {
 	}
 }
 
-// Each finding has a case in which its evidence is there and means something else. Where the
-// finding has a precondition, that alone keeps it back.
+// Each finding has a case in which its evidence means something else. If it has a precondition, that
+// alone prevents the finding.
 func TestPreconditions(t *testing.T) {
 	elsewhere := func(r *metrics.Result) { r.Kernel[0].Of, r.Kernel[0].Listeners, r.CPU.HostSoftIRQ = "client", nil, 0 }
 	cases := map[string]struct {
@@ -235,7 +234,7 @@ func TestPreconditions(t *testing.T) {
 			r.Flags, r.ElapsedS = []metrics.Flag{{Name: "noisy-host", Why: "others used it"}}, 0.05
 		}},
 
-		// Those whose evidence is their own: failures of the run's attempts, by their names.
+		// These have evidence of their own: the run's failures.
 		Descriptors:       {"attempts failed otherwise", func(r *metrics.Result) { r.Failed["exchange.timeout"] = 1 }},
 		ServerDescriptors: {"what it refused was of the warm-up", func(r *metrics.Result) { r.Server = &metrics.ServerReport{Closed: map[string]uint64{"descriptors": 9}} }},
 		ServerBounds:      {"the server was merely slow", func(r *metrics.Result) { r.Failed["exchange.timeout"] = 1 }},
@@ -253,12 +252,12 @@ func TestPreconditions(t *testing.T) {
 		if all := Findings(r); len(all) != 0 {
 			t.Errorf("%s, though %s: %+v", look.name, tt.why, all)
 		}
-		// If what keeps it back were not there, it would be told.
+		// Without the precondition it would be found.
 		if _, sound := ownEvidence[look.name]; !sound && look.find(r) == nil {
 			t.Errorf("%s: the case shows nothing, for it has no evidence", look.name)
 		}
 	}
-	// Drops of listening sockets in the client's namespace are nothing to a server elsewhere.
+	// Drops of listening sockets in the client's namespace do not concern a server elsewhere.
 	for _, counter := range []string{"ListenOverflows", "ListenDrops", "TCPReqQFullDrop", "TCPReqQFullDoCookies"} {
 		r := healthy(t)
 		elsewhere(r)
@@ -272,7 +271,7 @@ func TestPreconditions(t *testing.T) {
 // ownEvidence are the findings without a precondition.
 var ownEvidence = map[string]bool{Descriptors: true, ServerDescriptors: true, ServerBounds: true, Memory: true, Resets: true}
 
-// What is advised is not what is set already, in the namespace where the server listens.
+// A remedy does not set what the server's namespace already has.
 func TestRemediesAreNotInForce(t *testing.T) {
 	advised := func(r *metrics.Result) bool {
 		ext(r)["TCPReqQFullDrop"] = 12
@@ -300,7 +299,7 @@ func TestRemediesAreNotInForce(t *testing.T) {
 	}
 }
 
-// What looks like a fault and is none.
+// These look like faults, but are not.
 func TestNoFalseAlarm(t *testing.T) {
 	for name, spoil := range map[string]func(*metrics.Result){
 		"slow connects of others": func(r *metrics.Result) { ext(r)["TCPSynRetrans"] = 3 },

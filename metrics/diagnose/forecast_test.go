@@ -97,8 +97,7 @@ func TestForecast(t *testing.T) {
 	}
 }
 
-// The arithmetic agrees with a model that takes a port for each connection and gives it
-// back after its time.
+// The arithmetic agrees with a model in which each connection takes a port for a time.
 func TestExhaustionAgreesWithAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Load{
@@ -114,7 +113,7 @@ func TestExhaustionAgreesWithAModel(t *testing.T) {
 		if f := portsWillRunOut(host(settings), &l); f != nil {
 			predicted, _ = f.Of(timeToExhaustion)
 		}
-		// A connection at each k/rate; the oldest ports come back first.
+		// A connection at each k/rate; the oldest port is free first.
 		free, seen := l.Spaces*l.Ports, -1.0
 		var taken []float64
 		for k := 0; ; k++ {
@@ -131,7 +130,7 @@ func TestExhaustionAgreesWithAModel(t *testing.T) {
 			}
 			taken, free = append(taken, now), free-1
 		}
-		// At the very edge the model's rounding decides.
+		// At the edge the model's rounding decides.
 		if edge := float64(l.Spaces*l.Ports) / stay; l.Rate > 0.99*edge && l.Rate < 1.01*edge {
 			return
 		}

@@ -7,8 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// On loopback every address is there already, and a server may refuse it; elsewhere
-// addresses are configured.
+// On loopback every address exists already, but a server may refuse it.
 func TestMoreSourcesAreNamed(t *testing.T) {
 	const remedy, warning = "--sources 127.0.0.2-127.0.0.65", "some servers accept only"
 	named := func(f *metrics.Finding) bool {

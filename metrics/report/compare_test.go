@@ -10,7 +10,7 @@ import (
 	"tcpbench/metrics/compare"
 )
 
-// compared are two sides in turns or one after the other, with noise that is no noise at all.
+// compared are two sides, in turns or one after the other, with fixed noise.
 func compared(turns bool) []compare.Side {
 	sides := []compare.Side{{Name: "kernel-default"}, {Name: "folklore\x1b[31m"}}
 	for i := range 12 {

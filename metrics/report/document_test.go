@@ -7,8 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// healthy is the fixed document of the goldens: its numbers are made up, and agree
-// with each other as those of a run would.
+// healthy is the document of the goldens. Its numbers are invented, but agree as those of a run.
 func healthy(t *testing.T) *metrics.Result {
 	t.Helper()
 	return &metrics.Result{

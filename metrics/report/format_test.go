@@ -43,8 +43,7 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-// What is printed is within half a unit of the third digit, and short enough for a
-// column of a table.
+// A printed number is within half a unit of the third digit, and fits into a column.
 func TestDurationIsExactToThreeDigits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ns := rapid.Int64Range(1, math.MaxInt64).Draw(t, "ns")

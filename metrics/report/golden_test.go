@@ -57,7 +57,7 @@ func drawnAsGolden(t *testing.T, views map[string]func(io.Writer) error) {
 	}
 }
 
-// golden compares with what the view showed when somebody last looked at it.
+// golden compares with the view that somebody last checked.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")

@@ -8,7 +8,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// exhausted is a run of phenomena: what the kernel saw, a finding, expectations.
+// exhausted has what the kernel saw, a finding, and expectations.
 func exhausted(t *testing.T) *metrics.Result {
 	r := healthy(t)
 	r.Tally = metrics.Tally{Attempted: 1500, Succeeded: 1000, Failed: map[string]uint64{"connect.ports_exhausted": 500}}

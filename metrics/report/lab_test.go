@@ -7,7 +7,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// A direction of the link says what it was asked and has done, and what it did besides.
+// A direction of the link shows what it did on purpose and otherwise.
 func TestLinks(t *testing.T) {
 	for want, l := range map[string]metrics.LabLink{
 		"":             {Verbs: map[string]metrics.LabVerb{"hold": {Asked: 1, Done: 1}}}, // the ladder shows it

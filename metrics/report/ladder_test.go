@@ -11,7 +11,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// crossed is an experiment in which all that can happen does.
+// crossed is an experiment with every kind of event.
 func crossed(t *testing.T) *metrics.Result {
 	t.Helper()
 	r := &metrics.Result{
@@ -45,7 +45,7 @@ func crossed(t *testing.T) *metrics.Result {
 	return r
 }
 
-// sideBySide are two runs that are to be compared.
+// sideBySide has two phases to compare.
 func sideBySide(t *testing.T) *metrics.Result {
 	t.Helper()
 	one, other := *healthy(t), *failing(t)
@@ -56,7 +56,7 @@ func sideBySide(t *testing.T) *metrics.Result {
 	return r
 }
 
-// frozen is a run whose server was stopped while a burst came.
+// frozen is a run whose server was stopped during a burst.
 func frozen(t *testing.T) *metrics.Result {
 	t.Helper()
 	r := sideBySide(t)
@@ -107,7 +107,7 @@ func TestShownMatchesTheGoldens(t *testing.T) {
 	})
 }
 
-// Whatever happens, no line of the ladder is wider than the page.
+// No line of the ladder is wider than the page.
 func TestLaddersFit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := &metrics.Experiment{}

@@ -11,7 +11,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// word is what may stand in a document where a name does, up to hostile.
+// word may be a name in a document, even a hostile one.
 func word() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.SampledFrom([]string{"", "short", "invalid", "completed", "connect.ports_exhausted", "connect"}),
@@ -40,8 +40,7 @@ func sampleUsage() *rapid.Generator[*metrics.Usage] {
 	}), true)
 }
 
-// anyResult is a document of any content: what a program of another version, or
-// an editor, may have left in a file.
+// anyResult is a document of any content, as of another version or an editor.
 func anyResult() *rapid.Generator[*metrics.Result] {
 	return rapid.Custom(func(t *rapid.T) *metrics.Result {
 		counts := rapid.MapOfN(word(), rapid.Uint64(), 0, 5)
@@ -97,7 +96,7 @@ func render(t *rapid.T, r *metrics.Result, width int) string {
 	if err := Text(&colored, r, Style{Width: width, Color: true}); err != nil {
 		t.Fatal(err)
 	}
-	// Blanks before a line's end stay where they are coloured.
+	// Coloured blanks at the end of a line stay.
 	blanks := regexp.MustCompile(`(?m) +$`)
 	if bare := blanks.ReplaceAllString(ansi.ReplaceAllString(colored.String(), ""), ""); bare != text.String() {
 		t.Fatalf("colour changes the text:\n%s\nplain:\n%s", bare, text.String())
@@ -137,7 +136,7 @@ func TestTextOfAnyResult(t *testing.T) {
 			}
 		}
 
-		// A name may be broken over lines, so look at the text without its blanks.
+		// A name may be broken over lines, so compare without blanks.
 		squeezed := squeeze(text)
 		for name, n := range r.Failed {
 			share := ""
@@ -164,8 +163,7 @@ func TestTextOfAnyResult(t *testing.T) {
 	})
 }
 
-// The worst case that has names of its own: an open loop at the highest counts
-// that a run of an hour can have, in 80 columns without abbreviation.
+// The highest counts of an open loop over an hour fit into 80 columns without abbreviation.
 func TestTextKeepsWholeCountsAt80Columns(t *testing.T) {
 	r := openLoop(t)
 	for name, h := range r.Histograms {
@@ -183,8 +181,7 @@ func TestTextKeepsWholeCountsAt80Columns(t *testing.T) {
 	}
 }
 
-// Kernels that account by ticks show all of a short run on one side: zero is then a
-// number, and not the lack of one.
+// A kernel that accounts by ticks may show no time on one side of a short run: zero is a number then.
 func TestTextShowsAZeroPartOfProcessorTime(t *testing.T) {
 	r := &metrics.Result{ElapsedS: 1, CPU: metrics.CPU{
 		Client: &metrics.Usage{UserS: 0.13, UserPerConnection: 63.8, PerConnection: 63.8},

@@ -25,7 +25,7 @@ type Expression struct {
 	constants  map[string]any // durations, by the name that replaces each
 }
 
-// An Error says what is wrong with an expression, and where.
+// An Error says what is wrong with an expression, and in which column.
 type Error struct {
 	Column int // from 1, in characters
 	text   string
@@ -73,7 +73,7 @@ func Parse(text string, phases ...string) (*Expression, error) {
 	return e, nil
 }
 
-// compile turns a panic of the compiler into an error: an expression is input.
+// compile turns a panic of the compiler into an error.
 func compile(text string, environment map[string]any) (p *vm.Program, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -127,18 +127,18 @@ func JudgeAll(all []*Expression, r *metrics.Result) (verdicts []metrics.Expectat
 	return verdicts
 }
 
-// kind is what a part of an expression is.
+// kind is the kind of value of a part of an expression.
 type kind string
 
 const (
 	truth    kind = "a truth value"
 	number   kind = "a number"
 	duration kind = "a duration"
-	literal  kind = "a number without a unit" // which is right for a count and wrong for a time
+	literal  kind = "a number without a unit" // right for a count, wrong for a time
 	words    kind = "a text"
 )
 
-// checker allows arithmetic and comparisons, and finds times compared with counts.
+// checker accepts arithmetic and comparisons, and refuses to compare times with counts.
 type checker struct {
 	expression *Expression
 	original   func(column int) int
@@ -184,7 +184,7 @@ func (c *checker) check(n ast.Node) (kind, error) {
 			return truth, nil
 		}
 	}
-	return "", c.refuse(n, "an expectation is arithmetic and comparisons of what was measured, as in connect.p99 < 5ms, or flagged(\"client-limited\")")
+	return "", c.refuse(n, "an expectation has only arithmetic and comparisons of quantities, as in connect.p99 < 5ms, or flagged(\"client-limited\")")
 }
 
 func (c *checker) kindOf(n *ast.IdentifierNode) (kind, error) {
@@ -255,7 +255,7 @@ func (c *checker) same(n ast.Node, operands ...ast.Node) (kind, error) {
 	return first, nil
 }
 
-// isZero tells whether a node is 0, which is the same in every unit.
+// isZero tells whether a node is 0, which needs no unit.
 func isZero(n ast.Node) bool {
 	i, ok := n.(*ast.IntegerNode)
 	return ok && i.Value == 0

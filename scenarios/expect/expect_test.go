@@ -33,7 +33,7 @@ func sockets(t testing.TB, n int64) metrics.Histogram {
 	return h
 }
 
-// judged has a number of its own for every variable.
+// judged has a different number for every quantity.
 func judged(t testing.TB) *metrics.Result {
 	intended := 2000.0
 	return &metrics.Result{
@@ -109,7 +109,7 @@ func TestExpectations(t *testing.T) {
 	}
 }
 
-// What was not measured cannot have been good enough.
+// An expectation of something that was not measured fails.
 func TestExpectationsWithoutASampleFail(t *testing.T) {
 	bare := &metrics.Result{}
 	for text, missing := range map[string]string{
@@ -207,7 +207,7 @@ func TestMistakesInExpectations(t *testing.T) {
 	}
 }
 
-// Every name that is offered is known.
+// Every name that a mistake may suggest is known.
 func TestNames(t *testing.T) {
 	for _, name := range names() {
 		q, err := find(name, nil)

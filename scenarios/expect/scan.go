@@ -19,22 +19,20 @@ const (
 
 func variableName(i int) string { return variablePrefix + strconv.Itoa(i) }
 
-// word is what the scanner looks at: a text in quotes, a number with its unit, a name
-// with its dots. All else is the language's own.
+// word is what the scanner replaces: a quoted text, a number with its unit, or a name with its dots.
 var word = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`" +
 	`|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?[\pL]*|[\pL_][\pL\pN_]*(?:\.[\pL\pN_]+)*`)
 
-// keywords are the names that the language has.
+// keywords are the names of the language itself.
 var keywords = []string{"and", "or", "not", "true", "false", "min", "max", "abs", flaggedFunction, foundFunction}
 
-// scanner writes the names and units of an expression in a way that its language knows:
-// each variable and each duration gets a name of its own.
+// scanner rewrites an expression for package expr: each quantity and each duration gets an identifier.
 type scanner struct {
 	expression *Expression
 	names      map[string]string // what stands for each name or duration
 	phases     []string          // whose names a variable's may begin with
 	out        strings.Builder
-	// moves are the places where the text written begins to differ from the original.
+	// moves are the places where the rewritten text shifts against the original.
 	moves []move
 }
 
@@ -62,7 +60,7 @@ func (s *scanner) note(original string) {
 	s.moves = append(s.moves, move{utf8.RuneCountInString(s.out.String()), utf8.RuneCountInString(original)})
 }
 
-// original is the column, from 1, of a column from 0 in what was written.
+// original is the column, from 1, of a column from 0 in the rewritten text.
 func (s *scanner) original(column int) int {
 	shift := 0
 	for _, m := range s.moves {
@@ -74,7 +72,7 @@ func (s *scanner) original(column int) int {
 	return max(1, column+shift+1)
 }
 
-// readable puts the names of the expression back into a message about what was written.
+// readable puts the original names back into a message about the rewritten text.
 func (s *scanner) readable(message string) string {
 	for name, written := range s.names {
 		message = regexp.MustCompile(`\b`+written+`\b`).ReplaceAllLiteralString(message, name)
@@ -106,7 +104,7 @@ func (s *scanner) replace(found string) (string, error) {
 	return s.names[found], nil
 }
 
-// factors are the units that make a number larger.
+// factors are the units of counts.
 var factors = map[string]float64{"k": 1e3, "M": 1e6, "G": 1e9}
 
 func (s *scanner) number(found string) (string, error) {
