@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/draft"
 	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
@@ -135,7 +136,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	}
 	if o.save != "" {
 		if err := os.MkdirAll(o.save, 0o755); err != nil {
-			return usage("--save %s: %w: name a directory that can be written", o.save, cause(err))
+			return usage("--save %s: %w: name a directory that can be written", o.save, draft.Cause(err))
 		}
 		comparison.Save = o.keep
 	}
@@ -200,9 +201,9 @@ func (o *machineOptions) ask(c *cobra.Command, of *scenarios.Comparison) error {
 // keep writes a result into the directory of --save.
 func (o *compareOptions) keep(round int, a *scenarios.Arm, r *metrics.Result) error {
 	name := fmt.Sprintf("%s.%03d.json", fileName(a.Name), round+1)
-	out, err := openOutput(filepath.Join(o.save, name))
+	out, err := draft.Open(filepath.Join(o.save, name), os.Stdout, os.Stderr)
 	if err == nil {
-		err = out.commit(r)
+		err = out.Save(r.Write)
 	}
 	if err != nil {
 		return fmt.Errorf("--save: %s: %w", name, err)

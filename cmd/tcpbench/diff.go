@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/draft"
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
 	"tcpbench/metrics/report"
@@ -91,7 +92,7 @@ func readSide(names []string) (compare.Side, error) {
 func readResult(name string) (*metrics.Result, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, usage("%s: %w: name a result that can be read", name, cause(err))
+		return nil, usage("%s: %w: name a result that can be read", name, draft.Cause(err))
 	}
 	defer f.Close()
 	r, err := metrics.Read(f)

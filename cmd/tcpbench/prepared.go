@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/draft"
 	"tcpbench/internal/machine"
 	"tcpbench/internal/pcap"
 	"tcpbench/metrics"
@@ -115,7 +116,7 @@ func (r *prepared) run(ctx context.Context, view *progress) (*metrics.Result, er
 // recording is the file of packets of a run under way; nil is none.
 type recording struct {
 	path    string
-	draft   *outcome
+	file    *draft.Writing
 	capture *pcap.Capture
 }
 
@@ -127,16 +128,16 @@ func (o *runOptions) record(r *prepared) (*recording, error) {
 	if r.in == nil {
 		return nil, usage("--pcap: only the packets of a lab are written: tcpbench lab %s --pcap %s, or use tcpdump", r.scenario.Name, o.pcap)
 	}
-	out, err := openOutput(o.pcap)
-	var d *outcome
+	out, err := draft.Open(o.pcap, os.Stdout, os.Stderr)
+	var w *draft.Writing
 	if err == nil {
-		d, err = out.begin()
+		w, err = out.Begin()
 	}
 	if err != nil {
-		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, cause(err))
+		return nil, usage("--pcap %s: %w: name a file in a directory that can be written", o.pcap, draft.Cause(err))
 	}
-	r.where.Lab.Capture = pcap.NewCapture(d)
-	return &recording{path: o.pcap, draft: d, capture: r.where.Lab.Capture}, nil
+	r.where.Lab.Capture = pcap.NewCapture(w)
+	return &recording{path: o.pcap, file: w, capture: r.where.Lab.Capture}, nil
 }
 
 // finish keeps the file if the run gave a result, and says on w what is in it; w may be nil.
@@ -146,13 +147,13 @@ func (p *recording) finish(w io.Writer, ran bool) error {
 		return nil
 	}
 	if !ran {
-		return p.draft.discard()
+		return p.file.Discard()
 	}
 	err := p.capture.Flush()
 	if err != nil {
-		err = errors.Join(err, p.draft.discard())
+		err = errors.Join(err, p.file.Discard())
 	} else {
-		err = p.draft.keep()
+		err = p.file.Keep()
 	}
 	if err != nil {
 		return fmt.Errorf("--pcap %s: %w", p.path, err)

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/draft"
 	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
@@ -130,7 +132,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		_, err = io.WriteString(c.OutOrStdout(), text)
 		return err
 	}
-	out, err := openOutput(o.out)
+	out, err := draft.Open(o.out, os.Stdout, os.Stderr)
 	if err != nil {
 		return usage("--out %s: %w: name a file in a directory that can be written", o.out, err)
 	}
@@ -158,7 +160,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	}
 	var saved error
 	if result.Attempted > 0 || result.Experiment != nil { // an earlier result is worth more than a document about nothing
-		saved = out.commit(result)
+		saved = out.Save(result.Write)
 	}
 	if saved != nil {
 		saved = fmt.Errorf("--out %s: %w", o.out, saved)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tcpbench/internal/draft"
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
@@ -108,7 +109,7 @@ func readScenario(name string, c *cobra.Command) (*scenarios.Scenario, error) {
 	if name != "stdin" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, usage("%s: %w: name a scenario file that can be read", name, cause(err))
+			return nil, usage("%s: %w: name a scenario file that can be read", name, draft.Cause(err))
 		}
 		defer f.Close()
 		in = f

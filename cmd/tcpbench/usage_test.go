@@ -2,13 +2,9 @@ package main
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"tcpbench/metrics"
 )
 
 // Words that a flag takes are offered by completion.
@@ -102,35 +98,5 @@ func TestNearestFlag(t *testing.T) {
 		if got := nearest(c, errors.New("unknown flag: --"+typed)); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", typed, got, want)
 		}
-	}
-}
-
-// Saving replaces the file behind a link, keeps its mode, and leaves nothing else.
-func TestOutputReplacesTheFileBehindALink(t *testing.T) {
-	dir := t.TempDir()
-	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
-	if err := errors.Join(os.WriteFile(file, []byte("earlier"), 0o600), os.Symlink("file", link)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := openOutput(link)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if content, err := os.ReadFile(file); err != nil || string(content) != "earlier" {
-		t.Errorf("before the run the file holds %q, %v", content, err)
-	}
-	if err := out.commit(&metrics.Result{Schema: metrics.Schema}); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Lstat(file)
-	if err != nil || info.Mode() != 0o600 || info.Size() < 100 {
-		t.Errorf("the file is %v, %v", info, err)
-	}
-	if to, err := os.Readlink(link); err != nil || to != "file" {
-		t.Errorf("the link leads to %q, %v", to, err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("the directory holds %v, %v", entries, err)
 	}
 }
