@@ -18,7 +18,7 @@ import (
 	"tcpbench/loadgen/pace"
 )
 
-// rawEcho is a server that allocates nothing either: one thread, one epoll.
+// rawEcho is a server that does not allocate: one thread, one epoll.
 type rawEcho struct {
 	poller   *epoll.Poller
 	listener int
@@ -103,7 +103,7 @@ func (s *rawEcho) handle(fd int) {
 	closeSocket(fd)
 }
 
-// allocLives are the lives that are to cost no allocation.
+// allocLives are lives that must not allocate.
 var allocLives = []struct {
 	name string
 	loadgen.Config
@@ -127,7 +127,7 @@ var allocLives = []struct {
 // onLoop is a loop against a raw server, on the thread of the test.
 func onLoop(t testing.TB, cfg loadgen.Config, count uint64) *loop {
 	t.Helper()
-	// 64 addresses, or the search for a port would be most of it.
+	// With fewer addresses most of the time would go into the search for a port.
 	cfg.Targets, cfg.Sources = to(serveRaw(t)), sources(t, "127.0.0.2-127.0.0.65")
 	cfg.Connections, cfg.Count, cfg.Timeout, cfg.OnExhausted = 32, count, patience, loadgen.CountExhausted
 	l, _ := manualLoop(t, cfg)
@@ -143,8 +143,8 @@ func turnUntilOver(t testing.TB, l *loop) {
 	}
 }
 
-// BenchmarkConnection is the whole life of a connection, on one loop with 32 in flight
-// against one thread that serves. Both share what processors there are.
+// BenchmarkConnection is the whole life of a connection, on one loop with 32 in flight against one
+// server thread.
 func BenchmarkConnection(b *testing.B) {
 	for _, c := range allocLives {
 		if c.Process != pace.Closed {
@@ -167,10 +167,9 @@ func BenchmarkConnection(b *testing.B) {
 	}
 }
 
-// Between the arrival of a connection and its end nothing is allocated: thousands of
-// connections make no more objects than a few.
+// Connections allocate nothing: thousands make no more objects than a few.
 func TestConnectionsAllocateNothing(t *testing.T) {
-	// What the runtime allocates for itself, in all this time.
+	// What the runtime allocates for itself meanwhile.
 	const few = 50
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for _, c := range allocLives {
@@ -200,8 +199,7 @@ func TestConnectionsAllocateNothing(t *testing.T) {
 	}
 }
 
-// An answer that takes more than one read and is matched is kept, once for each slot; a slot used
-// again uses the same memory.
+// An answer in several reads is kept to be matched. A slot that is used again uses the same memory.
 func TestMatchingReusesMemory(t *testing.T) {
 	life := loadgen.Lifecycle{Request: pinged, Response: matching("p[aeiou]ng$"), CloseHow: wire.RST}
 	e := newEnding(life.Response)

@@ -21,9 +21,8 @@ func scheduled(cfg loadgen.Config, loop int) (n uint64) {
 	return n
 }
 
-// What is due before the end of a run, and has not started when the run gives up
-// waiting, is missed: it must not vanish. Here a loop that was held up for 800 ms
-// before the end has too little time to catch up.
+// An arrival that was due and has not started when the run ends is missed. Here a loop that was
+// stopped for the last 800 ms has too little time to catch up.
 func TestArrivalsLeftOverAreMissed(t *testing.T) {
 	watchLeaks(t)
 	cfg := loadgen.Config{
@@ -32,7 +31,7 @@ func TestArrivalsLeftOverAreMissed(t *testing.T) {
 		Lifecycle: loadgen.Lifecycle{ConnectOnly: true}, Duration: time.Second,
 	}
 	l, events := manualLoop(t, cfg)
-	// The run began 1.005 s ago, and the first 200 arrivals are done with.
+	// The run began 1.005 s ago, and the first 200 arrivals have started.
 	l.base = time.Now().Add(-cfg.Duration - cfg.Timeout/2)
 	for range 200 {
 		l.arrivals.Take(l.arrivals.Due)
@@ -44,8 +43,8 @@ func TestArrivalsLeftOverAreMissed(t *testing.T) {
 	}
 }
 
-// An arrival that becomes due while a turn has events to handle starts after the event under
-// way, not after the last one. Here the clock jumps between the wait and the first event.
+// An arrival that becomes due while a turn handles events starts after the present event, not after
+// the last one. Here the clock jumps between the wait and the first event.
 func TestArrivalsDoNotWaitForAllEvents(t *testing.T) {
 	watchLeaks(t)
 	const pending = 32

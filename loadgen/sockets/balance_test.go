@@ -20,7 +20,7 @@ import (
 	"tcpbench/loadgen/pace"
 )
 
-// moody is a server that treats each connection in another way.
+// moody is a server that treats each connection differently.
 func moody() peer {
 	var turn atomic.Uint64
 	moods := []peer{
@@ -55,7 +55,7 @@ func crashes(ctx context.Context, h *host, seed uint64, group *sync.WaitGroup) {
 	})
 }
 
-// someConfig draws a run of less than a second from all there is.
+// someConfig draws a run of less than a second from all processes, lives and policies.
 func someConfig(random *rand.Rand) loadgen.Config {
 	ms := func(least, most int) time.Duration {
 		return time.Duration(least+random.IntN(most-least)) * time.Millisecond
@@ -97,7 +97,7 @@ func someConfig(random *rand.Rand) loadgen.Config {
 }
 
 // tryToBreak runs random loads against servers that misbehave, crash and come back.
-// The counts of every one of them balance: complain has the list.
+// The counts of each must balance (complain).
 func tryToBreak(t *testing.T, rounds int) {
 	t.Helper()
 	crashing, sound := serveBelow(t, "127.0.0.1", moody()), serveBelow(t, "127.0.0.1", moody())
@@ -116,8 +116,8 @@ func tryToBreak(t *testing.T, rounds int) {
 		if random.IntN(3) == 0 {
 			cfg.Targets = append(cfg.Targets, deaf)
 		}
-		// Not the address of the servers, or a connection to a port on which nobody
-		// listens can be to itself (RFC 9293, section 3.5, figure 7).
+		// Not the servers' address: a connection to a port on which nobody listens could
+		// meet itself (RFC 9293, section 3.5, figure 7).
 		cfg.Sources = sources(t, "127.0.0.2-127.0.0.5")
 		within, cancel := context.WithTimeout(ctx, time.Duration(20+random.IntN(600))*time.Millisecond)
 		got := load(within, t, cfg)
@@ -144,7 +144,7 @@ func TestBalance(t *testing.T) {
 	tryToBreak(t, 16)
 }
 
-// The same with too few ports and too few descriptors, for client and servers alike.
+// The same with too few ports and too few descriptors for client and servers.
 func TestBalanceOfTheDestitute(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=40000 40019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
 		return
@@ -176,13 +176,13 @@ func limitDescriptors(t *testing.T, n int) {
 	})
 }
 
-// A client out of descriptors says so, uses those that it has, and does not spin.
+// A client without free descriptors says so, uses those that it has, and does not spin.
 func TestOutOfDescriptors(t *testing.T) {
 	if !alone.Process(t, &syscall.SysProcAttr{}) {
 		return
 	}
 	watchLeaks(t)
-	// Nobody accepts, so that all descriptors are the client's.
+	// Nobody accepts, so all descriptors belong to the client.
 	target := mute(t, "127.0.0.1:0", 1000)
 	cfg := loadgen.Config{Targets: to(target), Loops: 2, Connections: 100, Duration: 700 * time.Millisecond,
 		Lifecycle: echo(1, wire.Client, wire.RST), Timeout: 300 * time.Millisecond}
@@ -206,7 +206,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 }
 
-// A run that cannot even begin is an error, and leaves nothing behind.
+// A run that cannot begin is an error, and leaves nothing open.
 func TestNoDescriptorForTheLoops(t *testing.T) {
 	if !alone.Process(t, &syscall.SysProcAttr{}) {
 		return

@@ -14,7 +14,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// fickle is a server that answers every byte by a byte, until told to do something else.
+// fickle is a server that answers each byte by a byte, until it is told to do something else.
 type fickle struct {
 	net.Listener
 	mood atomic.Int32
@@ -83,8 +83,7 @@ func held(f *fickle) loadgen.Config {
 	}
 }
 
-// lenient is how many beats may be missed of peers that live: a machine that stands still for
-// a moment has no dead ones.
+// lenient is how many beats a live peer may miss: a slow machine must not make it look dead.
 const lenient = 100
 
 func TestHeartbeatsAreAnswered(t *testing.T) {
@@ -105,8 +104,7 @@ func TestHeartbeatsAreAnswered(t *testing.T) {
 	}
 }
 
-// A peer that falls silent, goes or is killed is noticed, in the way that suits it, and
-// not before it could be.
+// A peer that falls silent, closes or is killed is noticed, and not sooner than possible.
 func TestDeadPeersAreDetected(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -151,7 +149,7 @@ func TestDeadPeersAreDetected(t *testing.T) {
 	}
 }
 
-// A population that replaces what it loses ends as large as it was to be.
+// A population that replaces lost connections ends complete.
 func TestReplacedPopulation(t *testing.T) {
 	f := newFickle(t)
 	cfg := held(f)
@@ -165,8 +163,8 @@ func TestReplacedPopulation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A beat that crosses the server's close is answered by a RST; and on a busy machine a
-	// server may be late to answer.
+	// A beat that crosses the server's close is answered by a RST, and a server on a busy machine
+	// may answer late.
 	lost := report.Failed["exchange.closed_early"] + report.Failed["exchange.reset"] + report.Failed["exchange.peer_silent"]
 	if report.Attempted <= 6 || report.Held != 6 || lost != report.Attempted-6 || report.Succeeded != 6 {
 		t.Errorf("%d attempted, %d held: %v", report.Attempted, report.Held, report.Failed)

@@ -9,8 +9,8 @@ import (
 	"tcpbench/loadgen"
 )
 
-// The clock of a hello and of an exchange starts before the first send(). Here the request
-// is larger than all buffers, so the test can look between the first send() and the last.
+// The clock of a hello and of an exchange starts before the first send(). The request is larger than
+// all buffers, so the test can look between the first send() and the last.
 func TestClockStartsBeforeTheFirstSend(t *testing.T) {
 	big := bytes.Repeat([]byte("b"), 32<<20)
 	for _, c := range []struct {
@@ -48,8 +48,8 @@ func TestClockStartsBeforeTheFirstSend(t *testing.T) {
 	}
 }
 
-// What a connection does after a pause is planned, too: its lateness is in
-// schedule_lag, and heartbeats that it skips are missed. Here a second passes between the plan and the loop's next turn.
+// What a connection does after a pause is planned, too: its lateness is in schedule_lag, and
+// heartbeats that it skips are missed. Here a second passes before the loop's next turn.
 func TestLatenessOfPausesIsInScheduleLag(t *testing.T) {
 	const stall, every = time.Second, 20 * time.Millisecond
 	life := loadgen.Lifecycle{Request: pinged, Again: pinged, Exchanges: 2, Response: exactly(4)}

@@ -12,7 +12,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// fakeRun has loops that do nothing but take back the recorders of their seconds.
+// fakeRun has loops that only take back the recorders of their seconds.
 func fakeRun(loops int) *run {
 	r := &run{events: make(chan loopEvent, 64)}
 	for range loops {
@@ -34,8 +34,8 @@ func aSecond(index int, attempted, succeeded, failed uint64, connects ...int64) 
 	return s
 }
 
-// However the loops' seconds arrive, and whichever of them were skipped because the
-// collector was behind: they are handed out in order, each once, and come to the totals.
+// In whatever order the loops' seconds arrive, and whichever were skipped because the collector was
+// late: they are handed out in order, each once, and add up to the totals.
 func TestCollectorLosesNoSecond(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		loops := rapid.IntRange(1, 3).Draw(t, "loops")
@@ -52,7 +52,7 @@ func TestCollectorLosesNoSecond(t *testing.T) {
 					continue
 				}
 				e.second = aSecond(index, counts.Draw(t, "attempted"), counts.Draw(t, "succeeded"), counts.Draw(t, "failed"))
-				// Not only in a second in which something began or ended.
+				// Also in a second in which nothing began or ended.
 				for range counts.Draw(t, "connects") {
 					e.second.connect.Record(1000)
 				}
@@ -104,8 +104,8 @@ func TestCollectorLosesNoSecond(t *testing.T) {
 	})
 }
 
-// A connection can be established in a second in which none began or ended: when its
-// first SYN was dropped, and the run is interrupted before the response.
+// A connection can be established in a second in which none began or ended: if its first SYN was
+// dropped, and the run is interrupted before the response.
 func TestLastSecondWithNothingButAConnect(t *testing.T) {
 	r := fakeRun(1)
 	var connects int64
@@ -123,7 +123,7 @@ func TestLastSecondWithNothingButAConnect(t *testing.T) {
 	}
 }
 
-// The intervals end before the run does only when nothing is left to tell.
+// A last second in which nothing happened is no interval.
 func TestEmptyLastSecondIsNotARow(t *testing.T) {
 	var rows int
 	c := newCollector(fakeRun(1), loadgen.Observer{Interval: func(metrics.Interval) { rows++ }})
@@ -140,8 +140,7 @@ func TestEmptyLastSecondIsNotARow(t *testing.T) {
 	}
 }
 
-// A loop with whom the collector is not in step keeps its second and hands it over
-// with the next: it does not wait.
+// If the collector is late, a loop does not wait: it hands its second over with the next one.
 func TestALoopDoesNotWaitForTheCollector(t *testing.T) {
 	r := &run{events: make(chan loopEvent, 1)}
 	l := &loop{run: r, window: newWindow(0)}
@@ -179,8 +178,8 @@ func TestALoopDoesNotWaitForTheCollector(t *testing.T) {
 	}
 }
 
-// A loop that ends after a second is over, and before it has noticed, hands that second over
-// before its last one: merged with those of other loops, seconds end in order.
+// A loop that ends just after a second is over hands that second over before its last one, so that
+// seconds end in order when they are merged with those of other loops.
 func TestTheLastSecondBeginsWhereTheOneBeforeEnded(t *testing.T) {
 	l, events := manualLoop(t, loadgen.Config{
 		Targets: to(netip.MustParseAddrPort("127.0.0.1:9")), Connections: 1, Count: 1,

@@ -9,7 +9,7 @@ import (
 	"tcpbench/loadgen"
 )
 
-// patterned is what a server sends for so many bytes of responses.
+// patterned is the content of responses of that many bytes.
 func patterned(n int) (b []byte) {
 	for len(b) < n {
 		b = append(b, wire.Pattern(uint64(len(b)), uint64(n-len(b)))...)
@@ -17,8 +17,8 @@ func patterned(n int) (b []byte) {
 	return b
 }
 
-// Responses of the right bytes in the right order succeed, and every kind of mistake that TCP
-// must not make is found, even where the number of bytes is right.
+// Responses of the right bytes in the right order succeed. Every kind of mistake that TCP must not
+// make is found, even if the number of bytes is right.
 func TestContent(t *testing.T) {
 	const size, exchanges, segment = 100_000, 2, 1448
 	right := patterned(size * exchanges)

@@ -7,8 +7,8 @@ import (
 	"tcpbench/loadgen/pace"
 )
 
-// Whatever rotates, the sample does not follow it: each residue is picked about equally often. One
-// of each group is picked, so that the number of picks is known.
+// The sample does not follow what rotates: each source is picked about equally often, and one event
+// of each group.
 func TestSampleDoesNotFollowARotation(t *testing.T) {
 	const groups = 64_000
 	for _, sources := range []int{2, 8, 32, 64, 128, 254} {

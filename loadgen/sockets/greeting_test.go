@@ -16,7 +16,7 @@ import (
 
 const ready = "220 ready\r\n"
 
-// expects reads a text and goes on, and resets if something else comes.
+// expects reads a text and goes on; it resets if something else comes.
 func expects(text string, then peer) peer {
 	return func(c *tcp) error {
 		got := make([]byte, len(text))
@@ -34,8 +34,8 @@ func greeted(text string, end loadgen.Until) *loadgen.Greeting {
 	return &loadgen.Greeting{Request: []byte(text), Response: end}
 }
 
-// A hello comes once, before the first exchange; its failures are of a stage of its own,
-// and no histogram of the exchange has it.
+// A hello comes once, before the first exchange. It has a stage of its own, and is in no histogram of
+// the exchange.
 func TestGreeting(t *testing.T) {
 	pingPong := asked(says(pong, asked(says(pong, reads))))
 	for _, tt := range []struct {
@@ -85,12 +85,12 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// Any server is pinged by what it answers, however its answers are told. Answers that come late come
-// together, and each counts for its own beat.
+// A server of any protocol can have a heartbeat, however its answers end. Late answers come together,
+// and each counts for its own beat.
 func TestForeignHeartbeats(t *testing.T) {
 	const answer = "+PONG\r\n"
 	for name, end := range map[string]loadgen.Until{"literal": matching(`\+PONG\r\n`), "pattern": matching(`\+PO.G\r\n`), "bytes": atLeast(7)} {
-		for _, together := range []int{1, 3} { // so many pings are answered at once
+		for _, together := range []int{1, 3} { // pings that are answered at once
 			t.Run(fmt.Sprint(name, together), func(t *testing.T) {
 				t.Parallel()
 				h := serve(t, "127.0.0.1:0", func(c *tcp) error {

@@ -39,7 +39,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// No bound is a time so far away that nobody meant it as one.
+// A time that is too long to be meant does not bound the run.
 func TestHugeDurationsDoNotWrapAround(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", after(4, func(c *tcp) error {

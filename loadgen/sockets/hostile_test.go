@@ -14,9 +14,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// What one connection has to read is read in portions, whatever state reads it, so that the
-// others have their turn; and it is read to the end though no further edge tells of it. The
-// loop has a small buffer here, so that the kernel holds many portions.
+// Every state reads in portions, so that other connections have their turn, and reads to the end
+// though no further edge comes. The loop has a small buffer, so that the kernel holds many portions.
 func TestReadingIsDoneInPortions(t *testing.T) {
 	const size, small = 8 << 10, 16
 	text := strings.Repeat("x", size-1) + "!"
@@ -48,7 +47,7 @@ func TestReadingIsDoneInPortions(t *testing.T) {
 					t.Fatal(err)
 				}
 				after, err := unix.IoctlGetInt(int(only.fd), unix.SIOCINQ)
-				// Two states may have read in this turn, and its event may come beside the rest.
+				// Two states may have read in this turn, once for an event and once for the rest.
 				if portion := readsPerEvent * small; err == nil && before-after > 4*portion {
 					t.Fatalf("%d bytes were read in a turn, in portions of %d", before-after, portion)
 				}
@@ -60,8 +59,8 @@ func TestReadingIsDoneInPortions(t *testing.T) {
 	}
 }
 
-// A server that never stops sending on one connection takes nothing from the others.
-func TestEndlessSenderBesideHonestServers(t *testing.T) {
+// A server that never stops sending on one connection does not stop the others.
+func TestEndlessSender(t *testing.T) {
 	watchLeaks(t)
 	var accepted atomic.Int32
 	h := serve(t, "127.0.0.1:0", asked(func(c *tcp) error {
@@ -77,16 +76,16 @@ func TestEndlessSenderBesideHonestServers(t *testing.T) {
 	})
 	turns(t, l, func() bool { return l.ends.Succeeded() == 9 })
 	if l.inFlight() != 1 {
-		t.Errorf("%d in flight beside those that succeeded, %v failed", l.inFlight(), l.ends.Failed())
+		t.Errorf("%d in flight, want the endless one; %v failed", l.inFlight(), l.ends.Failed())
 	}
 }
 
-// zeros never end.
+// zeros is an endless reader.
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
-// A server that pings thousands of times at once gets as many answers as it may miss.
+// A server that pings thousands of times at once gets no more answers than it may miss.
 func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 	watchLeaks(t)
 	const pings, missed = 4096, 3
@@ -119,7 +118,7 @@ func TestEndlessPingsAreNotAllAnswered(t *testing.T) {
 	}
 }
 
-// A connection that ends while it is on the list of unread ones leaves nothing to the next one in its
+// A connection that ends while it is on the list of unread ones does not affect the next one in its
 // slot.
 func TestReadingOnIsOfOneLife(t *testing.T) {
 	watchLeaks(t)

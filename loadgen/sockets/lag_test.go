@@ -18,7 +18,7 @@ import (
 	"tcpbench/loadgen/pace"
 )
 
-// lateness is of one arrival at 10,000/s: the parts in nanoseconds by where they come from.
+// lateness is that of one arrival, in nanoseconds by where it comes from.
 type lateness struct {
 	starts int64 // the loop was at work when it was due, on earlier ones in the end
 	wait   int64 // the loop was waiting, and came back late

@@ -13,17 +13,16 @@ import (
 	"tcpbench/loadgen"
 )
 
-// A life is one row of the table of lifecycles against servers: what the server does,
-// what the client expects, and how every attempt then ends.
+// A life is what the server does, what the client expects, and how every attempt then ends.
 type life struct {
 	name string
 	play peer
 	loadgen.Lifecycle
 	// ends is the failure of every attempt; empty if all succeed.
 	ends string
-	// timeout is set where a deadline is to pass: long enough for the stages before.
+	// timeout is set if a deadline must pass: long enough for the stages before.
 	timeout time.Duration
-	// aborts is set where the server is to see a RST from every connection.
+	// aborts is set if the server must see a RST on every connection.
 	aborts bool
 }
 
@@ -133,7 +132,7 @@ var responses = []life{
 func TestClosers(t *testing.T)   { lead(t, closers) }
 func TestResponses(t *testing.T) { lead(t, responses) }
 
-// lead leads every life over both families.
+// lead plays every life over both families.
 func lead(t *testing.T, lives []life) {
 	for _, address := range alone.Loopbacks(t) {
 		for _, c := range lives {

@@ -22,19 +22,19 @@ import (
 	"tcpbench/metrics"
 )
 
-// patience is how long a test waits for what must come. Nothing ever takes that long.
+// patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
-	// What the runtime opens once for the process is no leak: its poller.
+	// The poller that the runtime opens once is no leak.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// watchLeaks ends the test with an error if it leaves descriptors or goroutines
-// behind. It is called before anything is opened, so that it looks after all is closed.
+// watchLeaks fails the test if it leaves descriptors open or goroutines running. It is called before
+// anything is opened, so that its check comes after all is closed.
 func watchLeaks(t testing.TB) {
 	t.Helper()
 	before, known := descriptors(t), goleak.IgnoreCurrent()
@@ -66,7 +66,7 @@ func descriptors(t testing.TB) []string {
 	return open
 }
 
-// await polls for what no event tells of.
+// await polls until check returns no error.
 func await(t testing.TB, what string, check func() error) {
 	t.Helper()
 	var err error
@@ -75,10 +75,10 @@ func await(t testing.TB, what string, check func() error) {
 			return
 		}
 	}
-	t.Errorf("waited in vain for %s: %v", what, err)
+	t.Errorf("waited %v for %s: %v", patience, what, err)
 }
 
-// until is await for an answer of yes or no.
+// until polls until yes returns true.
 func until(t testing.TB, what string, yes func() bool) {
 	t.Helper()
 	await(t, what, func() error {
@@ -127,7 +127,7 @@ func load(ctx context.Context, t testing.TB, cfg loadgen.Config) told {
 
 func (h *told) count(name string) uint64 { return uint64(h.Histograms[name].Count) }
 
-// complain lists what of a report cannot be true.
+// complain lists what cannot be true in a report.
 func complain(cfg *loadgen.Config, h *told) (complaints []string) {
 	hold := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -191,7 +191,7 @@ func complain(cfg *loadgen.Config, h *told) (complaints []string) {
 		connects += uint64(i.Connect.Count)
 		last = i
 	}
-	// The intervals have what began in the warm-up, too.
+	// The intervals also count what began in the warm-up.
 	early := func(all, own uint64) bool { return all == own || cfg.Warmup > 0 && all > own }
 	hold(sum.Attempted == h.Attempted && early(sum.Succeeded, h.Succeeded) && early(sum.Open, h.TotalFailed()),
 		"intervals come to %d attempted, %d succeeded, %d failed", sum.Attempted, sum.Succeeded, sum.Open)
@@ -202,7 +202,7 @@ func complain(cfg *loadgen.Config, h *told) (complaints []string) {
 	return complaints
 }
 
-// ends are the failures of a run in one line, for a comparison.
+// ends describes how attempts ended in one line, to compare.
 func (h *told) ends() string {
 	return fmt.Sprintf("%d attempted, %d succeeded, %v, %d open, %q", h.Attempted, h.Succeeded, h.Failed, h.Open, h.Stopped)
 }

@@ -8,8 +8,8 @@ import (
 	"tcpbench/loadgen/pace"
 )
 
-// manualLoop is the only loop of a run that has begun, in the hands of the test: no
-// thread lives it. The events that it tells are in the channel.
+// manualLoop returns the only loop of a run that has begun. It has no thread: the test turns it. Its
+// events are in the channel.
 func manualLoop(t testing.TB, cfg loadgen.Config) (*loop, chan loopEvent) {
 	t.Helper()
 	cfg = filledIn(cfg)
@@ -35,7 +35,7 @@ func manualLoop(t testing.TB, cfg loadgen.Config) (*loop, chan loopEvent) {
 	return l, r.events
 }
 
-// liveOn gives a loop the thread that it lacks, until it has ended.
+// liveOn gives a loop a thread, until it has ended.
 func liveOn(t testing.TB, l *loop, events chan loopEvent) {
 	t.Helper()
 	go l.live()
@@ -52,12 +52,12 @@ func liveOn(t testing.TB, l *loop, events chan loopEvent) {
 	}
 }
 
-// turns lets a loop turn until something is so.
+// turns lets a loop turn until yes returns true.
 func turns(t testing.TB, l *loop, yes func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !yes(); {
 		if time.Now().After(deadline) {
-			t.Fatal("it did not come to pass")
+			t.Fatal("what the test waits for has not come")
 		}
 		if err := l.round(); err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// One process, which dies at once when it is killed; nothing outside of its prefix.
+// One process, which dies at once if it is killed, and writes only below its prefix.
 const nginxConf = `
 daemon off;
 master_process off;
@@ -47,7 +47,7 @@ http {
 }
 `
 
-// nginx is Debian's, with a configuration of the test's own.
+// nginx is Debian's, with the configuration above.
 type nginx struct {
 	addr         netip.AddrPort
 	path, prefix string
@@ -87,8 +87,8 @@ func (n *nginx) start(t *testing.T) {
 	started := make(chan error)
 	n.dead = make(chan struct{})
 	go func() {
-		// The parent-death signal is for the thread that starts the process: it must
-		// not become a loop's, which ends with the loop.
+		// The parent-death signal comes when the thread that starts the process ends: it must
+		// not become the thread of a loop.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(n.dead)
@@ -122,8 +122,8 @@ func (n *nginx) kill() {
 
 var handledConnections = regexp.MustCompile(`(?m)^ \d+ (\d+) \d+ $`)
 
-// handled is the number of connections that it has accepted since it was started. Each
-// question is one of them.
+// handled is the number of connections that it has accepted since it was started. Each call makes
+// one.
 func (n *nginx) handled() (uint64, error) {
 	response, err := n.client.Get(fmt.Sprintf("http://%s/status", n.addr))
 	if err != nil {
@@ -141,7 +141,7 @@ func (n *nginx) handled() (uint64, error) {
 	return strconv.ParseUint(string(m[1]), 10, 64)
 }
 
-// serves waits until nginx has served a number of connections, its questions aside.
+// serves waits until nginx has served a number of connections, without those of handled.
 func (n *nginx) serves(t *testing.T, want uint64) {
 	t.Helper()
 	questions := uint64(1) // start connects once
@@ -185,7 +185,7 @@ func TestNginx(t *testing.T) {
 			}
 		})
 	}
-	// What is not what was asked for is not a success.
+	// An answer that does not match is no success.
 	got := load(context.Background(), t, loadgen.Config{Targets: to(n.addr), Sources: sources(t, "127.0.0.2"), Count: 20, Lifecycle: loadgen.Lifecycle{
 		Request: []byte("GET /nowhere\r\n\r\n"), Response: matching("200 OK"),
 	}})
@@ -194,8 +194,8 @@ func TestNginx(t *testing.T) {
 	}
 }
 
-// nginx is killed under load and started again. The run goes on, no attempt is lost,
-// and there are successes from before and from after.
+// nginx is killed under load and started again. The run goes on, no attempt is lost, and some succeed
+// before and after.
 func TestNginxKilledAndRestarted(t *testing.T) {
 	for _, c := range httpLives {
 		t.Run(c.name, func(t *testing.T) {
@@ -224,8 +224,8 @@ func TestNginxKilledAndRestarted(t *testing.T) {
 				Connections: 64, Duration: time.Hour, Lifecycle: c.Lifecycle,
 			})
 			<-refused
-			// Of those that nginx has accepted, up to one for each slot and life of
-			// nginx can have ended otherwise.
+			// Of the connections that nginx has accepted, one for each slot may have been cut
+			// each time that it ended.
 			if got.Stopped != "interrupted" || got.Succeeded < 2*served-2*64 {
 				t.Error(got.ends())
 			}

@@ -60,8 +60,7 @@ func TestOutcomeOf(t *testing.T) {
 	}
 }
 
-// No errno means success, and only those that say that this host ran out of something
-// hold arrivals back.
+// No errno is a success, and only a lack of resources makes the client back off.
 func TestNoErrnoSucceeds(t *testing.T) {
 	want := map[unix.Errno]bool{
 		unix.EADDRINUSE: true, unix.EMFILE: true, unix.ENFILE: true, unix.ENOBUFS: true, unix.ENOMEM: true,
@@ -79,7 +78,7 @@ func TestNoErrnoSucceeds(t *testing.T) {
 	}
 }
 
-// scripted is a life by a header that asks for refusals, or does not.
+// scripted is the life of a script, with or without refusals.
 func scripted(s wire.Script, refusals bool) loadgen.Lifecycle {
 	s.Refusals = refusals
 	return loadgen.Scripted(s)
@@ -87,8 +86,8 @@ func scripted(s wire.Script, refusals bool) loadgen.Lifecycle {
 
 func words(r wire.Refusal) string { return string(r.Append(nil)) }
 
-// A server that refuses by words is told apart from one that resets or closes, whenever
-// its words come; and a client that has not asked for them takes them for what they look like.
+// A refusal is recognized whenever it comes. A client that did not ask for refusals takes it for a
+// response.
 func TestRefusals(t *testing.T) {
 	none := words(wire.NoDescriptors)
 	short := wire.Script{RequestSize: 4, ResponseSize: 64, Exchanges: 1}
@@ -125,7 +124,7 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// Every refusal that the wire has has an outcome of its own.
+// Every refusal of the protocol has an outcome of its own.
 func TestRefusalsHaveTheirOutcomes(t *testing.T) {
 	seen := map[metrics.Outcome]bool{}
 	for r := wire.NoDescriptors; r <= wire.TooLarge; r++ {

@@ -23,8 +23,8 @@ func compiled(t rapid.TB, text string) *pattern {
 	return p
 }
 
-// A text in pieces matches after the piece with which package regexp finds a match in all that
-// has come: with assertions at its ends, and with runes that are cut in two or are none.
+// A text in pieces matches after the same piece as with package regexp, also with assertions at its
+// ends, and with runes that are cut in two or invalid.
 func TestPatternAgreesWithRegexp(t *testing.T) {
 	atoms := rapid.SampledFrom([]string{"a", "b", "(?i)B", ".", "(?s).", "[^a]", `\n`, "é", "^", "$", `\A`, `\z`, "(?m)^", "(?m)$", `\b`, `\B`, `\xff`})
 	var expression func(t *rapid.T, depth int) string
@@ -59,7 +59,7 @@ func TestPatternAgreesWithRegexp(t *testing.T) {
 	})
 }
 
-// An answer that comes byte by byte is looked at once, and not again with each byte.
+// The work for an answer that comes byte by byte is linear.
 func TestWorkOfAPatternIsLinear(t *testing.T) {
 	life := loadgen.Lifecycle{Request: pinged, Response: matching(`O.K\r\n$`)}
 	e := newEnding(life.Response)
@@ -75,7 +75,7 @@ func TestWorkOfAPatternIsLinear(t *testing.T) {
 	if n != loadgen.MaxMatch+1 || outcome != metrics.Unexpected {
 		t.Errorf("%v after %d bytes", outcome, n)
 	}
-	// Each byte is a step, and so is each look at what would be if the answer ended there.
+	// Each byte is a step, and so is each test whether the answer ends there.
 	if steps := e.pieces.steps; steps != uint64(2*n) {
 		t.Errorf("%d steps for %d bytes", steps, n)
 	}

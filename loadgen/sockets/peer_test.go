@@ -19,8 +19,8 @@ import (
 
 type tcp = net.TCPConn
 
-// A peer is the server's half of a connection, which is closed when it returns. The
-// error is how it saw the other half end.
+// A peer plays the server's side of a connection, which is closed when it returns. The error says how
+// it saw the client's side end.
 type peer func(c *tcp) error
 
 // host is a server of package net: one goroutine for each connection.
@@ -50,8 +50,8 @@ func serve(t testing.TB, address string, play peer) *host {
 	return h
 }
 
-// serveBelow is serve on a port below those from which the kernel takes the ports of
-// clients: nobody else can have it when the host starts a second time.
+// serveBelow is serve on a port below the range of local ports, so that it is still free when the
+// host starts a second time.
 func serveBelow(t testing.TB, ip string, play peer) *host {
 	t.Helper()
 	h := &host{play: play}
@@ -70,7 +70,7 @@ func serveBelow(t testing.TB, ip string, play peer) *host {
 }
 
 func (h *host) start() error {
-	// On Go's own listener, which is one of Multipath TCP, this kernel has other timings.
+	// Go listens with Multipath TCP by default, which has other timings.
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(context.Background(), "tcp", h.addr.String())
@@ -124,8 +124,7 @@ func (h *host) accept(l *net.TCPListener) {
 	}
 }
 
-// kill ends the host as a crash would, and waits until nothing of it is left. It can
-// be started again.
+// kill ends the host as a crash would, and waits for its goroutines. It can be started again.
 func (h *host) kill() {
 	h.mu.Lock()
 	l := h.listener
@@ -189,7 +188,7 @@ func closesHalf(c *tcp) error {
 	return reads(c)
 }
 
-// forgets does nothing more, whatever the other side does, until the host is killed.
+// forgets does nothing more until the host is killed.
 func forgets(c *tcp) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -247,7 +246,7 @@ func boundTo(t testing.TB, fd int) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// closed is a port that is bound, so that nobody else can take it, and refuses.
+// closed returns a port that is bound, so that nobody else takes it, and refuses.
 func closed(t testing.TB, address string) netip.AddrPort {
 	t.Helper()
 	at := newSockaddr(netip.MustParseAddrPort(address))

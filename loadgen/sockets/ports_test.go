@@ -26,8 +26,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// A thousand ports, whose TIME_WAIT nothing ends early: not a new connection, and not
-// a RST (RFC 1337).
+// A thousand ports, whose TIME_WAIT neither a new connection nor a RST (RFC 1337) ends early.
 var thousandPorts = []string{
 	"net.ipv4.ip_local_port_range=20000 20999", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1",
 }
@@ -53,9 +52,9 @@ func timeWaits(t testing.TB) int64 {
 	return s.TimeWait
 }
 
-// A client that closes by FIN keeps each port for the minute of its TIME_WAIT. The
-// thousand of them are used once, every further attempt has failed for want of one,
-// and there are few of those: a search of all ports takes milliseconds.
+// A client that closes by FIN keeps each port for the minute of its TIME_WAIT. Each of the thousand is
+// used once, and further attempts fail. There are few of those, because a search of all ports takes
+// milliseconds.
 func TestPortsExhausted(t *testing.T) {
 	if !alone.Namespace(t, thousandPorts...) {
 		return
@@ -80,19 +79,19 @@ func TestPortsExhausted(t *testing.T) {
 		if got.Succeeded != 1000 || got.Open != 0 || got.TotalFailed() != missing {
 			t.Errorf("%+v: %s", c, got.ends())
 		}
-		// 7 pauses of 1 to 64 ms, then some of 100 ms for each of two loops, and both together
-		// may be out of step with those that end meanwhile.
+		// For each of two loops 7 pauses of 1 to 64 ms, then some of 100 ms; twice that for those
+		// that a success ends meanwhile.
 		if most := 4 * (7 + uint64(got.ElapsedNS)/uint64(100*time.Millisecond)); missing < 2 || missing > most || got.ExhaustedNS == 0 {
 			t.Errorf("%+v: %d attempts without a port in %v", c, missing, time.Duration(got.ExhaustedNS))
 		}
-		// Where and when, and how long it lasted: to the end, in each loop that was left without.
+		// Where and when it began. It lasts to the end in each loop that has no port left.
 		if e := got.Exhaustion; e == nil || e.Target != c.target || e.Source != c.sources || e.AtNS <= 0 || e.AtNS >= got.ElapsedNS {
 			t.Errorf("%+v: exhausted %+v", c, e)
 		}
 		if spells := got.Histograms[metrics.Exhausted]; spells.Count < 1 || spells.Count > 2 || spells.Max > got.ElapsedNS {
 			t.Errorf("%+v: %d spells, the longest %d ns of %d", c, spells.Count, spells.Max, got.ElapsedNS)
 		}
-		// One connection in each 64 of a loop was asked about, and none lost a segment.
+		// The kernel was asked about one connection in 64, and none lost a segment.
 		if s := got.TCP; s.Established < 1000/64-2 || s.Established > 1000/64+2 || s.Closed < 1000/64-2 || s.MSS == 0 || s.Retransmits+s.SYNRetransmits != 0 {
 			t.Errorf("%+v: TCP_INFO %+v", c, s)
 		}
@@ -104,8 +103,7 @@ func TestPortsExhausted(t *testing.T) {
 	}
 }
 
-// With stop the first attempt without a port ends the run, and what is under way is
-// brought to its end.
+// With stop the first attempt without a port ends the run. Connections in flight end as planned.
 func TestPortsExhaustedStop(t *testing.T) {
 	if !alone.Namespace(t, thousandPorts...) {
 		return
@@ -121,7 +119,7 @@ func TestPortsExhaustedStop(t *testing.T) {
 	}
 }
 
-// With wait an attempt without a port waits for one, as long as its deadline says.
+// With wait an attempt without a port waits for one until its timeout.
 func TestPortsExhaustedWait(t *testing.T) {
 	if !alone.Namespace(t, thousandPorts...) {
 		return
@@ -138,7 +136,7 @@ func TestPortsExhaustedWait(t *testing.T) {
 	if shut := time.Duration(got.ExhaustedNS); shut < cfg.Timeout {
 		t.Errorf("shut for %v", shut)
 	}
-	// One that is interrupted while it waits is open.
+	// If the run is interrupted while it waits, it is open.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	cfg.Timeout, cfg.Count = time.Minute, 0
@@ -148,8 +146,8 @@ func TestPortsExhaustedWait(t *testing.T) {
 	}
 }
 
-// When the server closes, ports are free again at once: those who wait for one get it,
-// and nobody fails.
+// If the server closes, ports are free again at once: attempts that wait for one get it, and none
+// fails.
 func TestPortsComeBack(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20019", "net.ipv4.tcp_tw_reuse=0", "net.ipv4.tcp_rfc1337=1") {
 		return
@@ -182,8 +180,8 @@ func TestPortsComeBack(t *testing.T) {
 	}
 }
 
-// Of those who wait the oldest comes first, also after a try that failed.
-func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
+// The attempt that has waited longest comes first, also after a try that failed.
+func TestParkedAttemptsKeepTheirOrder(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20000", "net.ipv4.tcp_tw_reuse=0") {
 		return
 	}
@@ -214,8 +212,8 @@ func TestHeldAttemptsKeepTheirOrder(t *testing.T) {
 	turns(t, l, func() bool { return l.conns[want[0].Slot].state != parked })
 }
 
-// Without an address of its own this host cannot reach a target at all. The errno is
-// that of a lack of ports, and the name must not be.
+// A host without an address cannot reach the target. The errno is that of exhausted ports; the
+// outcome must not be.
 func TestNoSourceAddress(t *testing.T) {
 	if _, err := os.Stat("/proc/sys/net/ipv6"); errors.Is(err, fs.ErrNotExist) {
 		alone.Needed(t, "IPv6")
@@ -234,9 +232,8 @@ func TestNoSourceAddress(t *testing.T) {
 	}
 }
 
-// A connection from an address to a port of its own range on which nobody listens can
-// meet itself: the SYN finds a socket in SYN_SENT, and both halves of a simultaneous
-// open are the same (RFC 9293, section 3.5). Nobody was there all the same.
+// A connection to a local port on which nobody listens can meet itself: the SYN finds its own socket
+// in SYN_SENT, a simultaneous open (RFC 9293, section 3.5). It counts as refused.
 func TestNobodyConnectsToItself(t *testing.T) {
 	if !alone.Namespace(t, "net.ipv4.ip_local_port_range=20000 20001") {
 		return
@@ -253,8 +250,8 @@ func TestNobodyConnectsToItself(t *testing.T) {
 	}
 }
 
-// The kernel counts what the client says, to the last connection: Tcp ActiveOpens are
-// the SYNs, PassiveOpens the established connections where all are served here.
+// The client's counts are the kernel's: Tcp ActiveOpens are the SYNs, and PassiveOpens the established
+// connections, because all servers are here.
 func TestKernelAgrees(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
@@ -289,7 +286,7 @@ func TestKernelAgrees(t *testing.T) {
 			loadgen.Lifecycle{Request: pinged, Response: isPong, CloseBy: wire.Server, CloseHow: wire.RST}, 0, "",
 			map[string]int64{"ActiveOpens": n, "PassiveOpens": n, "OutRsts": n, "EstabResets": 2 * n}},
 		{"server resets at once", to(serve(t, "127.0.0.1:0", resets).addr), echo(1, wire.Client, wire.FIN), 0, "exchange.reset",
-			// A request that crosses the RST is answered by another one.
+			// A request that crosses the RST is answered by another RST.
 			map[string]int64{"ActiveOpens": n, "PassiveOpens": n, "OutRsts": whatever, "EstabResets": whatever}},
 		{"refused", to(closed(t, "127.0.0.1:0")), echo(1, wire.Client, wire.FIN), 0, "connect.refused",
 			map[string]int64{"ActiveOpens": n, "OutRsts": n, "AttemptFails": n}},
@@ -314,7 +311,7 @@ func TestKernelAgrees(t *testing.T) {
 			if got.ends() != want {
 				t.Errorf("%s\nwant %s", got.ends(), want)
 			}
-			// The servers' halves may end a moment later.
+			// The server sides may end a moment later.
 			var moved map[string]int64
 			until(t, "the counters", func() bool {
 				moved = counters(t).Sub(before)["Tcp"]
@@ -375,15 +372,15 @@ func overflowing(t *testing.T, address string, play peer) (h *host, open func())
 	}
 }
 
-// A SYN that is lost is sent again after a second. Every connection that was so late is
-// asked about, so that none of its retransmissions is left out of the sample.
+// A lost SYN is sent again after a second. The kernel is asked about every connection that took so
+// long, so that the sample has all its retransmissions.
 func TestLateConnectsAreAllAskedAbout(t *testing.T) {
 	if !alone.Namespace(t) {
 		return
 	}
 	watchLeaks(t)
 	const n = 8
-	// A full accept queue drops the first SYN of each. When all are dropped it has room.
+	// A full accept queue drops the first SYN of each. Then it gets room.
 	server, open := overflowing(t, "127.0.0.1:9000", echoes)
 	before := counters(t)
 	opened := make(chan struct{})
@@ -399,7 +396,7 @@ func TestLateConnectsAreAllAskedAbout(t *testing.T) {
 	})
 	<-opened
 	again := counters(t).Sub(before)["TcpExt"]["TCPSynRetrans"]
-	// A machine that stands still may let one be sent twice.
+	// On a slow machine one may be sent twice.
 	if got.ends() != allSucceeded(n) || again < n {
 		t.Errorf("%s, the kernel sent %d SYNs again", got.ends(), again)
 	}
@@ -411,7 +408,7 @@ func TestLateConnectsAreAllAskedAbout(t *testing.T) {
 	}
 }
 
-// Connects that begin while half of the ports are taken have a histogram of their own.
+// connect() calls while half of the ports are taken have a histogram of their own.
 func TestUpperHalf(t *testing.T) {
 	watchLeaks(t)
 	for _, upper := range []bool{false, true} {
@@ -429,12 +426,12 @@ func TestUpperHalf(t *testing.T) {
 			want = 50
 		}
 		if n := got.Histograms[metrics.ConnectCallUpper].Count; n != want {
-			t.Errorf("half full %v: %d connects apart, want %d", upper, n, want)
+			t.Errorf("half full %v: %d connects in their own histogram, want %d", upper, n, want)
 		}
 	}
 }
 
-// Of two explicit ports one is in use: the attempt has the other.
+// If one of two explicit ports is in use, the attempt gets the other.
 func TestExplicitPortsInUseAreSkipped(t *testing.T) {
 	if !alone.Namespace(t) { // nobody else takes the other port
 		return

@@ -12,7 +12,7 @@ import (
 	"tcpbench/loadgen"
 )
 
-// ledger is a server that notes every line that it gets, and answers each by "ok".
+// ledger is a server that counts the lines that it gets, and answers each by "ok".
 type ledger struct {
 	mu    sync.Mutex
 	lines map[string]int
@@ -50,8 +50,8 @@ func rotating(t *testing.T, texts ...string) loadgen.Lifecycle {
 	return l
 }
 
-// Requests go round, every number is used once over all loops, and the seed decides the
-// rest.
+// Requests are sent in turn, every number is used once over all loops, and the rest follows from the
+// seed.
 func TestRotation(t *testing.T) {
 	watchLeaks(t)
 	run := func(seed uint64) map[string]int {
@@ -91,7 +91,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// A request that the kernel takes in parts is one request, though others are made between.
+// A request that the kernel takes in parts is one request, even if others are made in between.
 func TestRotationInParts(t *testing.T) {
 	watchLeaks(t)
 	g := &ledger{lines: map[string]int{}}

@@ -22,8 +22,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// A request that is larger than all buffers goes out piece by piece, as the server
-// takes it.
+// A request that is larger than all buffers is sent in pieces, as the server reads it.
 func TestBigRequestToASlowReader(t *testing.T) {
 	watchLeaks(t)
 	const size, n = 8 << 20, 8 // more than tcp_wmem and tcp_rmem allow together
@@ -61,7 +60,7 @@ func TestBigRequestToASlowReader(t *testing.T) {
 	}
 }
 
-// A server that takes nothing of a big request lets the deadline of the exchange pass.
+// If a server reads nothing of a big request, the exchange times out.
 func TestBigRequestToNobody(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", forgets)
@@ -83,8 +82,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A full accept queue drops SYNs, and a mute server says nothing: both end in a
-// timeout, and the stage tells them apart.
+// A full accept queue and a silent server both end in a timeout; the stage tells which.
 func TestBacklogFull(t *testing.T) {
 	watchLeaks(t)
 	const backlog, n = 2, 10
@@ -100,7 +98,7 @@ func TestBacklogFull(t *testing.T) {
 	}
 }
 
-// A source that this host does not have, a source that may not reach the target.
+// A source that this host does not have, and a target that cannot be connected to.
 func TestBadSources(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
@@ -109,15 +107,15 @@ func TestBadSources(t *testing.T) {
 	if got.ends() != allFailed(10, "socket.bad_address") || got.SYNs != 0 {
 		t.Error(got.ends())
 	}
-	// Broadcast addresses are no targets: connect() fails at once.
+	// connect() to a broadcast address fails at once.
 	got = load(context.Background(), t, loadgen.Config{Targets: to(netip.MustParseAddrPort("255.255.255.255:9")), Count: 10, Lifecycle: life})
 	if got.TotalFailed() != 10 || got.Failed["connect.unreachable"]+got.Failed["connect.denied"] != 10 || got.SYNs != 0 {
 		t.Error(got.ends())
 	}
 }
 
-// A run whose last attempt fails within connect() is over at once: it has nothing to
-// wait for, and its elapsed time makes the rate.
+// A run whose last attempt fails within connect() is over at once. Otherwise its elapsed time, and so
+// its rate, would be wrong.
 func TestLastAttemptFailsAtOnce(t *testing.T) {
 	watchLeaks(t)
 	began := time.Now()
@@ -130,7 +128,7 @@ func TestLastAttemptFailsAtOnce(t *testing.T) {
 	}
 }
 
-// Both families in one run, each target reached from the sources of its own.
+// Both families in one run: each target is reached from sources of its family.
 func TestBothFamilies(t *testing.T) {
 	watchLeaks(t)
 	four, six := serve(t, "127.0.0.1:0", echoes), serve(t, "[::1]:0", echoes)
@@ -175,7 +173,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// An open loop starts what its schedule says, whatever becomes of it.
+// An open loop starts what its schedule says, whatever becomes of earlier connections.
 func TestOpenLoop(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
@@ -186,7 +184,7 @@ func TestOpenLoop(t *testing.T) {
 				Connections: 512, Loops: 2, Warmup: warmup, Duration: 250 * time.Millisecond, Lifecycle: echo(4, wire.Client, wire.RST),
 			}
 			got := load(context.Background(), t, cfg)
-			// On a busy machine some may be missed; none may vanish.
+			// On a busy machine some may be missed, but all are counted.
 			if want := scheduled(cfg, 0) + scheduled(cfg, 1); got.Attempted+got.Missed != want {
 				t.Errorf("%s: %d attempted + %d missed, scheduled %d", process, got.Attempted, got.Missed, want)
 			}
@@ -199,7 +197,7 @@ func TestOpenLoop(t *testing.T) {
 			if got.ElapsedNS < int64(cfg.Duration) {
 				t.Errorf("%v measured of %v", time.Duration(got.ElapsedNS), cfg.Duration)
 			}
-			// What the warm-up started is in SYNs and nowhere else.
+			// Connections of the warm-up count only as SYNs.
 			if extra := got.SYNs - got.Attempted; (extra > 0) != (warmup > 0) {
 				t.Errorf("%s, warm-up %v: %d SYNs of %d attempts", process, warmup, got.SYNs, got.Attempted)
 			}
@@ -207,7 +205,7 @@ func TestOpenLoop(t *testing.T) {
 	}
 }
 
-// With every slot taken, arrivals are missed and not attempts.
+// If every slot is taken, arrivals are missed: they are no attempts.
 func TestFullSlabMisses(t *testing.T) {
 	watchLeaks(t)
 	cfg := loadgen.Config{
@@ -230,7 +228,7 @@ func TestPhases(t *testing.T) {
 	if got := load(context.Background(), t, cfg); !slices.Equal(got.periods, []loadgen.Period{loadgen.Measuring, loadgen.Draining}) || got.SYNs != got.Attempted {
 		t.Errorf("periods %v, %d SYNs of %d attempts", got.periods, got.SYNs, got.Attempted)
 	}
-	// Long enough for a machine that has stood still for a moment.
+	// Long enough for a slow machine.
 	cfg.Warmup, cfg.Duration = 50*time.Millisecond, 300*time.Millisecond
 	got := load(context.Background(), t, cfg)
 	if !slices.Equal(got.periods, []loadgen.Period{loadgen.WarmingUp, loadgen.Measuring, loadgen.Draining}) || got.SYNs <= got.Attempted {
@@ -255,8 +253,8 @@ func processorTime() int64 {
 	return user + system
 }
 
-// A run that is interrupted in its warm-up has measured nothing, even if what is under
-// way takes longer than the warm-up would have.
+// A run that is interrupted in its warm-up has measured nothing, even if its drain ends after the
+// warm-up would have.
 func TestInterruptedWarmup(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", forgets)
@@ -264,7 +262,7 @@ func TestInterruptedWarmup(t *testing.T) {
 		Targets: to(h.addr), Warmup: 900 * time.Millisecond, Duration: time.Minute,
 		Lifecycle: echo(1, wire.Client, wire.FIN), Timeout: 2 * time.Second,
 	}
-	// Time that was spent before is none of this run.
+	// Processor time that was used before does not count.
 	for processorTime() < int64(200*time.Millisecond) {
 		continue
 	}
@@ -284,7 +282,7 @@ func TestInterruptedWarmup(t *testing.T) {
 	}
 }
 
-// An interrupted run says so, and what is under way has a second to end.
+// An interrupted run says so, and connections in flight have a second to end.
 func TestInterrupted(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
@@ -298,11 +296,11 @@ func TestInterrupted(t *testing.T) {
 	if got.Stopped != "interrupted" || got.Succeeded < 90 || got.Open != 0 {
 		t.Error(got.ends())
 	}
-	// Before it has begun.
+	// A run that is interrupted before it begins.
 	if got := load(ctx, t, cfg); got.Stopped != "interrupted" || got.Open != 0 {
 		t.Error(got.ends())
 	}
-	// With a peer that never answers, what is open stays open and is counted.
+	// If the server never answers, connections are left open, and counted.
 	ctx, cancel = context.WithCancel(context.Background())
 	defer cancel()
 	silent := mute(t, "127.0.0.1:0", 64)
@@ -335,7 +333,7 @@ func queued(t testing.TB, at netip.AddrPort) int {
 	return all[0].Queue
 }
 
-// A bound by count is kept exactly, over any number of loops.
+// A count bounds the run exactly, over any number of loops.
 func TestCount(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
@@ -354,7 +352,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// Among so many handshakes some are timed by the kernel.
+// The kernel is asked about one handshake in 64.
 func TestHandshakeRTTIsSampled(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", echoes)
@@ -364,8 +362,8 @@ func TestHandshakeRTTIsSampled(t *testing.T) {
 	}
 }
 
-// A server that resets before the client has looked at the handshake has been
-// connected to all the same: it accepted.
+// A connection that the server resets before the client sees the handshake counts as established:
+// the server has accepted it.
 func TestResetBeforeTheHandshakeIsSeen(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", resets)

@@ -12,7 +12,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// However a connection fails, what came before is kept.
+// What a server said before a connection fails is kept.
 func TestWhatServersSaidIsKept(t *testing.T) {
 	const denied = "-DENIED\r\nbye\\"
 	wanted := loadgen.Lifecycle{Request: pinged, Response: matching("PONG"), CloseBy: wire.Client}
@@ -60,8 +60,8 @@ func TestWhatServersSaidIsKept(t *testing.T) {
 	}
 }
 
-// Different answers are told apart as far as there is room; a long run of failures is
-// sampled; and nothing is kept of connections that succeed.
+// A bounded number of different answers is kept, many failures are sampled, and nothing is kept of
+// connections that succeed.
 func TestSaidIsBounded(t *testing.T) {
 	watchLeaks(t)
 	var n atomic.Int64
@@ -81,8 +81,7 @@ func TestSaidIsBounded(t *testing.T) {
 	}
 }
 
-// More answers under way than there is memory for them: those that get it are kept, and it
-// comes back.
+// If more answers come at once than there is memory for, some are kept, and the memory is used again.
 func TestSaidOfManyAtOnce(t *testing.T) {
 	watchLeaks(t)
 	h := serve(t, "127.0.0.1:0", asked(says("no", forgets)))

@@ -21,8 +21,8 @@ func skipWarmUp(t testing.TB, l *loop) {
 	}
 }
 
-// Lives that fill the measured time: those that began in the warm-up end in it, and those that
-// begin in it end in the drain. As many ended in it as were in flight, and that is the rate.
+// Connections that live as long as the measured time: those that began in the warm-up end in it, and
+// those that begin in it end in the drain. As many ended in it as were in flight, which is the rate.
 func TestLongLivesAreCountedOnBothEdges(t *testing.T) {
 	const inFlight = 4
 	release := make(chan struct{})
@@ -69,7 +69,7 @@ func TestLongLivesAreCountedOnBothEdges(t *testing.T) {
 	}
 }
 
-// What was out of ports in the warm-up, and is again in the drain, is not of the measured time.
+// A lack of ports in the warm-up or in the drain does not count in the measured time.
 func TestExhaustionIsOfTheMeasuredTime(t *testing.T) {
 	l, _ := manualLoop(t, loadgen.Config{
 		Targets: to(serve(t, "127.0.0.1:0", closes).addr), Connections: 1, Warmup: warmUp, Duration: time.Hour, Timeout: 3 * warmUp,
