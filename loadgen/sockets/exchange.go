@@ -141,12 +141,12 @@ func (l *loop) answerBy(slot int32) int64 {
 func (l *loop) missBeat(slot int32, due int64) {
 	c := &l.conns[slot]
 	if l.Lifecycle.Beats(loadgen.ServerPings) {
-		l.losePeer(slot, metrics.PeerSilent) // the server counts its own pings
+		l.lose(slot, metrics.PeerSilent) // the server counts its own pings
 		return
 	}
 	l.report.Beats.Missed++
 	if c.missed++; int(c.missed) >= l.Lifecycle.Beat.Missed {
-		l.losePeer(slot, metrics.PeerSilent)
+		l.lose(slot, metrics.PeerSilent)
 		return
 	}
 	l.noteLag(slot, due)

@@ -153,7 +153,7 @@ func (l *loop) onSending(slot int32, mask uint32) {
 	if int(c.sent) < len(message) {
 		n, errno := send(int(c.fd), message[c.sent:])
 		if errno != 0 && errno != unix.EAGAIN {
-			l.lose(slot, errno)
+			l.lose(slot, outcomeOf(metrics.StageExchange, errno))
 			return
 		}
 		if c.sent += uint32(n); int(c.sent) < len(message) {
@@ -225,7 +225,7 @@ func (l *loop) peerEnded(slot int32, errno unix.Errno) {
 	responded := c.received > 0 || len(l.script.first) == 0
 	switch {
 	case c.state == readingHello, l.script.until.Kind != loadgen.PeerFIN, !responded, errno != 0 && !(aborts && errno == unix.ECONNRESET):
-		l.lose(slot, errno)
+		l.lose(slot, outcomeOf(metrics.StageExchange, errno))
 	case errno == 0 && aborts:
 		l.finish(slot, metrics.StageClose, metrics.Unexpected)
 	default:
@@ -295,7 +295,7 @@ func (l *loop) onIdle(slot int32, mask uint32) {
 	switch {
 	case errno == unix.EAGAIN:
 	case errno != 0 || n == 0:
-		l.lose(slot, errno)
+		l.lose(slot, outcomeOf(metrics.StageExchange, errno))
 	case l.refused(slot, n):
 	case c.leaving && l.Lifecycle.Beat != nil: // a beat that crossed the end of the run
 	default:

@@ -10,9 +10,11 @@ import (
 
 // outcomeOf names what an errno says about an attempt. The same errno can mean different things at
 // different stages: EADDRNOTAVAIL from connect() says that no port is free (__inet_hash_connect),
-// from bind() that the address is not this host's.
+// from bind() that the address is not this host's. Zero is a FIN before the end of the script.
 func outcomeOf(stage metrics.Stage, errno unix.Errno) metrics.Outcome {
 	switch errno {
+	case 0:
+		return metrics.ClosedEarly
 	case unix.EADDRNOTAVAIL:
 		if stage == metrics.StageSocket {
 			return metrics.BadAddress
@@ -127,17 +129,8 @@ func (l *loop) failConnect(slot int32, errno unix.Errno) {
 	l.fail(slot, stage, errno)
 }
 
-// lose ends a connection whose peer is gone: by an errno, or by a FIN if that is zero.
-func (l *loop) lose(slot int32, errno unix.Errno) {
-	outcome := metrics.ClosedEarly
-	if errno != 0 {
-		outcome = outcomeOf(metrics.StageExchange, errno)
-	}
-	l.losePeer(slot, outcome)
-}
-
-// losePeer ends a connection whose peer is gone, and notes how long it took to find out.
-func (l *loop) losePeer(slot int32, outcome metrics.Outcome) {
+// lose ends a connection whose peer is gone, and notes how long it took to find out.
+func (l *loop) lose(slot int32, outcome metrics.Outcome) {
 	c := &l.conns[slot]
 	stage := stageOf[c.state]
 	// A client that pings a listener hears nothing, whether it is alive or dead.
