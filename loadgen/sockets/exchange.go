@@ -47,9 +47,9 @@ func (l *loop) receive(slot int32, mask uint32, chunk []byte, more bool) (done b
 		}
 		return done
 	}
-	whole, outcome := l.whole(slot, chunk)
+	complete, outcome := l.complete(slot, chunk)
 	switch {
-	case whole && hello:
+	case complete && hello:
 		// What comes together with the answer to the hello is part of it.
 		if c.measured {
 			l.hist.record(helloTime, l.now-c.mark)
@@ -57,7 +57,7 @@ func (l *loop) receive(slot int32, mask uint32, chunk []byte, more bool) (done b
 		l.clear(slot)
 		l.ask(slot, mask)
 		return true
-	case whole:
+	case complete:
 		l.exchanged(slot, mask)
 		return true
 	}
@@ -69,9 +69,9 @@ func (l *loop) receive(slot int32, mask uint32, chunk []byte, more bool) (done b
 	return false
 }
 
-// whole tells whether all answers that are due are here with the bytes just read. The outcome is
+// complete tells whether all answers that are due are here with the bytes just read. The outcome is
 // not Succeeded if more came than was asked for.
-func (l *loop) whole(slot int32, chunk []byte) (bool, metrics.Outcome) {
+func (l *loop) complete(slot int32, chunk []byte) (bool, metrics.Outcome) {
 	c, until := &l.conns[slot], &l.script.until
 	switch {
 	case c.state == readingHello:
