@@ -1,5 +1,5 @@
 // Package kernel reads what Linux counts: the counters and sockets of a network namespace, and the time
-// of processors. Its observers watch a run.
+// of processors. Its samplers watch a run.
 //
 // It never changes anything (internal/machine writes sysctls), and draws no conclusions
 // (metrics/diagnose does). Values have the kernel's names and units, and functions are named after the

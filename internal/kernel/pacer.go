@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// MostShare is how much of one processor all observers of a run may take together.
+// MostShare is how much of one processor all samplers of a run may take together.
 const MostShare = 0.02
 
-// Budget is the processor time that the observers of a run have taken. They share it: one that sees
+// Budget is the processor time that the samplers of a run have taken. They share it: one that sees
 // few sockets leaves its part to the other.
 type Budget struct {
 	spent   atomic.Int64
 	reserve atomic.Int64 // for the last census of each, which does not wait for due
 }
 
-// pacer decides when an observer makes a census, so that all observers take no more than MostShare,
+// pacer decides when a sampler makes a census, so that all samplers take no more than MostShare,
 // including their last censuses.
 type pacer struct {
 	*Budget
 	began time.Duration // of the first sample
-	own   time.Duration // processor time of this observer
+	own   time.Duration // processor time of this sampler
 
 	cost    time.Duration // of its last census
 	sockets int64         // at its last census
@@ -49,7 +49,7 @@ func (p *pacer) made(cost time.Duration, sockets int64) {
 	p.cost, p.sockets = cost, sockets
 }
 
-// took notes processor time of the observer, including its censuses.
+// took notes processor time of the sampler, including its censuses.
 func (p *pacer) took(d time.Duration) {
 	p.own += d
 	p.spent.Add(int64(d))

@@ -40,7 +40,7 @@ type watch struct {
 
 // seen is the result of an observer.
 type seen struct {
-	View       metrics.Namespace            `json:"view"`
+	Namespace  metrics.Namespace            `json:"namespace"`
 	Histograms map[string]metrics.Histogram `json:"histograms,omitempty"`
 }
 
@@ -64,7 +64,7 @@ func (o *observer) run(ctx context.Context, w watch, sampled chan<- error) {
 			return
 		}
 	}
-	k, err := kernel.NewObserver(w.Watch)
+	k, err := kernel.NewSampler(w.Watch)
 	if err != nil {
 		sampled <- err
 		return
@@ -92,11 +92,11 @@ func (o *observer) run(ctx context.Context, w watch, sampled chan<- error) {
 	o.voice.End(nil, err)
 }
 
-func (o *observer) finish(k *kernel.Observer, of Side) (s seen, err error) {
+func (o *observer) finish(k *kernel.Sampler, of Side) (s seen, err error) {
 	if err = k.Finish(time.Since(o.began)); err != nil {
 		return s, err
 	}
-	if s.View, err = k.View(string(of), time.Duration(o.zero.Load())); err != nil {
+	if s.Namespace, err = k.Namespace(string(of), time.Duration(o.zero.Load())); err != nil {
 		return s, err
 	}
 	s.Histograms, err = k.Histograms()
@@ -231,7 +231,7 @@ func (s *stage) fillKernel(r *metrics.Result) error {
 		return nil
 	}
 	for _, o := range s.seen {
-		r.Kernel = append(r.Kernel, o.seen.View)
+		r.Kernel = append(r.Kernel, o.seen.Namespace)
 		var err error
 		if r.Histograms, err = metrics.MergeHistograms(r.Histograms, s.ofClient(o)); err != nil {
 			return err

@@ -15,10 +15,10 @@ import (
 	"tcpbench/metrics"
 )
 
-// Observer watches the network namespace of the thread that made it during a run: counters, sockstat and
+// Sampler watches the network namespace of the thread that made it during a run: counters, sockstat and
 // accept queues with every sample, and a census of the run's own sockets as often as its budget allows.
-// One goroutine uses it, locked to its thread, whose processor time is the observer's cost.
-type Observer struct {
+// One goroutine uses it, locked to its thread, whose processor time is the sampler's cost.
+type Sampler struct {
 	net       *Net
 	census    *sockdiag.Census
 	servers   *sockdiag.Servers
@@ -72,12 +72,12 @@ type Watch struct {
 	RangeSize int
 	// IPv4 means that none of the sockets is of IPv6.
 	IPv4 bool
-	// Budget is shared by all observers of the run; nil gives this one its own.
+	// Budget is shared by all samplers of the run; nil gives this one its own.
 	Budget *Budget
 }
 
-// NewObserver returns an observer of the sockets.
-func NewObserver(w Watch) (*Observer, error) {
+// NewSampler returns a sampler of the sockets.
+func NewSampler(w Watch) (*Sampler, error) {
 	n, err := OpenNet()
 	if err != nil {
 		return nil, fmt.Errorf("observe the kernel: %w", err)
@@ -91,23 +91,23 @@ func NewObserver(w Watch) (*Observer, error) {
 	for _, name := range []string{metrics.TimeWaitSockets, metrics.FinWait2Sockets, metrics.NamespaceTimeWait, metrics.PortsInUse} {
 		counted[name] = metrics.NewCountRecorder(metrics.UnitOf(name))
 	}
-	return &Observer{
+	return &Sampler{
 		net: n, census: c, servers: sockdiag.ServersAt(w.Servers), rangeSize: w.RangeSize, every: 1, pace: pacer{Budget: cmp.Or(w.Budget, &Budget{})},
 		queues: map[string]*metrics.Queue{}, dropped: map[string]int64{}, uses: map[sockdiag.Space]sockdiag.Use{}, seen: map[sockdiag.Space]struct{}{},
 		spaces: metrics.Spaces{Ports: w.RangeSize}, counted: counted,
 	}, nil
 }
 
-// Close closes the files of the observer.
-func (o *Observer) Close() error { return errors.Join(o.net.Close(), o.census.Close()) }
+// Close closes the files of the sampler.
+func (o *Sampler) Close() error { return errors.Join(o.net.Close(), o.census.Close()) }
 
 // Sample looks at the kernel at a time of the caller's clock.
-func (o *Observer) Sample(at time.Duration) error { return o.look(at, false) }
+func (o *Sampler) Sample(at time.Duration) error { return o.look(at, false) }
 
 // Finish looks for the last time, always with a census.
-func (o *Observer) Finish(at time.Duration) error { return o.look(at, true) }
+func (o *Sampler) Finish(at time.Duration) error { return o.look(at, true) }
 
-func (o *Observer) look(at time.Duration, last bool) error {
+func (o *Sampler) look(at time.Duration, last bool) error {
 	began := threadTime()
 	defer func() { o.pace.took(threadTime() - began) }()
 	if err := o.net.Counters(&o.now); err != nil {
@@ -145,7 +145,7 @@ func (o *Observer) look(at time.Duration, last bool) error {
 }
 
 // count makes a census while the namespace has so many sockets.
-func (o *Observer) count(s *sample, sockets int64) error {
+func (o *Sampler) count(s *sample, sockets int64) error {
 	began := threadTime()
 	population, left, err := o.census.Count(o.servers, o.uses)
 	if err != nil {
@@ -176,7 +176,7 @@ func (o *Observer) count(s *sample, sockets int64) error {
 }
 
 // noteQueues notes the accept queues of the run's servers.
-func (o *Observer) noteQueues(listeners []sockdiag.Listener) {
+func (o *Sampler) noteQueues(listeners []sockdiag.Listener) {
 	drops := map[string]int64{}
 	for _, l := range listeners {
 		if !o.servers.Listens(l.Addr) {
@@ -201,7 +201,7 @@ func (o *Observer) noteQueues(listeners []sockdiag.Listener) {
 }
 
 // keep adds a row to the timeline. A longer run has fewer rows per second.
-func (o *Observer) keep(s sample) {
+func (o *Sampler) keep(s sample) {
 	if o.skipped++; o.skipped < o.every {
 		return
 	}
@@ -235,10 +235,10 @@ func (o *Observer) keep(s sample) {
 }
 
 // HalfFull tells whether half of the ports of a space were ever in use.
-func (o *Observer) HalfFull() bool { return o.halfFull }
+func (o *Sampler) HalfFull() bool { return o.halfFull }
 
-// View is everything that the observer saw. Times count from zero, a time of the caller's clock.
-func (o *Observer) View(of string, zero time.Duration) (metrics.Namespace, error) {
+// Namespace is everything that the sampler saw. Times count from zero, a time of the caller's clock.
+func (o *Sampler) Namespace(of string, zero time.Duration) (metrics.Namespace, error) {
 	softnet, err := ReadSoftnet()
 	if err != nil {
 		return metrics.Namespace{}, fmt.Errorf("observe the kernel: %w", err)
@@ -265,7 +265,7 @@ func (o *Observer) View(of string, zero time.Duration) (metrics.Namespace, error
 	return v, nil
 }
 
-func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
+func (o *Sampler) timeline(zero time.Duration) metrics.Timeline {
 	t := metrics.Timeline{T: []float64{}, Every: o.every, Sockets: map[string][]int64{}, Counters: map[string][]int64{}}
 	n := len(o.samples)
 	put := func(columns map[string][]int64, name string, row int, value int64) {
@@ -306,7 +306,7 @@ func (o *Observer) timeline(zero time.Duration) metrics.Timeline {
 
 // Histograms are the numbers of the run's sockets in TIME_WAIT and in FIN_WAIT_2, and of ports in use in
 // each space, at each census; and of all sockets in TIME_WAIT in the namespace at each sample.
-func (o *Observer) Histograms() (map[string]metrics.Histogram, error) {
+func (o *Sampler) Histograms() (map[string]metrics.Histogram, error) {
 	named := map[string]metrics.Histogram{}
 	for name, r := range o.counted {
 		if r.Count() == 0 {

@@ -12,14 +12,14 @@ import (
 	"tcpbench/metrics"
 )
 
-// The observers of a run stay within their share of a processor, however fast the population grows
+// The samplers of a run stay within their share of a processor, however fast the population grows
 // and however slow the machine, the first and the last census of each included; and they use most of
 // what they may.
 func TestPace(t *testing.T) {
 	const sample = 150 * time.Microsecond
 	for _, tt := range []struct {
 		base, each time.Duration // of a census, and of each socket in it
-		rate       int64         // sockets that come to the first of two observers per second
+		rate       int64         // sockets that come to the first of two samplers per second
 		last       time.Duration
 	}{
 		{300 * time.Microsecond, 250, 0, time.Second},
@@ -60,7 +60,7 @@ func TestTimelineIsBounded(t *testing.T) {
 	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
 	spent := &Budget{} // for a census of each sample would take its time
 	spent.spent.Store(int64(time.Hour))
-	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true, Budget: spent})
+	o, err := NewSampler(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true, Budget: spent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestTimelineIsBounded(t *testing.T) {
 	if err := o.Finish(samples * Fastest); err != nil {
 		t.Fatal(err)
 	}
-	v, err := o.View("both", 10*time.Second)
+	v, err := o.Namespace("both", 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 			break
 		}
 	}
-	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(own)}, RangeSize: 100, IPv4: true})
+	o, err := NewSampler(Watch{Servers: []netip.AddrPort{alone.At(own)}, RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestTimeWaitIsTheRunsOwn(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", name, h[name].Max, h[name].Unit, want)
 		}
 	}
-	v, err := o.View("both", 0)
+	v, err := o.Namespace("both", 0)
 	if n, ok := v.Peak("client", "TIME_WAIT"); err != nil || !ok || n != 3 {
 		t.Errorf("the view has %d of the client in TIME_WAIT (%v), want 3; %v", n, ok, err)
 	}
@@ -169,7 +169,7 @@ func TestSpacesThatAreLeftOut(t *testing.T) {
 		return
 	}
 	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
-	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true})
+	o, err := NewSampler(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestSpacesThatAreLeftOut(t *testing.T) {
 	if err := o.Finish(0); err != nil {
 		t.Fatal(err)
 	}
-	v, err := o.View("both", 0)
+	v, err := o.Namespace("both", 0)
 	if err != nil || v.Spaces.Count != 3 || v.Spaces.Left != 2 {
 		t.Errorf("%+v, %v; want 3 spaces and 2 sockets in none", v.Spaces, err)
 	}
@@ -210,7 +210,7 @@ func TestQueuesAreSeenBetweenCensuses(t *testing.T) {
 	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
 	spent := &Budget{}
 	spent.spent.Store(int64(time.Hour))
-	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true, Budget: spent})
+	o, err := NewSampler(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 100, IPv4: true, Budget: spent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestQueuesAreSeenBetweenCensuses(t *testing.T) {
 		}
 		alone.Dial(t, l, nil)
 	}
-	v, err := o.View("both", 0)
+	v, err := o.Namespace("both", 0)
 	if err != nil || v.Cost.Censuses != 1 || len(v.Listeners) != 1 || v.Listeners[0].Peak != 3 {
 		t.Errorf("%+v after %d censuses, %v; want a queue of 3 after one", v.Listeners, v.Cost.Censuses, err)
 	}
@@ -251,7 +251,7 @@ func TestDropsAreTheRunsOwn(t *testing.T) {
 		alone.Dial(t, l, nil)
 	}
 	overflow(own, 1)
-	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(own)}, RangeSize: 100, IPv4: true})
+	o, err := NewSampler(Watch{Servers: []netip.AddrPort{alone.At(own)}, RangeSize: 100, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestDropsAreTheRunsOwn(t *testing.T) {
 		if err := o.Finish(at); err != nil {
 			t.Fatal(err)
 		}
-		v, err := o.View("both", 0)
+		v, err := o.Namespace("both", 0)
 		if err != nil || len(v.Listeners) != 1 {
 			t.Fatalf("%+v, %v", v.Listeners, err)
 		}
@@ -283,7 +283,7 @@ func TestHalfFull(t *testing.T) {
 		return
 	}
 	l := alone.Listen(t, "tcp4", "127.0.0.1:0", 0)
-	o, err := NewObserver(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 8, IPv4: true})
+	o, err := NewSampler(Watch{Servers: []netip.AddrPort{alone.At(l)}, RangeSize: 8, IPv4: true})
 	if err != nil {
 		t.Fatal(err)
 	}
