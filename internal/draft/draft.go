@@ -1,5 +1,5 @@
-// Package draft makes files that have a name only when they are whole: until then an earlier file
-// of that name stays, and a process that is killed leaves nothing behind.
+// Package draft writes files that get their name only when they are complete. Until then an earlier file
+// of that name stays, and a process that is killed leaves nothing.
 package draft
 
 import (
@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File is a draft. Either Keep or Discard ends it.
+// File is a draft, until Keep or Discard.
 type File struct {
 	*os.File
 	path string
-	// hidden is the name that the draft has meanwhile, where the file system has no files without
-	// a name (O_TMPFILE, open(2)); empty otherwise.
+	// hidden is the temporary name, if the file system has no files without a name (O_TMPFILE,
+	// open(2)).
 	hidden string
 }
 
@@ -31,7 +31,7 @@ func Create(path string) (*File, error) {
 		if _, err := os.Lstat(d.link()); err == nil {
 			return d, nil
 		}
-		d.Close() // without /proc it could not be given a name
+		d.Close() // without /proc it cannot get a name
 	}
 	d.File, err = os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -44,7 +44,7 @@ func Create(path string) (*File, error) {
 // link leads to the open file.
 func (d *File) link() string { return fmt.Sprintf("/proc/self/fd/%d", d.Fd()) }
 
-// Keep gives a whole draft its name and mode, in place of an earlier file.
+// Keep gives a draft its mode and name. It replaces an earlier file.
 func (d *File) Keep(mode fs.FileMode) error {
 	err := d.Chmod(mode)
 	if err == nil && d.hidden == "" {
@@ -60,8 +60,7 @@ func (d *File) Keep(mode fs.FileMode) error {
 	return err
 }
 
-// named gives the draft the name of its file, or a hidden one if there is such a file: link(2)
-// replaces none.
+// named gives the draft its name, or a hidden one if that exists: link(2) replaces no file.
 func (d *File) named() error {
 	name := d.path
 	for {
@@ -77,7 +76,7 @@ func (d *File) named() error {
 	}
 }
 
-// Discard leaves an earlier file as it was.
+// Discard removes the draft. An earlier file stays.
 func (d *File) Discard() error {
 	err := d.Close()
 	d.remove()
@@ -86,6 +85,6 @@ func (d *File) Discard() error {
 
 func (d *File) remove() {
 	if d.hidden != "" {
-		_ = os.Remove(d.hidden) // the error that led here is the news
+		_ = os.Remove(d.hidden) // an earlier error matters more
 	}
 }

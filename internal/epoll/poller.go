@@ -1,11 +1,9 @@
-// Package epoll is the thinnest useful layer over epoll(7) for a loop that owns
-// its thread: a poller, tokens that tell a stale event from a live one, and a
-// timing wheel.
+// Package epoll is a thin layer over epoll(7) for a loop that owns its thread: a poller, tokens that tell
+// stale events from live ones, and a timing wheel.
 //
-// It exists because a load generator must know what each system call costs it.
-// Calls that cannot block go through RawSyscall, which leaves the Go scheduler
-// alone; the one call that may block goes through Syscall6, so that the runtime can
-// give the processor to others. Nothing here is safe for concurrent use, save Wake.
+// A load generator must know what each system call costs. Calls that cannot block use RawSyscall, which
+// the Go scheduler does not see; the one that can block uses Syscall6, so the runtime can give the
+// processor to others. Only Wake may be called concurrently.
 package epoll
 
 import (
@@ -26,15 +24,14 @@ const (
 	Edge  = unix.EPOLLET
 )
 
-// Token is what the kernel hands back with an event: a slot of the caller's, and the
-// generation that the slot had when the descriptor was added. An event whose
-// generation is not the slot's present one belongs to a connection that is gone.
+// Token comes back with an event: a slot of the caller's, and the slot's generation when the descriptor
+// was added. An event with another generation than the slot's belongs to a connection that is gone.
 type Token struct {
 	Slot       int32
 	Generation uint32
 }
 
-// wakeToken marks the poller's own eventfd. No caller has negative slots.
+// wakeToken marks the poller's own eventfd. Callers have no negative slots.
 var wakeToken = Token{Slot: -1}
 
 // Event is one ready descriptor.
@@ -74,10 +71,10 @@ func (p *Poller) Close() error {
 	return os.NewSyscallError("close", unix.Close(p.fd))
 }
 
-// Wake makes the present or the next Wait return. Any goroutine may call it.
+// Wake makes the current or next Wait return. Any goroutine may call it.
 func (p *Poller) Wake() {
 	one := uint64(1)
-	// The only failure is a counter that is full, and then Wait returns anyway.
+	// It can only fail if the counter is full, and then Wait returns anyway.
 	_, _ = unix.Write(p.wake, (*[8]byte)(unsafe.Pointer(&one))[:])
 }
 
@@ -86,7 +83,7 @@ func (p *Poller) Add(fd int, mask uint32, t Token) unix.Errno {
 	return p.control(unix.EPOLL_CTL_ADD, fd, mask, t)
 }
 
-// Modify changes what is watched of fd.
+// Modify changes the events of fd.
 func (p *Poller) Modify(fd int, mask uint32, t Token) unix.Errno {
 	return p.control(unix.EPOLL_CTL_MOD, fd, mask, t)
 }
@@ -98,8 +95,8 @@ func (p *Poller) control(op, fd int, mask uint32, t Token) unix.Errno {
 	return errno
 }
 
-// Wait waits for events until timeout has passed: not at all when it is zero or
-// less. The returned number of events can be read by Event until the next Wait.
+// Wait waits for events until timeout has passed, not at all if it is zero or less. It returns how many
+// events Event can read until the next Wait.
 func (p *Poller) Wait(timeout time.Duration) (int, error) {
 	ts := unix.NsecToTimespec(int64(max(timeout, 0)))
 	var n uintptr
@@ -120,8 +117,7 @@ func (p *Poller) Wait(timeout time.Duration) (int, error) {
 	return 0, os.NewSyscallError("epoll_pwait2", errno)
 }
 
-// Event returns the i-th event of the last Wait. ok is false for a wake-up, which
-// it consumes.
+// Event returns the i-th event of the last Wait. ok is false for a wake-up, which it consumes.
 func (p *Poller) Event(i int) (e Event, ok bool) {
 	raw := &p.raw[i]
 	e = Event{Mask: raw.Events, Token: Token{Slot: raw.Fd, Generation: uint32(raw.Pad)}}

@@ -5,14 +5,14 @@ import (
 	"math/bits"
 )
 
-// Tick is the resolution of a Wheel in nanoseconds for timers that are due within Near: 33 µs.
+// Tick is the resolution of a Wheel for timers that are due within Near: 33 µs, in nanoseconds.
 const Tick = int64(1) << tickShift
 
-// CoarseTick is its resolution beyond Near, a little over one millisecond. Timers of seconds,
-// thousands of them, then share a turn of the loop.
+// CoarseTick is its resolution beyond Near: 1.05 ms. Thousands of timers of seconds share a turn of the
+// loop then.
 const CoarseTick = int64(1) << 20
 
-// Near is how far ahead a timer keeps the fine resolution, in nanoseconds.
+// Near is how far ahead timers have the fine resolution, in nanoseconds.
 const Near = 16 * CoarseTick
 
 const (
@@ -24,22 +24,21 @@ const (
 	dueList    = levels * levelSlots // the list of timers that Advance found due
 )
 
-// Never is what Next returns when no timer is set.
+// Never is what Next returns if no timer is set.
 const Never = int64(math.MaxInt64)
 
-// Wheel holds one timer for each of a number of ids. Setting, cancelling and
-// expiring cost the same for one timer as for a million (Varghese and Lauck,
-// hierarchical timing wheels): the lists are linked through arrays, so no operation
-// but Grow allocates.
+// Wheel has one timer for each id. Setting, cancelling and expiring cost the same for one timer as for a
+// million (Varghese and Lauck, hierarchical timing wheels). The lists are linked through arrays, so only
+// Grow allocates.
 //
-// A timer is never early, and at most one Tick late if it is due within Near, else one
-// CoarseTick, beyond the lateness of the caller. Times are nanoseconds since an instant of the caller's choice.
+// A timer is never early. The wheel makes it at most one Tick late if it is due within Near, otherwise
+// one CoarseTick. Times are nanoseconds since an instant of the caller's choice.
 type Wheel struct {
-	tick   int64 // the last tick that Advance has dealt with
+	tick   int64 // the last tick that Advance has handled
 	links  []link
 	heads  [levels*levelSlots + 1]int32
 	last   int32                           // in the list of due timers; unlinked if that is empty
-	filled [levels][levelSlots / 64]uint64 // which heads hold a list
+	filled [levels][levelSlots / 64]uint64 // which heads have a list
 }
 
 type link struct {
@@ -49,7 +48,7 @@ type link struct {
 	rounding   int32 // nanoseconds that Set has added to reach the tick
 }
 
-// NewWheel returns a wheel for the ids 0 … n-1 that starts at now.
+// NewWheel returns a wheel for the ids 0 to n-1 that starts at now.
 func NewWheel(n int, now int64) *Wheel {
 	w := &Wheel{tick: now >> tickShift, links: make([]link, 0, n), last: unlinked}
 	for i := range w.heads {
@@ -59,21 +58,21 @@ func NewWheel(n int, now int64) *Wheel {
 	return w
 }
 
-// Grow makes room for the ids up to n-1. Timers that are set stay so.
+// Grow makes room for the ids up to n-1. Timers stay set.
 func (w *Wheel) Grow(n int) {
 	for len(w.links) < n {
 		w.links = append(w.links, link{list: unlinked})
 	}
 }
 
-// Set makes the timer of id due at the time at, whatever it was before.
+// Set sets the timer of id to the time at, whether it was set or not.
 func (w *Wheel) Set(id int32, at int64) {
 	w.Cancel(id)
 	resolution := Tick
 	if at-w.tick<<tickShift >= Near {
 		resolution = CoarseTick
 	}
-	// Rounded up, so that it is never early; the tick just dealt with is over.
+	// Rounded up, so it is never early, and after the last tick handled.
 	rounded := (at + resolution - 1) &^ (resolution - 1)
 	l := &w.links[id]
 	l.tick = max(rounded>>tickShift, w.tick+1)
@@ -81,7 +80,7 @@ func (w *Wheel) Set(id int32, at int64) {
 	w.place(id)
 }
 
-// Cancel forgets the timer of id, if it is set or due.
+// Cancel removes the timer of id, if it is set or due.
 func (w *Wheel) Cancel(id int32) {
 	l := &w.links[id]
 	if l.list == unlinked {
@@ -103,8 +102,8 @@ func (w *Wheel) Cancel(id int32) {
 	l.list = unlinked
 }
 
-// Advance moves the time forward to now. Timers that have become due are then
-// handed out by Pop, those of the earliest tick first.
+// Advance moves the time forward to now. Pop then returns the timers that have become due, those of the
+// earliest tick first.
 func (w *Wheel) Advance(now int64) {
 	for target := now >> tickShift; w.tick < target; {
 		next := w.nextTick()
@@ -122,8 +121,8 @@ func (w *Wheel) Advance(now int64) {
 	}
 }
 
-// Pop returns a timer that is due and the time that Set was given, and forgets it. That time
-// is exact for a timer that was not set more than two seconds late.
+// Pop removes a timer that is due, and returns it with the time of its Set. That time is exact unless it
+// was more than two seconds ago at Set.
 func (w *Wheel) Pop() (id int32, at int64, ok bool) {
 	id = w.heads[dueList]
 	if id == unlinked {
@@ -134,8 +133,8 @@ func (w *Wheel) Pop() (id int32, at int64, ok bool) {
 	return id, l.tick<<tickShift - int64(l.rounding), true
 }
 
-// Next returns a time at which Advance may have work to do: never later than the first
-// timer is due, at times earlier, and Never if no timer is set.
+// Next returns a time at which Advance may have work: that of the first timer or earlier, and Never if no
+// timer is set.
 func (w *Wheel) Next() int64 {
 	if w.heads[dueList] != unlinked {
 		return w.tick << tickShift
@@ -147,8 +146,8 @@ func (w *Wheel) Next() int64 {
 	return tick << tickShift
 }
 
-// nextTick is the first tick after the present one at which a list of the lowest level
-// is due or a list of a higher level is to be spread over the lower ones.
+// nextTick is the next tick at which a list of the lowest level is due or cascade spreads a list of a
+// higher level.
 func (w *Wheel) nextTick() int64 {
 	first := Never
 	for level := range levels {
@@ -161,8 +160,8 @@ func (w *Wheel) nextTick() int64 {
 	return first
 }
 
-// ahead counts the steps from slot from to the next filled slot of a level, 1 to
-// levelSlots, or 0 if the level is empty.
+// ahead counts the steps from slot from to the next filled slot of a level: 1 to levelSlots, or 0 if the
+// level is empty.
 func (w *Wheel) ahead(level, from int) int {
 	filled := &w.filled[level]
 	for step := 1; step <= levelSlots; {
@@ -176,7 +175,7 @@ func (w *Wheel) ahead(level, from int) int {
 	return 0
 }
 
-// cascade spreads the lists of higher levels whose span begins at the present tick.
+// cascade moves timers of higher levels whose span begins at the current tick to lower levels.
 func (w *Wheel) cascade() {
 	for level := levels - 1; level > 0; level-- {
 		shift := level * levelBits
@@ -192,7 +191,7 @@ func (w *Wheel) cascade() {
 	}
 }
 
-// place links the timer into the list of the lowest level that reaches its tick.
+// place puts a timer into the list of the lowest level that reaches its tick.
 func (w *Wheel) place(id int32) {
 	tick := w.links[id].tick
 	for level := range levels {
@@ -202,7 +201,7 @@ func (w *Wheel) place(id int32) {
 			return
 		}
 	}
-	// Beyond the horizon: the farthest slot, from where it is placed anew.
+	// Beyond the last level: the farthest slot, from which cascade places it again.
 	shift := (levels - 1) * levelBits
 	w.push(id, int32((levels-1)*levelSlots+int(w.tick>>shift+levelSlots-1)&(levelSlots-1)))
 }
@@ -217,8 +216,8 @@ func (w *Wheel) push(id, list int32) {
 	w.filled[list/levelSlots][list%levelSlots/64] |= 1 << (list % 64)
 }
 
-// append adds a timer to the end of those that are due: a loop that takes only some of them in
-// a turn leaves the latest.
+// append adds a timer to the end of those that are due: a loop that takes only some of them in a turn
+// leaves the latest.
 func (w *Wheel) append(id int32) {
 	l := &w.links[id]
 	l.next, l.prev, l.list = unlinked, w.last, dueList

@@ -1,11 +1,11 @@
-// Package random makes generators of random numbers, one for each use: whatever else draws numbers,
-// the same seed and use give the same ones.
+// Package random makes a generator of random numbers for each use: the same seed and use give the same
+// numbers, whatever else draws some.
 package random
 
 import "math/rand/v2"
 
-// New returns the generator of a use, by a number of the caller's choice. Those of neighbouring
-// numbers are independent.
+// New returns the generator of a use, which is a number of the caller's choice. Generators of different
+// uses are independent.
 func New(seed, use uint64) *rand.PCG { return rand.NewPCG(seed, Mixed(use)) }
 
 // Mixed spreads small numbers over 64 bits (the finalizer of SplitMix64): PCG generators with

@@ -2,12 +2,12 @@ package wire
 
 import "sync"
 
-// PatternPeriod is the length after which the pattern repeats. It is prime, so no segment size
-// divides it: a segment that is lost, repeated or exchanged with another shifts the pattern.
+// PatternPeriod is the length after which the pattern repeats. It is prime, so a segment that is lost,
+// repeated or exchanged shifts the pattern, whatever its size.
 const PatternPeriod = 65521
 
-// pattern holds the period twice, so that a piece may begin anywhere in it. The letter that
-// begins a header is not in it: no piece of a response looks like a Refusal.
+// pattern has the period twice, so a piece can begin anywhere in it. It does not contain the letter
+// that begins a header, so no part of a response looks like a Refusal.
 var pattern = sync.OnceValue(func() []byte {
 	b := make([]byte, 2*PatternPeriod)
 	for i, x := 0, uint32(1); i < PatternPeriod; i++ {
@@ -22,9 +22,9 @@ var pattern = sync.OnceValue(func() []byte {
 	return b
 })
 
-// Pattern returns the bytes of a patterned stream from a position on, n of them, or PatternPeriod if that is less. Position
-// 0 is the first byte of a connection's first response; each further response goes on where the
-// one before it has ended. Nobody may write to them.
+// Pattern returns n bytes of the pattern, but at most PatternPeriod, from position at on. Position 0 is
+// the first byte of a connection's first response; each response goes on where the last one ended. The
+// caller must not change them.
 func Pattern(at, n uint64) []byte {
 	at %= PatternPeriod
 	return pattern()[at : at+min(n, PatternPeriod)]

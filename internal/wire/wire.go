@@ -1,21 +1,18 @@
-// Package wire is all that a tcpbench client and a tcpbench server share: the
-// header that opens a connection, and the words for who closes it and how.
+// Package wire is what client and server share: the header that opens a connection, and the words for
+// who closes it and how.
 //
-// A connection tells the server its script in the first 16 bytes, so that one
-// server serves every workload at once and needs no configuration to be in step
-// with the client. Everything behind the header is payload: the server counts
-// it and never looks into it.
+// The first 16 bytes of a connection tell the server what to do on it, so one server serves all
+// workloads at once without configuration. Everything after the header is payload: the server counts it
+// and never reads its content.
 //
 //	 0      1      2      3      4 … 7         8 … 11         12 13      14 15
 //	+------+------+------+------+-------------+--------------+----------+-------+
 //	| 't'  | 'b'  | vers | play | request     | response     | exchanges| beat  |
 //	+------+------+------+------+-------------+--------------+----------+-------+
 //
-// All numbers are big-endian. play holds the kind in its high four bits, then two
-// bits each for who closes and how. request and response are payload bytes: the
-// first request is the header and request bytes behind it, every further one is
-// request bytes alone. beat is an interval in units of BeatUnit. docs/protocol.md is the same
-// for readers of packets.
+// All numbers are big-endian. play is the kind in its high four bits, then two bits each for who closes
+// and how. request and response are bytes of payload: the first request is the header and so many bytes,
+// every other is so many bytes. beat is an interval in units of BeatUnit. See docs/protocol.md.
 package wire
 
 import (
@@ -29,14 +26,14 @@ import (
 // HeaderSize is the length of a header in bytes.
 const HeaderSize = 16
 
-// BeatUnit is the resolution of Script.Beat, MaxBeat the longest that a header holds.
+// BeatUnit is the resolution of Script.Beat, MaxBeat the longest.
 const (
 	BeatUnit = 10 * time.Millisecond
 	MaxBeat  = math.MaxUint16 * BeatUnit
 )
 
-// Version is the highest version of the header that this package speaks. Version 2 is
-// version 1 of a client that understands Refused, version 3 is version 2 with Script.Pattern.
+// Version is the highest version of the header. Version 2 is version 1 from a client that understands
+// Refused; version 3 is version 2 with Script.Pattern.
 const Version = 3
 
 const magic0, magic1 = 't', 'b'
@@ -69,8 +66,7 @@ const (
 	kinds
 )
 
-// Closer names the side that closes actively, and so keeps TIME_WAIT after a FIN
-// (RFC 9293, section 3.6).
+// Closer is the side that closes actively, and so has TIME_WAIT after a FIN (RFC 9293, section 3.6).
 type Closer uint8
 
 const (
@@ -80,63 +76,62 @@ const (
 	Server
 	// Both close at once after the last response.
 	Both
-	// Never means that the server forgets to close: after the client's FIN its
-	// socket stays in CLOSE_WAIT.
+	// Never means that the server forgets to close: its socket stays in CLOSE_WAIT after the
+	// client's FIN.
 	Never
 
 	closers
 )
 
-// How says by which segment the closer ends the connection.
+// How is the segment by which the closer ends the connection.
 type How uint8
 
 const (
 	// FIN is the orderly close.
 	FIN How = iota
-	// RST is the abortive close: close() with SO_LINGER on and a linger time of
-	// zero. It leaves no TIME_WAIT and may cost the peer unread data.
+	// RST is the abortive close: close() with SO_LINGER of zero. It leaves no TIME_WAIT, and the
+	// peer may lose unread data.
 	RST
-	// HalfClose is the client's FIN behind its last request. The server answers
-	// that request when it has seen the FIN, and then closes by FIN.
+	// HalfClose is the client's FIN right after its last request. The server answers that request
+	// after the FIN, and then closes by FIN.
 	HalfClose
 
 	hows
 )
 
-// Script is the content of a header: what the server is to do on this connection.
+// Script is the content of a header: what the server does on this connection.
 type Script struct {
 	Kind     Kind
 	CloseBy  Closer
 	CloseHow How
-	// RequestSize is the payload of each request in bytes, beside the header.
+	// RequestSize is the payload of each request in bytes, without the header.
 	RequestSize uint32
 	// ResponseSize is the payload of each response in bytes.
 	ResponseSize uint32
-	// Exchanges is the number of exchanges after which the closer closes.
-	// Zero means that the server answers until the client closes.
-	// In Listen and Ping it is the number of beats after which a silent peer is
-	// dead, at least 1.
+	// Exchanges is the number of exchanges after which the closer closes; zero means that the
+	// server answers until the client closes. In Listen and Ping it is the number of beats after
+	// which a silent peer is dead, at least 1.
 	Exchanges uint16
 	// Beat is the interval of pings in Listen and Ping, zero in all other kinds.
 	Beat time.Duration
-	// Refusals means that the client understands Refused: version 2 of the header. A
-	// Hello, which servers of version 1 must understand, says it by its Exchanges.
+	// Refusals means that the client understands Refused: version 2. A Hello, which servers of
+	// version 1 must understand, says it by its Exchanges.
 	Refusals bool
-	// Pattern asks for responses whose bytes tell where they belong (see Pattern), in place
-	// of zeros: version 3 of the header. It is of Exchange, and goes with Refusals.
+	// Pattern asks for responses of Pattern instead of zeros: version 3. It needs Exchange and
+	// Refusals.
 	Pattern bool
 }
 
-// What Parse may find wrong. A server counts them apart: a foreign protocol is
-// another finding than a tcpbench of another version.
+// The errors of Parse. A server counts them apart: a foreign protocol differs from another version of
+// tcpbench.
 var (
 	ErrMagic   = errors.New("not a tcpbench header")
 	ErrVersion = errors.New("unknown header version")
 	ErrScript  = errors.New("impossible script")
 )
 
-// Append appends the header of s to b. A Beat between two units is rounded up, so
-// that nobody is reaped sooner than was asked for; beyond MaxBeat it is MaxBeat.
+// Append appends the header of s to b. It rounds Beat up to a unit, so no peer is reaped too soon, and
+// bounds it by MaxBeat.
 func (s Script) Append(b []byte) []byte {
 	version := byte(1)
 	switch {
@@ -153,8 +148,8 @@ func (s Script) Append(b []byte) []byte {
 	return binary.BigEndian.AppendUint16(b, uint16(beat))
 }
 
-// Parse reads the header at the start of b, which must hold at least HeaderSize
-// bytes. It allocates nothing when the header is sound.
+// Parse reads the header at the start of b, of at least HeaderSize bytes. It allocates nothing unless it
+// fails.
 func Parse(b []byte) (Script, error) {
 	if len(b) < HeaderSize || b[0] != magic0 || b[1] != magic1 {
 		return Script{}, ErrMagic
@@ -179,7 +174,7 @@ func Parse(b []byte) (Script, error) {
 	return s, nil
 }
 
-// check refuses what contradicts itself.
+// check refuses contradictions.
 func (s *Script) check() error {
 	beats := s.Kind == Listen || s.Kind == Ping
 	switch {

@@ -1,7 +1,6 @@
-// Package witness is for tests: it reads what the kernel counts by other ways than the
-// program does, so that the program's numbers have something to agree with. One way is
-// /proc as text, which every machine has; where ss and nstat of iproute2 are installed they
-// are asked too. Readings are of the calling process's network namespace.
+// Package witness is for tests. It reads the kernel's counts in other ways than the program, to compare
+// them: from /proc as text, and from ss and nstat of iproute2 if they are installed. Readings are of the
+// calling process's network namespace.
 package witness
 
 import (
@@ -14,10 +13,10 @@ import (
 	"testing"
 )
 
-// Readings are one fact read in several ways, by the name of the way.
+// Readings are one fact by the name of what read it.
 type Readings[T any] map[string]T
 
-// proc names the readings of /proc.
+// proc is the name of readings from /proc.
 const proc = "/proc"
 
 // procStates are the states in /proc/net/tcp, in the kernel's numbering from 1.
@@ -90,7 +89,7 @@ func States(t testing.TB) Readings[map[string]int] {
 	return all
 }
 
-// Of is the state of the one socket, not a listener, at a local port; "" where there is none.
+// Of is the state of the socket, not a listener, at a local port; "" if there is none.
 func Of(t testing.TB, port uint16) Readings[string] {
 	t.Helper()
 	all := Readings[string]{proc: ""}
@@ -110,10 +109,10 @@ func Of(t testing.TB, port uint16) Readings[string] {
 	return all
 }
 
-// Queue is the accept queue of a listener: how many wait in it, and its limit.
+// Queue is the accept queue of a listener.
 type Queue struct{ Waiting, Limit int }
 
-// UnknownLimit stands for the limit that /proc does not show.
+// UnknownLimit is the limit in a reading of /proc, which does not show it.
 const UnknownLimit = -1
 
 // Accept reads the accept queue of the listener at a port.
@@ -143,7 +142,7 @@ var (
 	inSummary  = regexp.MustCompile(`timewait (\d+)`)
 )
 
-// TimeWait counts the sockets in TIME_WAIT as the kernel's sum has them.
+// TimeWait is the kernel's own sum of sockets in TIME_WAIT.
 func TimeWait(t testing.TB) Readings[int] {
 	t.Helper()
 	read := func(pattern *regexp.Regexp, text string) int {
@@ -164,8 +163,7 @@ func TimeWait(t testing.TB) Readings[int] {
 	return all
 }
 
-// Counters reads all counters by group and name together, as nstat(8) calls them:
-// TcpActiveOpens.
+// Counters reads all counters by the names of nstat(8): TcpActiveOpens.
 func Counters(t testing.TB) Readings[map[string]int64] {
 	t.Helper()
 	counts := map[string]int64{}
@@ -203,7 +201,7 @@ func Counters(t testing.TB) Readings[map[string]int64] {
 	return all
 }
 
-// tool runs a program; ok is false where it is not installed.
+// tool runs a program. ok is false if it is not installed.
 func tool(t testing.TB, name string, args ...string) (text string, ok bool) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
