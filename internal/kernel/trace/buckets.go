@@ -2,15 +2,15 @@ package trace
 
 import "github.com/cilium/ebpf/asm"
 
-// A handshake's time falls into a bucket of 0.1 %, as in an HDR histogram of three digits:
-// below 2048 ns each nanosecond has its own, above that each doubling has 1024.
+// The buckets of handshake times are 0.1 % wide, as in an HDR histogram of three digits: below 2048 ns one
+// for each nanosecond, above that 1024 for each doubling.
 const (
 	halfBuckets = 1024
 	buckets     = 40 * halfBuckets // up to 6.5 days
 )
 
-// shifts are the thresholds at which a value is halved so many times. Behind all of them
-// it is below 2048, and 1024 or more if it was halved at all.
+// shifts are the thresholds at which a value is halved so many times. After all of them it is below 2048,
+// and 1024 or more if it was halved.
 var shifts = []struct{ from, by int32 }{
 	{27, 16}, {27, 16}, {19, 8}, {15, 4}, {13, 2}, {12, 1}, {11, 1},
 }

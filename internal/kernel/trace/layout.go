@@ -7,7 +7,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// layout is where the kernel that runs keeps what the programs read, in bytes.
+// layout is the offsets, in bytes, of what the programs read in the running kernel.
 type layout struct {
 	sport                int16 // of struct inet_sock
 	dport, family, state int16 // of struct sock_common
@@ -20,22 +20,11 @@ type layout struct {
 }
 
 func layoutOf(types *btf.Spec) (*layout, error) {
-	var inet, sock, skb *btf.Struct
-	if err := types.TypeByName("inet_sock", &inet); err != nil {
-		return nil, fmt.Errorf("struct inet_sock: %w", err)
-	}
-	if err := types.TypeByName("sock_common", &sock); err != nil {
-		return nil, fmt.Errorf("struct sock_common: %w", err)
-	}
-	if err := types.TypeByName("sk_buff", &skb); err != nil {
-		return nil, fmt.Errorf("struct sk_buff: %w", err)
-	}
-	var device, space *btf.Struct
-	if err := types.TypeByName("net_device", &device); err != nil {
-		return nil, fmt.Errorf("struct net_device: %w", err)
-	}
-	if err := types.TypeByName("net", &space); err != nil {
-		return nil, fmt.Errorf("struct net: %w", err)
+	var inet, sock, skb, device, space *btf.Struct
+	for name, to := range map[string]**btf.Struct{"inet_sock": &inet, "sock_common": &sock, "sk_buff": &skb, "net_device": &device, "net": &space} {
+		if err := types.TypeByName(name, to); err != nil {
+			return nil, fmt.Errorf("struct %s: %w", name, err)
+		}
 	}
 	l := &layout{}
 	for _, f := range []struct {
@@ -59,8 +48,8 @@ func layoutOf(types *btf.Spec) (*layout, error) {
 	return l, nil
 }
 
-// offsetOf finds a member, also within structs and unions that have no name, and one of a
-// struct that has one by both names with a dot between.
+// offsetOf finds a member, also in structs and unions without a name. A dot separates the names of a
+// struct and of its member.
 func offsetOf(members []btf.Member, name string) (uint32, bool) {
 	outer, rest, nested := strings.Cut(name, ".")
 	for _, m := range members {
@@ -88,8 +77,8 @@ func offsetOf(members []btf.Member, name string) (uint32, bool) {
 	return 0, false
 }
 
-// reasonsOf are the kernel's names for why it resets (enum sk_rst_reason), without their
-// prefix. Kernels before 6.10 have none.
+// reasonsOf are the kernel's names of reset reasons (enum sk_rst_reason) without their prefix. Kernels
+// before 6.10 have none.
 func reasonsOf(types *btf.Spec) map[uint32]string {
 	named := map[uint32]string{}
 	var enum *btf.Enum

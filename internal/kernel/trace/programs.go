@@ -1,11 +1,13 @@
 package trace
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 )
 
-// The sizes of what the programs count in.
+// The sizes of the programs' counters.
 const (
 	states     = 16 // more than there are
 	stateCells = states * states
@@ -21,54 +23,48 @@ const (
 
 const inet6 = 10 // AF_INET6
 
-// Places on the stack, below R10.
+// Places on the stack, relative to R10.
 const (
-	index int16 = -8  // a number by which a counter is found
+	index int16 = -8  // the number of a counter
 	when  int16 = -16 // a time
-	sock  int16 = -24 // a socket's address
-	tuple int16 = -32 // the client's address and port, the server's port
+	sock  int16 = -24 // the address of a socket
+	tuple int16 = -32 // the client's address and port, and the server's port
 )
 
-// R6 holds the socket in all programs, R9 whose it is: 0 the client's, 1 the server's.
+// In all programs R6 is the socket and R9 its side: 0 the client's, 1 the server's.
 
-// find looks up what stands on the stack at key; R0 is the value, or 0.
-func find(m *ebpf.Map, key int16) asm.Instructions {
-	return asm.Instructions{
+// on calls a function with a map and the key that is on the stack.
+func on(m *ebpf.Map, key int16, more ...asm.Instruction) asm.Instructions {
+	return append(asm.Instructions{
 		asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(key)),
-		asm.FnMapLookupElem.Call(),
-	}
+	}, more...)
 }
 
-func remove(m *ebpf.Map, key int16) asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(key)),
-		asm.FnMapDeleteElem.Call(),
-	}
-}
+// find looks up a key; R0 is the value, or 0.
+func find(m *ebpf.Map, key int16) asm.Instructions { return on(m, key, asm.FnMapLookupElem.Call()) }
 
-// put stores the time on the stack.
+func remove(m *ebpf.Map, key int16) asm.Instructions { return on(m, key, asm.FnMapDeleteElem.Call()) }
+
+// put stores the time that is on the stack.
 func put(m *ebpf.Map, key int16) asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(key)),
-		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, int32(when)), asm.Mov.Imm(asm.R4, 0),
-		asm.FnMapUpdateElem.Call(),
-	}
+	return on(m, key,
+		asm.Mov.Reg(asm.R3, asm.R10), asm.Add.Imm(asm.R3, int32(when)), asm.Mov.Imm(asm.R4, 0), asm.FnMapUpdateElem.Call())
 }
 
-// count adds one to the counter whose number is in R1, and goes on at the label.
+// count adds one to the counter whose number is in R1. If there is none, it goes on at the label.
 func count(m *ebpf.Map, label string) asm.Instructions {
 	code := asm.Instructions{asm.StoreMem(asm.R10, index, asm.R1, asm.Word)}
 	code = append(code, find(m, index)...)
 	return append(code,
 		asm.JEq.Imm(asm.R0, 0, label),
 		asm.Mov.Imm(asm.R1, 1),
-		// An interrupt may trace on the same processor.
+		// Atomic, because an interrupt may trace on the same processor.
 		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
 	)
 }
 
-// ours goes on if the local port in R7 or the remote one in R8 is the server's, with R9
-// telling whose the socket is; else it ends the program.
+// ours sets R9 if the local port in R7 or the remote port in R8 is the server's. Otherwise it ends the
+// program.
 func ours(m *maps) asm.Instructions {
 	var code asm.Instructions
 	test := func(port asm.Register, side int32, otherwise string) {
@@ -88,7 +84,7 @@ func ours(m *maps) asm.Instructions {
 	return append(code, asm.Mov.Reg(asm.R0, asm.R0).WithSymbol("ours"))
 }
 
-// here goes on if the namespace whose struct net is in R1 is one of the run's.
+// here ends the program unless the struct net in R1 is one of the run's namespaces.
 func here(m *maps, l *layout) asm.Instructions {
 	code := asm.Instructions{
 		asm.JEq.Imm(asm.R1, 0, "end").WithSymbol("net"),
@@ -99,14 +95,14 @@ func here(m *maps, l *layout) asm.Instructions {
 	return append(code, asm.JEq.Imm(asm.R0, 0, "end"))
 }
 
-// socketHere goes on if the socket in R6 is in one of the run's namespaces.
+// socketHere ends the program unless the socket in R6 is in one of the run's namespaces.
 func socketHere(m *maps, l *layout) asm.Instructions {
 	return append(asm.Instructions{asm.LoadMem(asm.R1, asm.R6, l.net, asm.DWord)}, here(m, l)...)
 }
 
-// socketPorts loads the ports of the socket in R6. Its skc_num is taken back before the
-// change to CLOSE is traced (tcp_set_state, inet_put_port), and its inet_sport is not; but
-// that lies beyond struct sock, of which alone the programs may read.
+// socketPorts loads the ports of the socket in R6 into R7 and R8. It reads inet_sport, because the kernel
+// resets skc_num before it traces the change to CLOSE (tcp_set_state, inet_put_port). inet_sport is beyond
+// struct sock, so only a helper may read it.
 func socketPorts(l *layout) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, asm.R10), asm.Add.Imm(asm.R1, int32(index)),
@@ -125,8 +121,8 @@ func end() asm.Instructions {
 	return asm.Instructions{asm.Mov.Imm(asm.R0, 0).WithSymbol("end"), asm.Return()}
 }
 
-// tupleCode makes the four-tuple's key from the ports in the registers, and the client's
-// address, at these offsets of the socket in R6.
+// tupleCode makes the key of a four-tuple from the ports in the registers, and from the client's address
+// at these offsets of the socket in R6.
 func tupleCode(l *layout, address, address6 int16, client, server asm.Register, label string) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMem(asm.R2, asm.R6, address, asm.Word),
@@ -139,10 +135,10 @@ func tupleCode(l *layout, address, address6 int16, client, server asm.Register, 
 	}
 }
 
-// stateProgram is for inet_sock_set_state(sk, oldstate, newstate): it counts transitions,
-// and times handshakes from the client's SYN_SENT to ESTABLISHED on each side.
+// stateProgram is for inet_sock_set_state(sk, oldstate, newstate): it counts transitions, and measures
+// handshakes from the client's SYN_SENT to ESTABLISHED on each side.
 func stateProgram(m *maps, l *layout) asm.Instructions {
-	// The states stand on the stack while ports take the registers.
+	// The states are on the stack, because ports take the registers.
 	const before, after int16 = -40, -48
 	code := asm.Instructions{
 		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
@@ -167,7 +163,7 @@ func stateProgram(m *maps, l *layout) asm.Instructions {
 		asm.JEq.Imm(asm.R9, 1, "server"),
 		asm.JEq.Imm(asm.R2, synSent, "begins"),
 		asm.JNE.Imm(asm.R1, synSent, "end"))
-	// The client's SYN is answered, or given up.
+	// The client has got an answer to its SYN, or given up.
 	add(find(m.started, sock)...)
 	add(asm.JEq.Imm(asm.R0, 0, "end"),
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord), asm.StoreMem(asm.R10, when, asm.R1, asm.DWord))
@@ -176,11 +172,11 @@ func stateProgram(m *maps, l *layout) asm.Instructions {
 	add(tupleCode(l, l.saddr, l.saddr6, asm.R7, asm.R8, "client4")...)
 	add(put(m.tuples, tuple)...)
 	add(asm.Ja.Label("record"))
-	// A SYN: the port is not chosen yet, so only the socket tells which it is.
+	// A SYN: the port is not chosen yet, so the key is the socket.
 	add(asm.FnKtimeGetNs.Call().WithSymbol("begins"), asm.StoreMem(asm.R10, when, asm.R0, asm.DWord))
 	add(put(m.started, sock)...)
 	add(asm.Ja.Label("end"))
-	// The last ACK has come, of a client on this machine.
+	// The server has got the last ACK of a client on this machine.
 	add(asm.JNE.Imm(asm.R1, synRecv, "end").WithSymbol("server"), asm.JNE.Imm(asm.R2, established, "end"))
 	add(tupleCode(l, l.daddr, l.daddr6, asm.R8, asm.R7, "server4")...)
 	add(find(m.tuples, tuple)...)
@@ -196,21 +192,21 @@ func stateProgram(m *maps, l *layout) asm.Instructions {
 	return append(code, end()...)
 }
 
-// retransmitProgram is for tcp_retransmit_skb(sk, skb, …): a segment is sent again.
-func retransmitProgram(m *maps, l *layout) asm.Instructions {
-	code := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
-	code = append(code, socketHere(m, l)...)
-	code = append(code, socketPorts(l)...)
-	code = append(code, ours(m)...)
-	code = append(code,
-		asm.Mov.Reg(asm.R1, asm.R9), asm.Mul.Imm(asm.R1, states),
-		asm.LoadMem(asm.R2, asm.R6, l.state, asm.Byte), asm.And.Imm(asm.R2, states-1), asm.Add.Reg(asm.R1, asm.R2))
-	code = append(code, count(m.retransmits, "end")...)
-	return append(code, end()...)
+// onSocket begins a program whose first argument is the socket: it goes on if the socket is the run's.
+func onSocket(m *maps, l *layout) asm.Instructions {
+	return slices.Concat(asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}, socketHere(m, l), socketPorts(l), ours(m))
 }
 
-// sendResetProgram is for tcp_send_reset(sk, skb, reason). There may be no socket: then
-// the segment that is answered tells the ports; or no segment, where the reset answers none.
+// retransmitProgram is for tcp_retransmit_skb(sk, skb, …): a segment is sent again.
+func retransmitProgram(m *maps, l *layout) asm.Instructions {
+	return slices.Concat(onSocket(m, l), asm.Instructions{
+		asm.Mov.Reg(asm.R1, asm.R9), asm.Mul.Imm(asm.R1, states),
+		asm.LoadMem(asm.R2, asm.R6, l.state, asm.Byte), asm.And.Imm(asm.R2, states-1), asm.Add.Reg(asm.R1, asm.R2),
+	}, count(m.retransmits, "end"), end())
+}
+
+// sendResetProgram is for tcp_send_reset(sk, skb, reason). Without a socket, the ports are those of the
+// segment that the reset answers; without a segment, those of the socket.
 func sendResetProgram(m *maps, l *layout) asm.Instructions {
 	const reason, header int16 = -40, -48
 	code := asm.Instructions{
@@ -253,11 +249,5 @@ func sendResetProgram(m *maps, l *layout) asm.Instructions {
 
 // receiveResetProgram is for tcp_receive_reset(sk).
 func receiveResetProgram(m *maps, l *layout) asm.Instructions {
-	code := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
-	code = append(code, socketHere(m, l)...)
-	code = append(code, socketPorts(l)...)
-	code = append(code, ours(m)...)
-	code = append(code, asm.Mov.Reg(asm.R1, asm.R9))
-	code = append(code, count(m.received, "end")...)
-	return append(code, end()...)
+	return slices.Concat(onSocket(m, l), asm.Instructions{asm.Mov.Reg(asm.R1, asm.R9)}, count(m.received, "end"), end())
 }

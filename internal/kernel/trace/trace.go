@@ -1,12 +1,10 @@
-// Package trace follows a run's connections by the kernel's tracepoints: every change of
-// state with the time that the kernel gives it, every segment sent again, every reset and
-// why it was sent.
+// Package trace follows a run's connections by the kernel's tracepoints: every change of state with the
+// kernel's time, every retransmission, every reset and its reason.
 //
-// Small programs in the kernel count in its memory, so that nothing is handed over while
-// the run goes on. They need CAP_BPF and CAP_PERFMON, and a kernel with type information
-// (BTF); what is refused is said, and the rest goes on without it. Tracepoints are of the
-// whole machine, so each program looks at the ports first. They do not show TIME_WAIT and
-// half-open requests, which are no sockets to them.
+// Small programs count in the kernel's memory, so nothing is transferred during the run. They need CAP_BPF,
+// CAP_PERFMON and a kernel with type information (BTF). If the kernel refuses one, the others work without
+// it. Tracepoints are of the whole machine, so each program first looks at namespace and ports. They do not
+// show TIME_WAIT and half-open requests, which are not full sockets.
 package trace
 
 import (
@@ -24,7 +22,7 @@ import (
 	"tcpbench/metrics"
 )
 
-// Tracer has programs in the kernel until it is closed, or its process ends.
+// Tracer is the programs in the kernel. They stay until Close or the end of the process.
 type Tracer struct {
 	maps    maps
 	links   []link.Link
@@ -33,26 +31,24 @@ type Tracer struct {
 	refused []string
 }
 
-// maps are what the programs share with us.
+// maps are what the programs share with this process.
 type maps struct {
-	spaces      *ebpf.Map // by the number of a network namespace: there if it is the run's
-	ports       *ebpf.Map // by port: 1 if it is the server's
+	spaces      *ebpf.Map // by the inode of a network namespace of the run
+	ports       *ebpf.Map // by port: 1 for the server's
 	transitions *ebpf.Map // by side, old and new state
-	started     *ebpf.Map // by socket: when it sent its SYN
-	tuples      *ebpf.Map // by four-tuple: the same, once the client is established
+	started     *ebpf.Map // by socket: the time of its SYN
+	tuples      *ebpf.Map // by four-tuple: the same, when the client is established
 	handshakes  *ebpf.Map // by side and bucket
 	retransmits *ebpf.Map // by side and state
 	sent        *ebpf.Map // resets, by side and reason
 	received    *ebpf.Map // resets, by side
 }
 
-// mostConnecting bounds the handshakes that are under way at once; older ones are
-// forgotten.
+// mostConnecting bounds the handshakes under way at once; older ones are forgotten.
 const mostConnecting = 1 << 16
 
-// Start attaches what the kernel allows, for the connections in the network namespaces
-// whose servers have one of the ports. Namespaces go by their inode numbers. An error means
-// that the kernel allows nothing.
+// Start attaches the programs that the kernel allows, for connections in network namespaces, given by
+// inode, whose servers have one of the ports. An error means that the kernel allows none.
 func Start(namespaces []uint32, ports []sockdiag.Ports) (*Tracer, error) {
 	t := &Tracer{}
 	if err := rlimit.RemoveMemlock(); err != nil {
@@ -93,7 +89,7 @@ func Start(namespaces []uint32, ports []sockdiag.Ports) (*Tracer, error) {
 func (t *Tracer) attach(tracepoint string, code asm.Instructions) error {
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "tcpb_" + strings.TrimPrefix(tracepoint, "tcp_")[:6], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: tracepoint,
-		Instructions: code, License: "GPL", // some of the kernel's functions ask for that
+		Instructions: code, License: "GPL", // some of the kernel's functions need it
 	})
 	if err != nil {
 		return err
@@ -107,7 +103,7 @@ func (t *Tracer) attach(tracepoint string, code asm.Instructions) error {
 	return nil
 }
 
-// Close takes the programs out of the kernel.
+// Close removes the programs.
 func (t *Tracer) Close() error {
 	var errs []error
 	for _, l := range t.links {
@@ -170,7 +166,7 @@ func (m *maps) close() error {
 
 var sideNames = [sockdiag.Sides]string{sockdiag.Client: "client", sockdiag.Server: "server"}
 
-// Read tells what was counted so far, with the histograms of the handshakes.
+// Read returns the counts so far, and histograms of handshakes.
 func (t *Tracer) Read() (metrics.Trace, map[string]metrics.Histogram, error) {
 	r := metrics.Trace{
 		Transitions: map[string]uint64{}, Retransmits: map[string]uint64{},
@@ -227,7 +223,7 @@ func (t *Tracer) histograms() (map[string]metrics.Histogram, error) {
 	return named, nil
 }
 
-// each calls visit for every counter that is not zero, over all processors.
+// each calls visit with the sum over all processors of every counter that is not zero.
 func each(m *ebpf.Map, visit func(i uint32, n uint64)) error {
 	var key uint32
 	var perCPU []uint64
