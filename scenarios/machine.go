@@ -8,6 +8,7 @@ import (
 	"tcpbench/internal/kernel/sysinfo"
 	"tcpbench/internal/kernel/trace"
 	"tcpbench/internal/lab"
+	"tcpbench/internal/machine"
 	"tcpbench/internal/probe"
 	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/stage"
@@ -73,19 +74,13 @@ func (m *Machine) Refuses(q lab.Question) *probe.Refusal {
 // Here tells whether something with these requirements can be run on this machine, and if not,
 // or only over loopback, why.
 func (m *Machine) Here(r file.Requirements) (file.Here, *probe.Refusal) {
-	var makesLab, makesLink, takesSettings *probe.Refusal
-	switch {
-	case !r.Lab:
-		return r.Here(nil, nil, nil)
-	case r.Link: // a lab with such a link is a lab
-		makesLink = m.Refuses(lab.CanLink)
-	default:
-		makesLab = m.Refuses(lab.CanLab)
-	}
-	if len(r.Settings) > 0 && makesLab == nil && makesLink == nil && m.Refuses(lab.CanSysctls) != nil {
-		takesSettings = m.Means.AskSettings(r.Settings) // they may have their values already
-	}
-	return r.Here(makesLab, makesLink, takesSettings)
+	refuses := func(q lab.Question) func() *probe.Refusal { return func() *probe.Refusal { return m.Refuses(q) } }
+	return r.Here(refuses(lab.CanLab), refuses(lab.CanLink), func(settings []machine.Setting) *probe.Refusal {
+		if m.Refuses(lab.CanSysctls) == nil {
+			return nil
+		}
+		return m.Means.AskSettings(settings) // they may have their values already
+	})
 }
 
 // Missing returns the first flag of the plans for which this machine lacks something besides a lab,

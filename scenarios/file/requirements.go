@@ -68,18 +68,19 @@ const (
 	CannotRun    Here = "no"
 )
 
-// Here tells whether the scenario can be run on a machine that refuses these things; nil is one
-// that it does not refuse. A refusal says why it is not yes.
-func (r Requirements) Here(makesLab, makesLink, takesSettings *probe.Refusal) (Here, *probe.Refusal) {
+// Here tells whether the scenario can be run on this machine, and if not, or only over loopback, why.
+// The functions ask the machine; nil is a machine that does not refuse.
+func (r Requirements) Here(makesLab, makesLink func() *probe.Refusal, takes func([]machine.Setting) *probe.Refusal) (Here, *probe.Refusal) {
 	var why *probe.Refusal
 	switch {
 	case !r.Lab:
-	case makesLab != nil:
-		why = makesLab
-	case r.Link && makesLink != nil:
-		why = makesLink
-	case len(r.Settings) > 0 && takesSettings != nil:
-		why = takesSettings
+	case r.Link: // a lab with such a link is a lab
+		why = makesLink()
+	default:
+		why = makesLab()
+	}
+	if r.Lab && why == nil && len(r.Settings) > 0 {
+		why = takes(r.Settings)
 	}
 	switch {
 	case why == nil:

@@ -13,6 +13,7 @@ import (
 func TestHere(t *testing.T) {
 	noLab, noLink, noSettings := &probe.Refusal{Because: "no lab"}, &probe.Refusal{Because: "no link"}, &probe.Refusal{Because: "no settings"}
 	setting := []machine.Setting{{Key: "net.core.somaxconn", Value: "5"}}
+	says := func(r *probe.Refusal) func() *probe.Refusal { return func() *probe.Refusal { return r } }
 	for _, c := range []struct {
 		r                  Requirements
 		lab, link, setting *probe.Refusal
@@ -29,7 +30,7 @@ func TestHere(t *testing.T) {
 		{Requirements{Lab: true, Link: true, Loopback: true}, noLab, noLab, noLab, RunsLoopback, noLab},
 		{Requirements{Lab: true, Link: true, Loopback: true}, nil, nil, nil, Runs, nil},
 	} {
-		if here, why := c.r.Here(c.lab, c.link, c.setting); here != c.here || why != c.why {
+		if here, why := c.r.Here(says(c.lab), says(c.link), func([]machine.Setting) *probe.Refusal { return c.setting }); here != c.here || why != c.why {
 			t.Errorf("%+v: %s, %v; want %s, %v", c.r, here, why, c.here, c.why)
 		}
 	}
