@@ -83,6 +83,20 @@ func (m *Machine) Here(r file.Requirements) (file.Here, *probe.Refusal) {
 	})
 }
 
+// OnLoopback makes the scenario the one for loopback if it has such a form and this machine can make
+// no lab for it. It returns why there is no lab, or an empty string.
+func (m *Machine) OnLoopback(s *Scenario) (why string) {
+	if s.Phenomenon == nil || s.Phenomenon.Loopback == nil {
+		return ""
+	}
+	here, refused := m.Here(s.Requires())
+	if here != file.RunsLoopback {
+		return ""
+	}
+	s.OnLoopback()
+	return "this machine cannot " + refused.Error()
+}
+
 // Missing returns the first flag of the plans for which this machine lacks something besides a lab,
 // with what stands in the way and what changes that; an empty flag if there is none.
 func Missing(stages []Stage) (flag, lift string, why error) {

@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/lab"
-	"tcpbench/internal/probe"
 	"tcpbench/metrics"
 	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
-	"tcpbench/scenarios/file"
 	"tcpbench/scenarios/workload"
 )
 
@@ -43,7 +41,15 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	defer onSignals(stop, nil)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // the warnings describe the phenomenon itself
-	sum, err := o.showAll(ctx, c, m, view)
+	out := c.OutOrStdout()
+	options := scenarios.Options{Tool: tool(), Command: os.Args}
+	sum, err := m.ShowAll(ctx, options, view.observer(), view.round, func(one *metrics.ShownScenario) error {
+		if o.format != report.Sums[0].Name {
+			return nil
+		}
+		view.clear()
+		return report.Line(out, one, styleOf(out))
+	})
 	view.end()
 	if err := errors.Join(err, show(c, report.Sums, o.format, sum)); err != nil {
 		return exit{exitFailed, err}
@@ -66,56 +72,4 @@ func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
 		return exit{exitCannot, nil}
 	}
 	return nil
-}
-
-// showAll runs the catalogue. An error means that the output cannot be written.
-func (o *runOptions) showAll(ctx context.Context, c *cobra.Command, m *scenarios.Machine, view *progress) (*metrics.Shown, error) {
-	sum := metrics.NewShown()
-	style := styleOf(c.OutOrStdout())
-	for _, s := range scenarios.Builtins() {
-		if s.Phenomenon == nil {
-			continue
-		}
-		one := metrics.ShownScenario{Name: s.Name, Standing: metrics.NotBegun}
-		if ctx.Err() == nil {
-			view.round(s.Name)
-			one = o.showOne(ctx, c, s, m, view)
-		}
-		sum.Add(one)
-		if o.format != report.Sums[0].Name || one.Standing == metrics.NotBegun {
-			continue
-		}
-		view.clear()
-		if err := report.Line(c.OutOrStdout(), &one, style); err != nil {
-			return sum, err
-		}
-	}
-	return sum, nil
-}
-
-// showOne runs a scenario, if this machine can.
-func (o *runOptions) showOne(ctx context.Context, c *cobra.Command, s *scenarios.Scenario, m *scenarios.Machine, view *progress) metrics.ShownScenario {
-	one := metrics.ShownScenario{Name: s.Name}
-	if here, why := m.Here(s.Requires()); here == file.CannotRun {
-		one.Standing, one.Why, one.Lift = metrics.CannotRun, why.Summary(), why.Lift
-		return one
-	}
-	began := time.Now()
-	r, err := (&runOptions{where: o.where}).prepare(c, s)
-	if err == nil {
-		one.Result, err = r.run(ctx, view)
-	}
-	one.TookS = time.Since(began).Seconds()
-	refused, ok := probe.Explain(err)
-	switch {
-	case ok:
-		one.Standing, one.Why, one.Lift = metrics.CannotRun, refused.Summary(), refused.Lift
-	case err != nil && ctx.Err() != nil:
-		one.Standing, one.Why = metrics.Undecided, "it was interrupted"
-	case err != nil:
-		one.Standing, one.Why = metrics.Undecided, err.Error()
-	default:
-		one.Standing, one.Why = metrics.StandingOf(one.Result)
-	}
-	return one
 }

@@ -46,10 +46,13 @@ func (o *compareOptions) arms() ([]scenarios.Arm, error) {
 	return arms, nil
 }
 
-// named are the arms of profiles.
-func (o *compareOptions) named() ([]scenarios.Arm, error) {
+// named are the arms of profiles. A flag that is given once is for all sides.
+func (o *compareOptions) named() (arms []scenarios.Arm, err error) {
 	n := max(len(o.profiles), len(o.clients), len(o.servers))
 	pick := func(flag string, list []string, i int) (*machine.Profile, string, error) {
+		if len(list) == 0 {
+			flag, list = "profile", o.profiles
+		}
 		name := machine.KernelDefault
 		switch {
 		case len(list) > 1 && len(list) != n:
@@ -59,27 +62,15 @@ func (o *compareOptions) named() ([]scenarios.Arm, error) {
 		case i < len(list):
 			name = list[i]
 		}
-		p, err := machine.Load(name)
-		if err != nil {
-			return nil, "", usage("--%s: %w", flag, err)
-		}
-		return p, name, setOn(p, o.set)
+		p, err := loadProfile(flag, name, o.set)
+		return p, name, err
 	}
-	var arms []scenarios.Arm
 	for i := range n {
-		client, server := o.clients, o.servers
-		clientFlag, serverFlag := "client-profile", "server-profile"
-		if len(client) == 0 {
-			client, clientFlag = o.profiles, "profile"
-		}
-		if len(server) == 0 {
-			server, serverFlag = o.profiles, "profile"
-		}
-		cp, clientName, err := pick(clientFlag, client, i)
+		client, clientName, err := pick("client-profile", o.clients, i)
 		if err != nil {
 			return nil, err
 		}
-		sp, serverName, err := pick(serverFlag, server, i)
+		server, serverName, err := pick("server-profile", o.servers, i)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +78,7 @@ func (o *compareOptions) named() ([]scenarios.Arm, error) {
 		if clientName != serverName {
 			name = "client " + clientName + ", server " + serverName
 		}
-		arms = append(arms, scenarios.Arm{Name: name, Client: cp, Server: sp})
+		arms = append(arms, scenarios.Arm{Name: name, Client: client, Server: server})
 	}
 	return arms, nil
 }
@@ -113,12 +104,9 @@ func (o *compareOptions) varied() ([]scenarios.Arm, error) {
 		if err != nil {
 			return nil, err
 		}
-		setting, err := machine.ParseSetting(key + "=" + value)
+		setting, err := parseSetting(fmt.Sprintf("vary %q", o.vary), key+"="+value)
 		if err != nil {
-			return nil, usage("--vary %q: %w", o.vary, err)
-		}
-		if near := machine.NearKey(setting.Key); near != "" {
-			return nil, usage("--vary %q: this kernel has no %s: did you mean %s?", o.vary, setting.Key, near)
+			return nil, err
 		}
 		arm := made[0]
 		arm.Client.Set(setting)

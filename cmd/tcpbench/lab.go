@@ -135,42 +135,48 @@ func (o *labOptions) lastly(c *cobra.Command) func() {
 
 // profiles reads those of the two hosts.
 func (o *labOptions) profiles() (client, server *machine.Profile, err error) {
-	load := func(flag, name string) (*machine.Profile, error) {
+	of := func(flag, name string) (*machine.Profile, error) {
 		if name == "" {
 			flag, name = "profile", o.profile
 		}
-		p, err := machine.Load(name)
-		if err != nil {
-			return nil, usage("--%s: %w", flag, err)
-		}
-		if err := setOn(p, o.set); err != nil {
-			return nil, err
-		}
-		return p, nil
+		return loadProfile(flag, name, o.set)
 	}
-	if client, err = load("client-profile", o.client); err != nil {
+	if client, err = of("client-profile", o.client); err != nil {
 		return nil, nil, err
 	}
-	server, err = load("server-profile", o.server)
+	server, err = of("server-profile", o.server)
 	return client, server, err
 }
 
-// setOn adds the settings of a command line to a profile.
-func setOn(p *machine.Profile, set []string) error {
+// loadProfile reads the profile that a flag names, with the settings of --set on top.
+func loadProfile(flag, name string, set []string) (*machine.Profile, error) {
+	p, err := machine.Load(name)
+	if err != nil {
+		return nil, usage("--%s: %w", flag, err)
+	}
 	for _, text := range set {
-		s, err := machine.ParseSetting(text)
+		s, err := parseSetting("set "+text, text)
 		if err != nil {
-			return usage("--set %s: %w", text, err)
-		}
-		if near := machine.NearKey(s.Key); near != "" {
-			return usage("--set %s: this kernel has no %s: did you mean %s?", text, s.Key, near)
+			return nil, err
 		}
 		p.Set(s)
 	}
 	if len(set) > 0 {
 		p.Name += " with " + strings.Join(set, ", ")
 	}
-	return nil
+	return p, nil
+}
+
+// parseSetting reads KEY=VALUE; said is the flag and its value, for errors.
+func parseSetting(said, text string) (machine.Setting, error) {
+	s, err := machine.ParseSetting(text)
+	if err != nil {
+		return s, usage("--%s: %w", said, err)
+	}
+	if near := machine.NearKey(s.Key); near != "" {
+		return s, usage("--%s: this kernel has no %s: did you mean %s?", said, s.Key, near)
+	}
+	return s, nil
 }
 
 // lab is what the flags ask of the run's labs.

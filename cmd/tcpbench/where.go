@@ -8,7 +8,6 @@ import (
 
 	"tcpbench/internal/values"
 	"tcpbench/scenarios"
-	"tcpbench/scenarios/file"
 )
 
 // place is where a claim is shown.
@@ -39,18 +38,12 @@ func (p place) settle(s *scenarios.Scenario) (why string, err error) {
 	case p == inLab && s.Phenomenon.Host:
 		return "", usage("--where lab: %s is a load of this host: use tcpbench lab", s.Name)
 	case p == onLoopback:
-		why = "--where loopback was given"
-	case p == anywhere && able:
-		here, refused := scenarios.ThisMachine().Here(s.Requires())
-		if here != file.RunsLoopback {
-			return "", nil
-		}
-		why = "this machine cannot " + refused.Error()
-	default:
-		return "", nil
+		s.OnLoopback()
+		return "--where loopback was given", nil
+	case p == anywhere:
+		return scenarios.ThisMachine().OnLoopback(s), nil
 	}
-	s.OnLoopback()
-	return why, nil
+	return "", nil
 }
 
 // ableOnLoopback are the scenarios of the catalogue that can be shown without a lab.
