@@ -93,7 +93,8 @@ type source struct {
 	connections, refused int
 	// paid is the time until which the bytes that it has ordered would keep it busy at its
 	// highest rate. It is never more than a second ahead.
-	paid time.Time
+	paid    time.Time
+	leaving bool // forget is about to look at it
 }
 
 // sources are all that have a connection, or have ordered something within the last second.
@@ -101,13 +102,6 @@ type sources struct {
 	bounds *Bounds
 	mu     sync.Mutex
 	of     map[netip.Addr]*source
-	// left are those without a connection, in the order in which their last one ended.
-	left []departure
-}
-
-type departure struct {
-	source *source
-	at     time.Time
 }
 
 // refusedRoom bounds the connections of one source that only wait to be told that they are
@@ -123,7 +117,6 @@ func newSources(b *Bounds) *sources {
 func (s *sources) enter(c *conn, addr netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweep(time.Now())
 	src := s.of[addr]
 	if src == nil {
 		src = &source{addr: addr}
@@ -149,25 +142,25 @@ func (s *sources) leave(src *source, refused bool) {
 	if refused {
 		src.refused--
 	}
-	if src.connections == 0 {
-		s.left = append(s.left, departure{src, time.Now()})
-	}
+	s.forget(src, time.Second)
 }
 
-// sweep forgets sources that are gone and owe nothing: up to two each time that one comes, so it
-// stays ahead.
-func (s *sources) sweep(now time.Time) {
-	for range 2 {
-		if len(s.left) == 0 || now.Sub(s.left[0].at) < time.Second {
-			return
-		}
-		src := s.left[0].source
-		s.left = s.left[1:]
-		// One that came again and has ordered more is in the list once more.
-		if src.connections == 0 && !src.paid.After(now) && s.of[src.addr] == src {
+// forget forgets a source later if it is gone then and owes nothing.
+func (s *sources) forget(src *source, later time.Duration) {
+	if src.connections > 0 || src.leaving {
+		return
+	}
+	src.leaving = true
+	time.AfterFunc(later, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		src.leaving = false
+		if owes := time.Until(src.paid); owes > 0 {
+			s.forget(src, owes)
+		} else if src.connections == 0 {
 			delete(s.of, src.addr)
 		}
-	}
+	})
 }
 
 // order books as many of n responses as the rate allows, and returns how many.

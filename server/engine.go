@@ -23,7 +23,6 @@ type engine struct {
 	server   *Server
 	index    int
 	counters counters
-	limits   limits
 	greeting []byte // the answer to a hello
 	ceiling  int    // connections with a descriptor from here on are refused
 	bounded  bool   // Config.Bounds has any
@@ -49,19 +48,11 @@ type engine struct {
 	up      chan struct{} // closed when the loop runs, or never will
 }
 
-// limits are the largest payloads that a script may ask for, and the most bytes of responses in
-// all; 0 = any.
-type limits struct {
-	request, response uint32
-	bytes             uint64
-}
-
 func newEngine(s *Server, index int) *engine {
 	cfg := &s.cfg
 	e := &engine{
 		server:  s,
 		index:   index,
-		limits:  limits{cfg.MaxRequest, cfg.MaxResponse, cfg.Bounds.Bytes},
 		ceiling: s.ceiling,
 		bounded: cfg.Bounds != Bounds{},
 		timeout: max(cfg.HeaderTimeout, 0),
@@ -82,13 +73,14 @@ func newEngine(s *Server, index int) *engine {
 // none.
 func (e *engine) serve() error {
 	defer e.upOnce.Do(func() { close(e.up) })
-	urls := make([]string, len(e.server.addrs))
-	for i, addr := range e.server.addrs {
+	urls := make([]string, len(e.server.cfg.Addrs))
+	for i, addr := range e.server.cfg.Addrs {
 		urls[i] = "tcp://" + addr.String()
 	}
+	// Threads are not locked: between two rounds gnet yields, and a locked thread yields by a futex.
 	err := gnet.Rotate(e, urls,
 		gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithNumEventLoop(1),
-		gnet.WithTicker(true), gnet.WithLockOSThread(lockThread), gnet.WithLogger(&e.log))
+		gnet.WithTicker(true), gnet.WithLogger(&e.log))
 	switch {
 	case err != nil:
 		return fmt.Errorf("start loop %d: %w%s", e.index, err, remedy(err))
@@ -114,7 +106,7 @@ func (e *engine) stop() {
 // OnBoot runs when the sockets listen and before the loop does.
 func (e *engine) OnBoot(eng gnet.Engine) gnet.Action {
 	e.gnet = eng
-	for _, addr := range e.server.addrs {
+	for _, addr := range e.server.cfg.Addrs {
 		backlog, err := tune(eng, addr, &e.server.cfg)
 		if err != nil {
 			e.bootErr = listenError(addr.String(), err)
@@ -176,7 +168,7 @@ func (e *engine) OnTraffic(c gnet.Conn) gnet.Action {
 	if cn.state == echo {
 		return e.reflect(cn, b)
 	}
-	d := cn.handle(b, &e.limits)
+	d := cn.handle(b, &e.server.cfg)
 	if e.bounded {
 		d = e.order(cn, d)
 	}
@@ -286,7 +278,6 @@ func (e *engine) OnClose(c gnet.Conn, err error) gnet.Action {
 		e.wheel.Cancel(cn.id)
 	}
 	e.slab.give(cn)
-	e.server.noteEnd()
 	return gnet.None
 }
 

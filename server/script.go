@@ -119,11 +119,11 @@ func (c *conn) lose(why Reason) {
 
 // handle takes the next bytes of the peer's stream. A connection that it closes still owes what due
 // says.
-func (c *conn) handle(b []byte, limits *limits) (d due) {
+func (c *conn) handle(b []byte, cfg *Config) (d due) {
 	for len(b) > 0 {
 		switch c.state {
 		case header:
-			b = c.onHeader(b, limits, &d)
+			b = c.onHeader(b, cfg, &d)
 		case idle:
 			c.enter(request)
 		case request:
@@ -139,7 +139,7 @@ func (c *conn) handle(b []byte, limits *limits) (d due) {
 	return d
 }
 
-func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
+func (c *conn) onHeader(b []byte, cfg *Config, d *due) []byte {
 	n := copy(c.head[c.have:], b)
 	c.have += uint32(n)
 	if c.have < wire.HeaderSize {
@@ -166,11 +166,11 @@ func (c *conn) onHeader(b []byte, limits *limits, d *due) []byte {
 		c.enter(greeted)
 	case script.Kind == wire.HelloReply, script.Kind == wire.Refused:
 		c.finish(ImpossibleScript) // an answer is no question
-	case script.RequestSize > limits.request:
+	case script.RequestSize > cfg.MaxRequest:
 		c.finish(RequestTooLarge)
-	case script.ResponseSize > limits.response:
+	case script.ResponseSize > cfg.MaxResponse:
 		c.finish(ResponseTooLarge)
-	case limits.bytes > 0 && script.Kind == wire.Exchange && uint64(script.Exchanges)*uint64(script.ResponseSize) > limits.bytes:
+	case cfg.Bounds.Bytes > 0 && script.Kind == wire.Exchange && uint64(script.Exchanges)*uint64(script.ResponseSize) > cfg.Bounds.Bytes:
 		c.finish(BytesExceeded)
 	case script.RequestSize == 0 && script.Exchanges > 1:
 		// Nothing would show that a further request has come.

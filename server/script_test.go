@@ -10,7 +10,7 @@ import (
 	"tcpbench/internal/wire"
 )
 
-var testLimits = limits{request: 1000, response: 2000}
+var testLimits = Config{MaxRequest: 1000, MaxResponse: 2000}
 
 // play feeds the stream in the given pieces and sums up what is due.
 func play(c *conn, pieces ...[]byte) (total due) {

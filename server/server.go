@@ -28,14 +28,9 @@ import (
 	"time"
 )
 
-// lockThread does not pay here: between two rounds gnet yields, and a locked thread yields by a
-// futex instead of a jump.
-const lockThread = false
-
 // Server is a running server.
 type Server struct {
 	cfg     Config
-	addrs   []netip.AddrPort
 	ceiling int // a connection with this descriptor or a higher one is refused
 	room    int // descriptors from there on, for connections that wait to be told so
 	sources *sources
@@ -47,7 +42,6 @@ type Server struct {
 	stalls    sync.WaitGroup // of stalled connections
 	forgotten forgotten
 	draining  atomic.Bool
-	ended     chan struct{} // a connection has ended while draining
 	done      chan struct{}
 
 	mu     sync.Mutex
@@ -65,8 +59,8 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	defer held.release()
-	s := &Server{cfg: cfg, addrs: held.addrs, started: time.Now(),
-		ended: make(chan struct{}, 1), done: make(chan struct{})}
+	cfg.Addrs = held.addrs
+	s := &Server{cfg: cfg, started: time.Now(), done: make(chan struct{})}
 	s.running, s.stopping = context.WithCancel(context.Background())
 	s.forgotten.all = map[int]*source{}
 	s.sources = newSources(&s.cfg.Bounds)
@@ -103,7 +97,7 @@ func Start(cfg Config) (*Server, error) {
 
 // Addrs returns the addresses that the server listens on, in the order of the configuration,
 // with the ports that were found free.
-func (s *Server) Addrs() []netip.AddrPort { return slices.Clone(s.addrs) }
+func (s *Server) Addrs() []netip.AddrPort { return slices.Clone(s.cfg.Addrs) }
 
 // Loops returns the number of event loops.
 func (s *Server) Loops() int { return len(s.engines) }
@@ -148,27 +142,18 @@ func (s *Server) Drain(ctx context.Context) (open uint64) {
 		for _, e := range s.engines {
 			open += e.live()
 		}
-		if open == 0 {
-			return 0
+		if open == 0 || ctx.Err() != nil {
+			return open
 		}
 		select {
-		case <-s.ended:
-		case <-s.done:
+		case <-time.After(drainPause):
 		case <-ctx.Done():
-			return open
 		}
 	}
 }
 
-// noteEnd wakes Drain.
-func (s *Server) noteEnd() {
-	if s.draining.Load() {
-		select {
-		case s.ended <- struct{}{}:
-		default: // it is about to look anyway
-		}
-	}
-}
+// drainPause is how often Drain looks whether connections have ended.
+const drainPause = 5 * time.Millisecond
 
 // Stop closes the listening sockets and all connections at once, and waits until they are
 // closed, or until ctx is over. It returns the error that has ended the server before, if any.

@@ -42,7 +42,6 @@ func (s *stalled) start() {
 		s.play()
 		woken()
 		s.engine.playing.Add(-1)
-		server.noteEnd()
 	})
 }
 
@@ -58,7 +57,7 @@ func (s *stalled) play() {
 			s.rest = s.buffer[:n]
 			s.reflect()
 		} else {
-			s.due = s.engine.order(c, c.handle(s.buffer[:n], &s.engine.limits))
+			s.due = s.engine.order(c, c.handle(s.buffer[:n], &s.engine.server.cfg))
 			s.answer()
 		}
 		switch {
