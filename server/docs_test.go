@@ -15,7 +15,7 @@ func TestProtocolPageIsTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(b)
-	for _, r := range Reasons() {
+	for r := range nreasons {
 		if !strings.Contains(page, "`"+r.String()+"`") {
 			t.Errorf("docs/protocol.md does not tell what %s is", r)
 		}

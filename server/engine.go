@@ -43,7 +43,6 @@ type engine struct {
 	log     logger
 	gnet    gnet.Engine // valid once up is closed
 	bootErr error
-	backlog int
 	upOnce  sync.Once
 	up      chan struct{} // closed when the loop runs, or never will
 }
@@ -107,12 +106,10 @@ func (e *engine) stop() {
 func (e *engine) OnBoot(eng gnet.Engine) gnet.Action {
 	e.gnet = eng
 	for _, addr := range e.server.cfg.Addrs {
-		backlog, err := tune(eng, addr, &e.server.cfg)
-		if err != nil {
+		if err := tune(eng, addr, &e.server.cfg); err != nil {
 			e.bootErr = listenError(addr.String(), err)
 			return gnet.Shutdown
 		}
-		e.backlog = backlog
 	}
 	return gnet.None
 }

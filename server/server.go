@@ -99,12 +99,6 @@ func Start(cfg Config) (*Server, error) {
 // with the ports that were found free.
 func (s *Server) Addrs() []netip.AddrPort { return slices.Clone(s.cfg.Addrs) }
 
-// Loops returns the number of event loops.
-func (s *Server) Loops() int { return len(s.engines) }
-
-// Backlog returns the accept queue of each listening socket as the kernel has granted it.
-func (s *Server) Backlog() int { return s.engines[0].backlog }
-
 // Stats returns the counts since the start. Any goroutine may ask, also after the end.
 func (s *Server) Stats() (total Stats) {
 	until := time.Now().Add(balancePatience)

@@ -54,15 +54,6 @@ var reasonNames = [nreasons]string{
 
 func (r Reason) String() string { return reasonNames[r] }
 
-// Reasons lists all reasons.
-func Reasons() []Reason {
-	all := make([]Reason, nreasons)
-	for i := range all {
-		all[i] = Reason(i)
-	}
-	return all
-}
-
 // Stats is what a server has counted since it started. Accepted = Open + the sum
 // over Closed in every snapshot: see Balance.
 type Stats struct {

@@ -17,7 +17,7 @@ func drawStats(t *rapid.T) Stats {
 	s := Stats{Open: n("open"), Exchanges: n("exchanges"), BytesRead: n("read"),
 		BytesWritten: n("written"), Stalled: n("stalled"), Closed: map[string]uint64{}}
 	s.Accepted = s.Open
-	for _, r := range Reasons() {
+	for r := range nreasons {
 		s.Closed[r.String()] = n(r.String())
 		s.Accepted += s.Closed[r.String()]
 	}

@@ -14,38 +14,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tune sets what gnet has no option for on a listening socket. It returns the backlog that the
-// kernel has granted.
-func tune(eng gnet.Engine, addr netip.AddrPort, cfg *Config) (backlog int, err error) {
+// tune sets what gnet has no option for on a listening socket.
+func tune(eng gnet.Engine, addr netip.AddrPort, cfg *Config) error {
 	fd, err := eng.DupListener("tcp", addr.String())
 	if err != nil {
-		return 0, fmt.Errorf("gnet: %w", err)
+		return fmt.Errorf("gnet: %w", err)
 	}
 	if cfg.MPTCP {
 		if fd, err = multipath(fd); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	defer unix.Close(fd)
 	if cfg.Linger != nil {
 		linger := &unix.Linger{Onoff: 1, Linger: int32(*cfg.Linger)}
 		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, linger); err != nil {
-			return 0, os.NewSyscallError("setsockopt SO_LINGER", err)
+			return os.NewSyscallError("setsockopt SO_LINGER", err)
 		}
 	}
 	if err := cfg.Options.set(fd); err != nil {
-		return 0, err
+		return err
 	}
 	// The kernel cuts this to the present somaxconn of the socket's namespace; gnet asked for
 	// the somaxconn of when the process started.
-	if err := unix.Listen(fd, cmp.Or(cfg.Backlog, math.MaxInt32)); err != nil {
-		return 0, os.NewSyscallError("listen", err)
-	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0, os.NewSyscallError("getsockopt TCP_INFO", err)
-	}
-	return int(info.Sacked), nil // of a listening socket: sk_max_ack_backlog
+	return os.NewSyscallError("listen", unix.Listen(fd, cmp.Or(cfg.Backlog, math.MaxInt32)))
 }
 
 // fastOpenQueue bounds connections whose data is here before their handshake is over.
