@@ -208,7 +208,7 @@ func (n node) flag(name string) (string, error) {
 }
 
 // presented are flags that decide what is shown, which a file does not.
-var presented = []string{"out", "format", "quiet", "expect"}
+var presented = []string{"expect", "explain", "format", "json", "out", "pcap", "quiet", "realistic", "where"}
 
 // known refuses a key that is no flag.
 func (m mapping) known(key string, known []string) error {
