@@ -239,7 +239,6 @@ func (l *loop) takeSecond(end int64) second {
 
 // result completes the report of a loop that has ended.
 func (l *loop) result() metrics.ClientReport {
-	l.report.Said = l.replies.ear.report()
 	l.report.Tally = metrics.Tally{
 		Attempted: l.counts.attempted,
 		Succeeded: l.ends.Succeeded(),

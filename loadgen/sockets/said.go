@@ -1,41 +1,26 @@
 package sockets
 
 import (
-	"bytes"
-
 	"tcpbench/loadgen"
 	"tcpbench/metrics"
 )
 
 // How much is kept of what servers said on connections that failed.
 const (
-	saidTexts = 16  // different answers of one loop; more are counted together
 	saidFirst = 256 // failures of one name that are all looked at
-	saidEvery = 64  // after these, one failure in so many
+	saidEvery = 64  // after these, one failure in this many
 	saidOpen  = 64  // unfinished answers of one loop whose beginning is kept at once
 )
 
-// ear keeps how the answers begin that are not whole yet, and counts those of connections
-// that fail. An answer that comes whole in one read is never copied. All memory but that
-// of a new text is there before the first connection.
+// ear keeps the beginnings of answers that are not complete yet, in memory that is there before the
+// first connection. An answer that is complete after one read is never copied.
 type ear struct {
 	places []uint8 // by slot, which of starts it has, counted from 1; nil if nothing is kept
 	free   []uint8
 	starts [saidOpen][]byte
-	texts  []said
-	others uint64
 }
 
-// said is an answer that connections with one kind of end got.
-type said struct {
-	stage   metrics.Stage
-	outcome metrics.Outcome
-	text    []byte
-	count   uint64
-}
-
-// newEar returns one that hears foreign servers: of a tcpbench server all answers are
-// zeros.
+// newEar returns one that hears foreign servers: the answers of a tcpbench server are zeros.
 func newEar(life *loadgen.Lifecycle, slots uint64) ear {
 	if life.ConnectOnly || life.Response.Kind == loadgen.Exactly {
 		return ear{}
@@ -49,7 +34,7 @@ func newEar(life *loadgen.Lifecycle, slots uint64) ear {
 	return e
 }
 
-// hear keeps a piece of an answer that is not whole, as far as there is room.
+// hear keeps a piece of an answer that is not complete, if there is room.
 func (e *ear) hear(slot int32, chunk []byte) {
 	if e.places == nil {
 		return
@@ -78,7 +63,7 @@ func (e *ear) forget(slot int32) {
 	e.places[slot] = 0
 }
 
-// noteAnswer counts what the server said on a connection that fails. Its socket is open.
+// noteAnswer counts what the server said on a connection that fails, while its socket is open.
 func (l *loop) noteAnswer(slot int32, stage metrics.Stage, outcome metrics.Outcome) {
 	e := &l.replies.ear
 	if e.places == nil || stage < metrics.StageHello {
@@ -88,40 +73,14 @@ func (l *loop) noteAnswer(slot int32, stage metrics.Stage, outcome metrics.Outco
 		return
 	}
 	if e.places[slot] == 0 {
-		// The error may have come before anybody read what came before it.
+		// The error may have come before the loop read what came before it.
 		if n, errno := read(int(l.conns[slot].fd), l.buffer); errno == 0 && n > 0 {
 			e.hear(slot, l.buffer[:n])
 		}
 	}
 	if place := e.places[slot]; place != 0 {
-		e.count(stage, outcome, e.starts[place-1])
+		l.report.Said = l.report.Said.Merge(&metrics.Said{Texts: []metrics.SaidText{{
+			Failure: metrics.FailureName(stage, outcome), Text: metrics.Escape(e.starts[place-1]), Count: 1,
+		}}}).Shortened()
 	}
-}
-
-func (e *ear) count(stage metrics.Stage, outcome metrics.Outcome, text []byte) {
-	for i := range e.texts {
-		if s := &e.texts[i]; s.stage == stage && s.outcome == outcome && bytes.Equal(s.text, text) {
-			s.count++
-			return
-		}
-	}
-	if len(e.texts) == saidTexts {
-		e.others++
-		return
-	}
-	e.texts = append(e.texts, said{stage, outcome, bytes.Clone(text), 1})
-}
-
-// report is what was counted, in the form of a result.
-func (e *ear) report() *metrics.Said {
-	if len(e.texts) == 0 {
-		return nil
-	}
-	r := &metrics.Said{Others: e.others}
-	for _, s := range e.texts {
-		r.Texts = append(r.Texts, metrics.SaidText{
-			Failure: metrics.FailureName(s.stage, s.outcome), Text: metrics.Escape(s.text), Count: s.count,
-		})
-	}
-	return r
 }

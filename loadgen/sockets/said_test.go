@@ -72,7 +72,7 @@ func TestSaidIsBounded(t *testing.T) {
 	if got.ends() != allFailed(count, "exchange.closed_early") {
 		t.Fatal(got.ends())
 	}
-	if s := got.Said; len(s.Texts) != saidTexts || s.Others == 0 || s.Sampled() != saidFirst+20 {
+	if s := got.Said; len(s.Texts) != 16 || s.Others == 0 || s.Sampled() != saidFirst+20 {
 		t.Errorf("%d texts, %d others, %d in all", len(s.Texts), s.Others, s.Sampled())
 	}
 	life.Response = matching("error")
