@@ -111,6 +111,8 @@ func lower(a *atomic.Int64, to int64) {
 // Engine is the loadgen.Engine of the kernel's TCP: sockets and epoll.
 type Engine struct{}
 
+var _ loadgen.Engine = Engine{}
+
 // Name returns "sockets".
 func (Engine) Name() string { return "sockets" }
 
