@@ -10,6 +10,7 @@ import (
 
 	"tcpbench/internal/draft"
 	"tcpbench/internal/values"
+	"tcpbench/metrics/report"
 	"tcpbench/scenarios"
 	"tcpbench/scenarios/file"
 )
@@ -189,7 +190,7 @@ and makes exit code 2; - is stdin.`,
 					fmt.Fprintf(c.ErrOrStderr(), "tcpbench: %s\n", advised(err))
 					continue
 				}
-				fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", name, plural(s.Runs(), "phase"), plural(s.Expected(), "expectation"))
+				fmt.Fprintf(c.OutOrStdout(), "%s: ok, %s, %s\n", name, report.Plural(s.Runs(), "phase"), report.Plural(s.Expected(), "expectation"))
 			}
 			if wrong > 0 {
 				return exit{exitUsage, nil}
@@ -200,11 +201,4 @@ and makes exit code 2; - is stdin.`,
 			return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -19,7 +19,7 @@ func Comparison(w io.Writer, c *compare.Report, style Style) error {
 	p.unapplied(c)
 	p.differences(c.Sides, c.Differences)
 	for i := range c.Sides {
-		p.entry(compare.Letter(i), label, wordsf("%s, %s", c.Sides[i], plural(c.Rounds[i], "result")))
+		p.entry(compare.Letter(i), label, wordsf("%s, %s", c.Sides[i], Plural(c.Rounds[i], "result")))
 	}
 	for i := range c.Sides[1:] {
 		p.line("")
@@ -151,10 +151,10 @@ func (p *page) decided(t *compare.Table) {
 		return
 	}
 	if t.Paired < t.Enough {
-		p.hang("", plain, wordsf("With %s no difference can be shown, however large: it takes %d.", plural(t.Paired, "round"), t.Enough), warning)
+		p.hang("", plain, wordsf("With %s no difference can be shown, however large: it takes %d.", Plural(t.Paired, "round"), t.Enough), warning)
 	}
 	if fewest := slices.Min(t.Rounds); fewest > t.Paired {
-		p.hang("", plain, wordsf("Only the %s in which every side ran are tested.", plural(t.Paired, "round")), warning)
+		p.hang("", plain, wordsf("Only the %s in which every side ran are tested.", Plural(t.Paired, "round")), warning)
 	}
 	p.hang("", plain, words("Medians, and the ratio within rounds with its interval. A/A, if there is room, is how far a side differs from itself, 19 times of 20. A row differs "+
 		"if its interval excludes 0 %: chance alone makes any row of this table differ less than once in twenty (signed ranks, Holm). "+

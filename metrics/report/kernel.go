@@ -95,7 +95,7 @@ func peaks(r *metrics.Result, v *metrics.Namespace) (items []string) {
 		items = append(items, fmt.Sprintf("tw of the whole namespace up to %s", Count(slices.Max(tw))))
 	}
 	if s := v.Spaces; s != nil {
-		items = append(items, fmt.Sprintf("%s of %s ports taken in the fullest of %s", Count(s.Peak), Count(s.Ports), plural(s.Count, "four-tuple space")),
+		items = append(items, fmt.Sprintf("%s of %s ports taken in the fullest of %s", Count(s.Peak), Count(s.Ports), Plural(s.Count, "four-tuple space")),
 			"from "+clean(s.Fullest))
 	}
 	if len(items) == 0 {
@@ -104,7 +104,8 @@ func peaks(r *metrics.Result, v *metrics.Namespace) (items []string) {
 	return items
 }
 
-func plural(n int, what string) string {
+// Plural writes a count with what is counted.
+func Plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
