@@ -14,8 +14,8 @@ import (
 	"tcpbench/scenarios/workload"
 )
 
-// executeAll shows every phenomenon, one after the other: a line for each, at length those that
-// were not seen, and at the end a sum. A scenario that cannot be run does not stop the others.
+// executeAll shows every phenomenon, one after the other: a line for each, and a summary with the
+// details of those that were not reproduced.
 func (o *runOptions) executeAll(c *cobra.Command) error {
 	if err := o.check(c); err != nil {
 		return err
@@ -57,8 +57,7 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 	return verdictOfAll(ctx, sum)
 }
 
-// verdictOfAll chooses the exit code: what was seen and should not be counts more than what
-// could not be looked at.
+// verdictOfAll chooses the exit code: a refuted claim counts more than one that could not be judged.
 func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
 	var caught signalled
 	switch {

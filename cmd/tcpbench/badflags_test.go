@@ -24,7 +24,7 @@ const anyServer = " --target 127.0.0.1:9 "
 var badRuns = []bad{
 	{"--target x", "--target", "HOST:PORT"},
 	{"--target ''", "--target", "leave it out"},
-	{"--target :80", "--target", "host in front"},
+	{"--target :80", "--target", "host before"},
 	{"--target 127.0.0.1:", "--target", "port from 1 to 65535"},
 	{"--target 127.0.0.1:0", "--target", "port from 1 to 65535"},
 	{"--target 127.0.0.1:65536", "--target", "port from 1 to 65535"},

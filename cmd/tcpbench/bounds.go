@@ -10,8 +10,8 @@ import (
 	"tcpbench/server"
 )
 
-// unreadPatience is how long a response may lie unread: with the rate of a source it bounds
-// the memory that one can take up.
+// unreadPatience is how long a response may stay unread: with the rate of a source it bounds
+// the memory that one source can occupy.
 const unreadPatience = 30 * time.Second
 
 // refusalRoom is the number of descriptors for connections that wait to be told that they

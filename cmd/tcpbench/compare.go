@@ -80,7 +80,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` on top of all profiles; may be given again")
 	f.StringVar(&o.vary, "vary", "", "`KEY=V1,V2,…`: one setting in several values, in place of several profiles")
 	f.BoolVar(&o.ablate, "ablate", false, "compare a profile with itself, without each of its lines in turn")
-	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
+	f.BoolVar(&o.strict, "strict", false, "refuse to run if a setting is not as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
 	usual, _ := compare.Rounds(2)
@@ -129,7 +129,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	}
 	defer onSignals(stop, lastly)()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
-	view.warnings = nil // what each profile lets expect is what is to be found out
+	view.warnings = nil // the comparison measures what each forecast predicts
 	comparison.Seed = o.order
 	comparison.Progress = func(round int, a *scenarios.Arm) {
 		view.round(fmt.Sprintf("round %d of %d, %s", round+1, o.rounds, a.Name))
@@ -211,7 +211,7 @@ func (o *compareOptions) keep(round int, a *scenarios.Arm, r *metrics.Result) er
 	return nil
 }
 
-// fileName makes a name of a file of any name.
+// fileName turns any name into one of a file.
 func fileName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_=.", r) {

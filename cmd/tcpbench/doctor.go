@@ -17,11 +17,13 @@ func newDoctor(line []string) *cobra.Command {
 		Short: "Tell what this machine can do, and what a run will meet",
 		Long: `Tell what will go wrong, by arithmetic on this host's settings and before anything is sent.
 
-Alone it tries what this machine can do: namespaces, packet sockets, sysctls, BPF, and more;
-what needs it, why it cannot, and the command that changes that. It also lists what the settings allow: connections per second from one address to one
-destination, room for TIME_WAIT, queues, descriptors, memory; and settings that make a
-measurement here mislead. With a scenario and its flags it tells what that run will meet:
-when ports run out, whether a burst fits the accept queues, and how to mend it.
+Without a scenario it tries what this machine can do (namespaces, packet sockets, sysctls, BPF
+and more), and says what needs it, why it fails, and which command changes that. It lists what
+the settings allow: connections per second from one address to one destination, room for
+TIME_WAIT, queues, descriptors, memory; and settings that make a measurement here mislead.
+
+With a scenario and its flags it says what that run will meet: when ports run out, whether a
+burst fits the accept queues, and how to mend it.
 
 Exit code 4 says that something will go wrong.`,
 		Example: `  tcpbench doctor

@@ -30,13 +30,13 @@ type labOptions struct {
 	machine                 machineOptions
 }
 
-// machineOptions are the flags by which this machine itself may be changed.
+// machineOptions are the flags that allow a run to change this machine.
 type machineOptions struct {
 	onHost, yes bool
 	host        *machine.Machine // made by machine
 }
 
-// machine is this machine, for changes that say on stderr what they leave alone.
+// machine is this machine; restoring it says on stderr which settings stay as they are.
 func (o *machineOptions) machine(c *cobra.Command) *machine.Machine {
 	if o.host == nil {
 		o.host = machine.This()
@@ -52,8 +52,7 @@ func kept(r machine.Restored) string {
 	return fmt.Sprintf("%s = %s stays: it was changed by somebody else after the run had set it to %s; it was %s before", r.Key, r.Now, r.Wanted, r.Before)
 }
 
-// restore returns a function that puts the machine back although the run has not ended, and
-// says how it went.
+// restore returns a function that puts the machine back before the run has ended.
 func (o *machineOptions) restore(c *cobra.Command) func() {
 	m := o.machine(c)
 	return func() {
@@ -64,7 +63,7 @@ func (o *machineOptions) restore(c *cobra.Command) func() {
 }
 
 func (o *machineOptions) register(f *pflag.FlagSet) {
-	f.BoolVar(&o.onHost, "on-host", false, "for the time of a run change on this machine itself what no namespace can have of its own; asks first, and is put back, by tcpbench restore if the run is killed")
+	f.BoolVar(&o.onHost, "on-host", false, "during the run, change settings of this machine that no namespace has of its own; asks first, and puts them back (tcpbench restore does if the run is killed)")
 	f.BoolVar(&o.yes, "yes", false, "do not ask before --on-host")
 }
 
@@ -97,7 +96,7 @@ func (o *machineOptions) rooted() error {
 	return nil
 }
 
-// linkOptions are the flags that make a lab's link worse than perfect.
+// linkOptions are the impairments of a lab's link.
 type linkOptions struct{ toServer, toClient lab.Impairment }
 
 func (o *linkOptions) register(f *pflag.FlagSet) {
@@ -114,7 +113,7 @@ func (o *labOptions) register(c *cobra.Command) {
 	f.StringVar(&o.client, "client-profile", "", "the client's `PROFILE`, if another")
 	f.StringVar(&o.server, "server-profile", "", "the server's `PROFILE`, if another")
 	f.StringArrayVar(&o.set, "set", nil, "`KEY=VALUE` on top of both profiles; may be given again")
-	f.BoolVar(&o.strict, "strict", false, "no run if a setting cannot be as its profile says")
+	f.BoolVar(&o.strict, "strict", false, "refuse to run if a setting is not as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
 	for _, name := range []string{"profile", "client-profile", "server-profile"} {
@@ -124,8 +123,8 @@ func (o *labOptions) register(c *cobra.Command) {
 	}
 }
 
-// lastly is what a second signal does before it ends the run at once: nil, or to put this
-// machine back. It may be called on nil.
+// lastly returns what a second signal does before it ends the run at once: put this machine back
+// if it was changed, or nil. o may be nil.
 func (o *labOptions) lastly(c *cobra.Command) func() {
 	if o == nil || !o.machine.onHost {
 		return nil
@@ -201,10 +200,10 @@ func newLab(line []string) *cobra.Command {
 		Use:   "lab SCENARIO|FILE.yaml",
 		Short: "Run a scenario between two private hosts, with kernel settings of their own",
 		Long: `Run a scenario in a lab: a client and a server in network namespaces of their own, with a link
-between them and the kernel settings of a profile. The host is not touched, whatever the
-profile says (but for --on-host), and nothing of the lab stays behind, however the run ends.
+between them and the kernel settings of a profile. The host is not changed, whatever the profile
+says, unless you give --on-host; and nothing of the lab remains, however the run ends.
 
-It needs no root where the kernel allows user namespaces. The flags are those of tcpbench
+It needs no root if the kernel allows user namespaces. The flags are those of tcpbench
 run; the server is always the run's own.`,
 		Example: `  tcpbench lab short
   tcpbench lab short --profile time-wait --sources 198.18.0.1

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// remedies are what to do where the system refuses something with such a number.
+// remedies say what to do about an error of the system.
 var remedies = map[syscall.Errno]string{
 	syscall.EMFILE:        "raise the limit of open files (ulimit -n)",
 	syscall.ENFILE:        "the whole machine has too many files open: raise fs.file-max, or end what holds them",
@@ -27,8 +27,8 @@ var remedies = map[syscall.Errno]string{
 	syscall.EIO:           "look for errors of the device (dmesg)",
 }
 
-// advised is an error's text with a remedy behind each line that ends with the words of the system.
-// An error of a child process comes as text, so its number is gone.
+// advised is an error's text with a remedy after each line that ends with the system's words. It
+// compares words because an error of a child process has lost its number.
 func advised(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {

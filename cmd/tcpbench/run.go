@@ -172,7 +172,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	return verdict(ctx, result)
 }
 
-// told is where remarks go; nil if nobody wants them.
+// told returns where remarks go; nil with --quiet.
 func told(c *cobra.Command, quiet bool) io.Writer {
 	if quiet {
 		return nil

@@ -138,7 +138,7 @@ func (o *serveOptions) addresses(ctx context.Context, several bool) ([]netip.Add
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return nil, usage("--listen %q: want a port from 0 to 65535 behind the colon", o.listen)
+		return nil, usage("--listen %q: want a port from 0 to 65535 after the colon", o.listen)
 	}
 	ip := netip.IPv6Unspecified() // of both families, as far as the kernel has them
 	if host != "" {

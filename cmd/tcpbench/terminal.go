@@ -50,7 +50,7 @@ func columns(w io.Writer) int {
 
 // progress is the line that moves on a terminal while a run goes on.
 type progress struct {
-	w                 io.Writer // nil where no line can move
+	w                 io.Writer // nil if w is no terminal
 	warnings          io.Writer
 	mu                sync.Mutex
 	warmup, planned   time.Duration
@@ -67,7 +67,7 @@ type progress struct {
 	finished          sync.WaitGroup
 }
 
-// newProgress returns a line that stays empty when w is no terminal that can redraw one.
+// newProgress returns a line that stays empty if w is no terminal that can redraw it.
 func newProgress(w io.Writer, quiet bool) *progress {
 	p := &progress{w: w, warnings: w, done: make(chan struct{}), started: time.Now()}
 	if quiet {
@@ -125,7 +125,7 @@ func (p *progress) happened(e metrics.Event) {
 	p.phase, p.event = loadgen.Measuring, strings.TrimSpace(e.Of+" "+e.Text)
 }
 
-// warn tells what the host's settings let expect.
+// warn shows what is likely to go wrong, by the host's settings.
 func (p *progress) warn(forecast []metrics.Finding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,7 +179,7 @@ func (p *progress) draw() {
 		Phase: phase, Period: string(p.phase), Event: p.event, Elapsed: time.Since(p.started), Planned: planned,
 		Rate: float64(rate), InFlight: p.last.InFlight,
 		Succeeded: p.succeeded, Failed: p.failed, ConnectP99: p.last.ConnectP99,
-	}, columns(p.w)-len("^C"))) // which the terminal echoes behind it
+	}, columns(p.w)-len("^C"))) // which the terminal echoes after it
 	p.shown = true
 }
 

@@ -93,7 +93,7 @@ func (o *watchOptions) watch(out io.Writer) error {
 	return nil
 }
 
-// show writes one look: over the one before on a terminal, behind it elsewhere.
+// show writes one look: on a terminal in place of the one before, elsewhere after it.
 func (o *watchOptions) show(out io.Writer, m *metrics.Moment, n int) error {
 	if o.json {
 		return json.NewEncoder(out).Encode(m)

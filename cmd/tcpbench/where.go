@@ -14,7 +14,7 @@ import (
 type place string
 
 const (
-	anywhere   place = "auto" // in a lab, or on loopback where no lab can be had
+	anywhere   place = "auto" // in a lab, or on loopback if no lab can be made
 	inLab      place = "lab"
 	onLoopback place = "loopback"
 )

@@ -13,8 +13,8 @@ import (
 	"tcpbench/metrics"
 )
 
-// Where a number stops being a matter of course. They decide only which sentences a
-// result carries, never its numbers.
+// Limits from which a number is worth a sentence. They decide only which flags a result has,
+// never its numbers.
 const (
 	saturated    = 0.90 // share of its time for which a thread was busy
 	hostFull     = 0.95 // share of all processors in use

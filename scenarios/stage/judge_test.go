@@ -284,7 +284,7 @@ func TestResolve(t *testing.T) {
 	}
 	for text, remedy := range map[string]string{
 		"127.0.0.1": "HOST:PORT", "127.0.0.1:x": "port from 1", "127.0.0.1:0": "port from 1",
-		":80": "host in front", "::1:80": "brackets", "": "HOST:PORT",
+		":80": "host before", "::1:80": "brackets", "": "HOST:PORT",
 	} {
 		if _, err := Resolve(t.Context(), text, "ip"); err == nil || !strings.Contains(err.Error(), remedy) {
 			t.Errorf("%q: %v, want a word on %q", text, err, remedy)

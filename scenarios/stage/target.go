@@ -23,10 +23,10 @@ func Resolve(ctx context.Context, text, network string) ([]netip.AddrPort, error
 		}
 		port, err := strconv.ParseUint(service, 10, 16)
 		if err != nil || port == 0 {
-			return nil, fmt.Errorf("%q: want a port from 1 to 65535 behind the colon", part)
+			return nil, fmt.Errorf("%q: want a port from 1 to 65535 after the colon", part)
 		}
 		if host == "" {
-			return nil, fmt.Errorf("%q: want a host in front of the colon, as in 127.0.0.1:%d", part, port)
+			return nil, fmt.Errorf("%q: want a host before the colon, as in 127.0.0.1:%d", part, port)
 		}
 		addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
 		if err != nil {

@@ -24,8 +24,8 @@ type Venue struct {
 	Timeline []Moment
 
 	client, server *machine.Profile
-	machine        *machine.Machine // whose settings were changed, nil where none was
-	unwatch        func() error     // ends a capture, nil where there is none
+	machine        *machine.Machine // whose settings were changed; nil is none
+	unwatch        func() error     // ends a capture; nil is none
 }
 
 // Record has the packets of the lab written until Close.
@@ -34,38 +34,48 @@ func (v *Venue) Record(c *pcap.Capture) (err error) {
 	return err
 }
 
-// ChangeMachine sets on the machine itself what no lab can have of its own, until Close.
+// sideOf is one of the two hosts of a venue.
+type sideOf struct {
+	name    string
+	host    *lab.Host
+	profile *machine.Profile
+	report  *metrics.LabHost
+}
+
+func (v *Venue) sides() [2]sideOf {
+	return [2]sideOf{{"client", v.Client, v.client, &v.Report.Client}, {"server", v.Server, v.server, &v.Report.Server}}
+}
+
+// ChangeMachine sets on the machine itself, until Close, what no namespace has of its own.
 func (v *Venue) ChangeMachine(m *machine.Machine) error {
+	values := map[string]string{}
 	var settings []machine.Setting
-	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
-		for _, s := range h.Settings {
-			if !ofMachine(s) {
-				continue
-			}
-			i := slices.IndexFunc(settings, func(o machine.Setting) bool { return o.Key == s.Key })
-			switch {
-			case i < 0:
+	for _, h := range v.sides() {
+		for _, s := range h.report.Settings {
+			switch value, known := values[s.Key]; {
+			case !ofMachine(s):
+			case !known:
+				values[s.Key] = s.Value
 				settings = append(settings, machine.Setting{Key: s.Key, Value: s.Value})
-			case settings[i].Value != s.Value:
-				return fmt.Errorf("%s cannot be %s for the client and %s for the server: it is the machine's", s.Key, settings[i].Value, s.Value)
+			case value != s.Value:
+				return fmt.Errorf("%s cannot be %s for the client and %s for the server: it is the machine's", s.Key, value, s.Value)
 			}
 		}
 	}
 	if len(settings) == 0 {
 		return nil
 	}
-	v.machine = m
 	reports, err := m.Change(settings)
-	if errors.Is(err, machine.ErrJournal) {
-		v.machine = nil // that is another run's to put back
+	if !errors.Is(err, machine.ErrJournal) { // then another run has changed the machine, and puts it back
+		v.machine = m
 	}
 	if err != nil {
 		return err
 	}
-	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
-		for i := range h.Settings {
+	for _, h := range v.sides() {
+		for i := range h.report.Settings {
 			for _, r := range reports {
-				if s := &h.Settings[i]; s.Key == r.Key {
+				if s := &h.report.Settings[i]; s.Key == r.Key {
 					s.Outcome, s.Now, s.Why = string(r.Outcome), r.Now, r.Why
 				}
 			}
@@ -74,15 +84,15 @@ func (v *Venue) ChangeMachine(m *machine.Machine) error {
 	return nil
 }
 
-// ofMachine tells whether a setting can be had on the machine alone.
+// ofMachine tells whether a setting can be changed on the machine alone.
 func ofMachine(s metrics.LabSetting) bool {
 	return (s.Outcome == string(machine.Global) || s.Outcome == string(machine.ReadOnly)) && s.Now != s.Value
 }
 
 // OfMachine are the keys that ChangeMachine would change.
 func (v *Venue) OfMachine() (keys []string) {
-	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
-		for _, s := range h.Settings {
+	for _, h := range v.sides() {
+		for _, s := range h.report.Settings {
 			if ofMachine(s) && !slices.Contains(keys, s.Key) {
 				keys = append(keys, s.Key)
 			}
@@ -91,14 +101,13 @@ func (v *Venue) OfMachine() (keys []string) {
 	return keys
 }
 
-// Close puts the machine back as it was, and lets go of the lab.
+// Close puts the machine back as it was, and closes the lab.
 func (v *Venue) Close() error {
-	var restored error
+	var restored, captured error
 	if v.machine != nil {
 		_, restored = v.machine.Restore()
 		v.machine = nil
 	}
-	var captured error
 	if v.unwatch != nil {
 		captured = v.unwatch()
 		v.unwatch = nil
@@ -106,7 +115,7 @@ func (v *Venue) Close() error {
 	return errors.Join(restored, captured, v.Lab.Close())
 }
 
-// broken has an error if the lab's link has failed; nil where there is no lab.
+// broken receives an error when the lab's link fails; it is nil without a lab.
 func (v *Venue) broken() <-chan error {
 	if v == nil {
 		return nil
@@ -124,17 +133,12 @@ func NewVenue(link lab.Link, client, server *machine.Profile) (*Venue, error) {
 		return nil, err
 	}
 	v := &Venue{Lab: l, client: client, server: server}
-	for _, h := range []struct {
-		host    *lab.Host
-		profile *machine.Profile
-		report  *metrics.LabHost
-	}{{l.Client, client, &v.Report.Client}, {l.Server, server, &v.Report.Server}} {
+	for _, h := range v.sides() {
 		reports, err := machine.Apply(h.host, h.profile)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("profile %s: %w", h.profile.Name, err), l.Close())
 		}
-		h.report.Profile = h.profile.Name
-		h.report.Settings = []metrics.LabSetting{}
+		h.report.Profile, h.report.Settings = h.profile.Name, []metrics.LabSetting{}
 		for _, r := range reports {
 			if r.Unwritable() {
 				v.Unwritable = append(v.Unwritable, r)
@@ -147,19 +151,15 @@ func NewVenue(link lab.Link, client, server *machine.Profile) (*Venue, error) {
 	return v, nil
 }
 
-// Look adds to the report the values that both hosts have of the keys which their profiles
-// leave as they are.
+// Look adds to the report what both hosts have of the keys that their profiles do not set.
 func (v *Venue) Look(keys []string) error {
-	for _, h := range []struct {
-		host   *lab.Host
-		report *metrics.LabHost
-	}{{v.Client, &v.Report.Client}, {v.Server, &v.Report.Server}} {
+	for _, h := range v.sides() {
 		rest := slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
 			return slices.ContainsFunc(h.report.Settings, func(s metrics.LabSetting) bool { return s.Key == key })
 		})
 		var err error
 		if h.report.Values, err = machine.Read(h.host, rest); err != nil {
-			return fmt.Errorf("read the settings of the lab's %s: %w", h.host.Name, err)
+			return fmt.Errorf("read the settings of the lab's %s: %w", h.name, err)
 		}
 	}
 	return nil
@@ -167,9 +167,9 @@ func (v *Venue) Look(keys []string) error {
 
 // Void is an error if a profile has settings and a host took none of them.
 func (v *Venue) Void() error {
-	for _, h := range []*metrics.LabHost{&v.Report.Client, &v.Report.Server} {
+	for _, h := range v.sides() {
 		reasons := ""
-		for _, s := range h.Settings {
+		for _, s := range h.report.Settings {
 			if s.Effective() || s.Outcome == metrics.Changed {
 				reasons = ""
 				break
@@ -177,7 +177,7 @@ func (v *Venue) Void() error {
 			reasons += fmt.Sprintf("\n  %s = %s: %s", s.Key, s.Value, s.Reason())
 		}
 		if reasons != "" {
-			return fmt.Errorf("profile %s: nothing of it could be applied, so there is nothing to compare:%s", h.Profile, reasons)
+			return fmt.Errorf("profile %s: nothing of it could be applied, so there is nothing to compare:%s", h.profile.Name, reasons)
 		}
 	}
 	return nil
@@ -228,21 +228,14 @@ func tooLate(how *lab.Impairment, link *metrics.LabLink) bool {
 	return link != nil && how.Delay > 0 && time.Duration(link.LateP99) > max(time.Millisecond, how.Delay/10)
 }
 
-// Strict is an error if a setting is not as its profile says, unless the profile says that
-// it may fail.
+// Strict is an error if a setting is not as its profile says, unless the profile allows it to fail.
 func (v *Venue) Strict() error {
 	var errs []error
-	for _, h := range []struct {
-		side    string
-		profile *machine.Profile
-		report  *metrics.LabHost
-	}{{"client", v.client, &v.Report.Client}, {"server", v.server, &v.Report.Server}} {
+	for _, h := range v.sides() {
 		for i, s := range h.report.Settings {
-			if s.Effective() || h.profile.Settings[i].Optional {
-				continue
+			if !s.Effective() && !h.profile.Settings[i].Optional {
+				errs = append(errs, fmt.Errorf("%s: %s = %s is %s: %s", h.name, s.Key, s.Value, s.Outcome, s.Reason()))
 			}
-			err := fmt.Errorf("%s: %s = %s is %s: %s", h.side, s.Key, s.Value, s.Outcome, s.Reason())
-			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
