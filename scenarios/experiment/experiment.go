@@ -48,7 +48,7 @@ var all = []*Experiment{
 	backlog, acceptOverflow, keepalive, heartbeatDesigns,
 }
 
-// ErrNoIPv6: the lab's hosts cannot use IPv6.
+// ErrNoIPv6 means that the lab's hosts cannot use IPv6.
 var ErrNoIPv6 = bench.ErrNoIPv6
 
 const (

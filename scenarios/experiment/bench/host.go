@@ -15,7 +15,7 @@ import (
 	"tcpbench/internal/machine"
 )
 
-// ErrNoIPv6: the lab's hosts cannot use IPv6, because the kernel has none or it is off.
+// ErrNoIPv6 means that the lab's hosts cannot use IPv6, because the kernel has none or it is off.
 var ErrNoIPv6 = errors.New("no IPv6 here: leave -6 out, or see net.ipv6.conf.all.disable_ipv6")
 
 // Loopback are the addresses of the two sides on loopback. The client has the one that the kernel
