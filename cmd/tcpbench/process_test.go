@@ -20,10 +20,11 @@ const portsEach = 4
 
 var nextPort atomic.Int64
 
-// freePort returns the first of a few ports in a row that are free, below the range from
-// which the kernel takes the source ports of connections. No two calls give the same.
+// freePort returns the first of a few ports in a row that are free. The kernel does not take the source
+// ports of connections from there, and a server that chooses its port takes a higher one
+// (metrics.Host.ServerPorts). No two calls give the same.
 func freePort(fail func(string, ...any)) int {
-	const first, ports = 12_000, 18_000
+	const first, ports = 2_000, 7_000
 	for range ports / portsEach {
 		n := int(nextPort.Add(portsEach)) + os.Getpid()*61%ports/portsEach*portsEach
 		port := first + n%ports
