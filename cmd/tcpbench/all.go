@@ -36,9 +36,8 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 			return err
 		}
 	}
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	defer onSignals(stop, nil)()
+	ctx, release := underSignals(nil)
+	defer release()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // the warnings describe the phenomenon itself
 	out := c.OutOrStdout()
@@ -59,10 +58,10 @@ func (o *runOptions) executeAll(c *cobra.Command) error {
 
 // verdictOfAll chooses the exit code: a refuted claim counts more than one that could not be judged.
 func verdictOfAll(ctx context.Context, sum *metrics.Shown) error {
-	var caught signalled
+	if err := interrupted(ctx); err != nil {
+		return err
+	}
 	switch {
-	case asSignalled(ctx, &caught):
-		return exit{caught.code(), nil}
 	case sum.Counts[metrics.NotReproduced] > 0:
 		return exit{exitNotReproduced, nil}
 	case sum.Counts[metrics.Undecided] > 0:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"tcpbench/internal/draft"
-	"tcpbench/internal/machine"
 	"tcpbench/internal/values"
 	"tcpbench/metrics"
 	"tcpbench/metrics/compare"
@@ -90,9 +88,7 @@ func (o *compareOptions) register(c *cobra.Command, s *scenarios.Scenario) {
 	s.Preset(f)
 	formatFlag(c, &o.format, report.Comparisons)
 	f.BoolVar(&o.quiet, "quiet", false, "no progress")
-	for flag, list := range map[string][]string{"profile": machine.Profiles(), "client-profile": machine.Profiles(), "server-profile": machine.Profiles()} {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveDefault))
-	}
+	completeProfiles(c)
 }
 
 // execute makes the comparison and prints its table.
@@ -121,13 +117,8 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	if !c.Flags().Changed("order") {
 		o.order = rand.Uint64()
 	}
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	var lastly func()
-	if o.machine.onHost {
-		lastly = o.machine.restore(c)
-	}
-	defer onSignals(stop, lastly)()
+	ctx, release := underSignals(o.machine.lastly(c))
+	defer release()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	view.warnings = nil // the comparison measures what each forecast predicts
 	comparison.Seed = o.order
@@ -149,8 +140,6 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 	case err != nil:
 		return failure(err)
 	}
-	var caught signalled
-	interrupted := asSignalled(ctx, &caught)
 	if len(sides[0].Results) > 0 {
 		if !o.quiet {
 			fmt.Fprintf(c.ErrOrStderr(), "%d rounds, --order %d\n", len(sides[0].Results), o.order)
@@ -159,10 +148,7 @@ func (o *compareOptions) execute(c *cobra.Command, s *scenarios.Scenario) error 
 			return exit{exitFailed, err}
 		}
 	}
-	if interrupted {
-		return exit{caught.code(), nil}
-	}
-	return nil
+	return interrupted(ctx)
 }
 
 // overrides are the flags of the command line, and how long a run is if they do not say so.

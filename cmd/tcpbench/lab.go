@@ -52,8 +52,12 @@ func kept(r machine.Restored) string {
 	return fmt.Sprintf("%s = %s stays: it was changed by somebody else after the run had set it to %s; it was %s before", r.Key, r.Now, r.Wanted, r.Before)
 }
 
-// restore returns a function that puts the machine back before the run has ended.
-func (o *machineOptions) restore(c *cobra.Command) func() {
+// lastly returns what a second signal does before it ends the run at once: put this machine back
+// if it may have been changed, or nil.
+func (o *machineOptions) lastly(c *cobra.Command) func() {
+	if !o.onHost {
+		return nil
+	}
 	m := o.machine(c)
 	return func() {
 		if _, err := m.Restore(); err != nil {
@@ -116,20 +120,14 @@ func (o *labOptions) register(c *cobra.Command) {
 	f.BoolVar(&o.strict, "strict", false, "refuse to run if a setting is not as its profile says")
 	o.link.register(f)
 	o.machine.register(f)
-	for _, name := range []string{"profile", "client-profile", "server-profile"} {
-		_ = c.RegisterFlagCompletionFunc(name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return machine.Profiles(), cobra.ShellCompDirectiveDefault
-		})
-	}
+	completeProfiles(c)
 }
 
-// lastly returns what a second signal does before it ends the run at once: put this machine back
-// if it was changed, or nil. o may be nil.
-func (o *labOptions) lastly(c *cobra.Command) func() {
-	if o == nil || !o.machine.onHost {
-		return nil
+// completeProfiles offers the profiles that come with the program, and files.
+func completeProfiles(c *cobra.Command) {
+	for _, name := range []string{"profile", "client-profile", "server-profile"} {
+		_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(machine.Profiles(), cobra.ShellCompDirectiveDefault))
 	}
-	return o.machine.restore(c)
 }
 
 // profiles reads those of the two hosts.

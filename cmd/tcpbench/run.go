@@ -147,10 +147,12 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	// From here on a signal ends the run in order: this machine may be changed.
-	defer onSignals(stop, r.in.lastly(c))()
+	var lastly func()
+	if r.in != nil {
+		lastly = r.in.machine.lastly(c)
+	}
+	ctx, release := underSignals(lastly) // from here on this machine may be changed
+	defer release()
 	view := newProgress(c.ErrOrStderr(), o.quiet)
 	result, err := r.run(ctx, view)
 	view.end()
@@ -207,10 +209,10 @@ func (o *runOptions) show(c *cobra.Command, r *metrics.Result) error {
 
 // verdict chooses the exit code of a run that gave a result.
 func verdict(ctx context.Context, r *metrics.Result) error {
-	var caught signalled
+	if err := interrupted(ctx); err != nil {
+		return err
+	}
 	switch {
-	case asSignalled(ctx, &caught):
-		return exit{caught.code(), nil}
 	case r.Succeeded == 0 && !r.Expects() && r.Verdict == nil: // who expects failures has said so
 		return exit{exitNothing, nil}
 	case r.Flagged("invalid"), r.Flagged("server-lost"):

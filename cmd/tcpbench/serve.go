@@ -71,17 +71,16 @@ counted.`,
 }
 
 func (o *serveOptions) execute(c *cobra.Command) error {
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
 	cfg := o.server
 	var err error
-	if cfg.Addrs, err = o.addresses(ctx, c.Flags().Changed("ports")); err != nil {
+	if cfg.Addrs, err = o.addresses(c.Context(), c.Flags().Changed("ports")); err != nil {
 		return err
 	}
 	if !c.Flags().Changed("user-timeout") && cfg.KeepAlive == 0 && !cfg.MPTCP { // MPTCP sockets have no such option
 		cfg.UserTimeout = unreadPatience
 	}
-	defer onSignals(stop, nil)()
+	ctx, release := underSignals(nil)
+	defer release()
 	if err := cfg.Options.Check(); err != nil {
 		return usage("--%w", err)
 	}

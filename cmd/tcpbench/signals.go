@@ -19,18 +19,20 @@ func (s signalled) Error() string { return s.String() }
 // code is the exit code by which a shell reports the signal.
 func (s signalled) code() int { return exitSignal + int(s.Signal.(syscall.Signal)) }
 
-func asSignalled(ctx context.Context, to *signalled) bool {
-	s, ok := context.Cause(ctx).(signalled)
-	*to = s
-	return ok
+// interrupted returns the exit by which a run that a signal has ended says so, or nil.
+func interrupted(ctx context.Context) error {
+	if s, ok := context.Cause(ctx).(signalled); ok {
+		return exit{s.code(), nil}
+	}
+	return nil
 }
 
-// onSignals ends the context at the first SIGINT, SIGTERM or SIGHUP. The second one calls lastly,
-// if it is not nil, and then has its usual effect. It returns a function that lets go of the
-// signals.
-func onSignals(stop context.CancelCauseFunc, lastly func()) (release func()) {
-	ch := make(chan os.Signal, 1)
-	done := make(chan struct{})
+// underSignals returns a context that ends at the first SIGINT, SIGTERM or SIGHUP. The second one
+// calls lastly, which may be nil, and then has its usual effect. release lets go of the signals and
+// ends the context.
+func underSignals(lastly func()) (ctx context.Context, release func()) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	ch, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(ch, endings...)
 	go func() {
 		select {
@@ -49,8 +51,9 @@ func onSignals(stop context.CancelCauseFunc, lastly func()) (release func()) {
 		case <-done:
 		}
 	}()
-	return func() {
+	return ctx, func() {
 		signal.Stop(ch)
 		close(done)
+		stop(nil)
 	}
 }

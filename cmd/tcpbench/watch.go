@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,9 +58,8 @@ Nothing is sent and nothing changed. It needs no privilege. Ctrl-C ends it.`,
 
 // watch looks again and again until the count is reached or a signal comes.
 func (o *watchOptions) watch(out io.Writer) error {
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	defer onSignals(stop, nil)()
+	ctx, release := underSignals(nil)
+	defer release()
 	// Counters and sockets are those of the thread's namespace, and its processor time is
 	// what a look costs.
 	runtime.LockOSThread()
