@@ -1,4 +1,5 @@
-// Package segment reads TCP segments: their headers, and which bytes of a stream have come.
+// Package segment reads TCP segments: their headers, what each is in its connection, and which bytes of a
+// stream have come.
 package segment
 
 import (

@@ -83,85 +83,6 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestDescribe(t *testing.T) {
-	b := &Bench{trails: map[flow]*trail{{Client, 1000, 2000}: {first: 1<<32 - 1, next: 9}, {Server, 2000, 1000}: {first: 500, next: 501}}}
-	for _, tt := range []struct {
-		from Side
-		s    segment.Segment
-		want string
-	}{
-		{Client, segment.Segment{Seq: 9, Ack: 501, Flags: segment.PSH | segment.ACK, Window: 7, Length: 3}, "PSH+ACK seq 10 ack 1 3 bytes"}, // numbers have wrapped
-		{Server, segment.Segment{Seq: 501, Ack: 3, Flags: segment.ACK}, "ACK ack 4 window 0"},
-		{Server, segment.Segment{Seq: 500, Ack: 3, Flags: segment.ACK, Window: 7}, "ACK seq 0 ack 4"}, // a probe
-		{Client, segment.Segment{Seq: 77, Flags: segment.SYN, Window: 7}, "SYN seq 0"},                // of another connection
-	} {
-		tt.s.Source, tt.s.Dest = addr(1000), addr(2000)
-		if tt.from == Server {
-			tt.s.Source, tt.s.Dest = addr(2000), addr(1000)
-		}
-		if got := b.describe(&tt.s, tt.from); got != tt.want {
-			t.Errorf("%q, want %q", got, tt.want)
-		}
-	}
-}
-
-// A connection's segments, one after the other, with the label that each has.
-func TestLabels(t *testing.T) {
-	const fin, syn, ack, rst = segment.FIN, segment.SYN, segment.ACK, segment.RST
-	for name, segments := range map[string][]struct {
-		from Side
-		s    segment.Segment
-		want string
-	}{
-		"handshake": {
-			{Client, segment.Segment{Flags: syn, Seq: 100}, ""},
-			{Client, segment.Segment{Flags: syn, Seq: 100}, retransmission},
-			{Server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
-			{Server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, retransmission},
-			{Client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
-			{Client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, duplicateACK},
-			{Client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, ""},
-			{Client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9, Length: 10}, retransmission},
-			{Client, segment.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, ""},
-			{Client, segment.Segment{Flags: fin | ack, Seq: 111, Ack: 501, Window: 9}, retransmission},
-			{Server, segment.Segment{Flags: rst | ack, Seq: 501, Ack: 112}, ""},
-			{Client, segment.Segment{Flags: syn, Seq: 7000}, ""}, // the same ports, another connection
-		},
-		"simultaneous open": {
-			{Client, segment.Segment{Flags: syn, Seq: 100}, ""},
-			{Server, segment.Segment{Flags: syn, Seq: 500}, ""},
-			{Client, segment.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, ""},
-			{Server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 101}, ""},
-			{Client, segment.Segment{Flags: ack, Seq: 101, Ack: 501, Window: 9}, ""},
-			{Client, segment.Segment{Flags: syn | ack, Seq: 100, Ack: 501}, retransmission},
-		},
-		"probes": {
-			{Client, segment.Segment{Flags: syn, Seq: 1<<32 - 1}, ""},
-			{Server, segment.Segment{Flags: syn | ack, Seq: 500, Ack: 0}, ""},
-			{Client, segment.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9}, ""},
-			{Client, segment.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
-			{Server, segment.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer}, // its first one after the SYN
-			{Client, segment.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9}, keepaliveProbe},
-			{Server, segment.Segment{Flags: ack, Seq: 501, Ack: 0, Window: 9}, probeAnswer},
-			{Client, segment.Segment{Flags: ack, Seq: 1<<32 - 1, Ack: 501, Window: 9, Length: 1}, keepaliveProbe}, // as BSD had it
-			{Client, segment.Segment{Flags: ack, Seq: 0, Ack: 501, Window: 9, Length: 5}, ""},
-			{Server, segment.Segment{Flags: ack, Seq: 501, Ack: 5}, ""}, // and the window is closed
-			{Client, segment.Segment{Flags: ack, Seq: 4, Ack: 501, Window: 9}, windowProbe},
-			{Server, segment.Segment{Flags: ack, Seq: 501, Ack: 5}, probeAnswer},
-			{Server, segment.Segment{Flags: ack, Seq: 501, Ack: 5, Window: 9}, windowUpdate},
-		},
-	} {
-		trails := [2]*trail{}
-		for i, tt := range segments {
-			got := trails[tt.from].label(&tt.s, trails[tt.from.Other()])
-			if got != tt.want {
-				t.Errorf("%s, segment %d: %q, want %q", name, i, got, tt.want)
-			}
-			trails[tt.from] = trails[tt.from].goOn(&tt.s, got)
-		}
-	}
-}
-
 func addr(port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, 1}), port)
 }
@@ -218,9 +139,9 @@ func TestDistinct(t *testing.T) {
 		came(Client, 1000, segment.ACK, 101, ""), // of the handshake
 		came(Client, 1000, segment.FIN|segment.ACK, 101, ""),
 		came(Client, 999, segment.ACK, 7, ""), // of the connection before
-		came(Client, 1000, segment.FIN|segment.ACK, 101, retransmission),
+		came(Client, 1000, segment.FIN|segment.ACK, 101, segment.Retransmission),
 		came(Server, 1000, segment.FIN|segment.ACK, 501, ""),
-		came(Server, 1000, segment.ACK, 502, duplicateACK),
+		came(Server, 1000, segment.ACK, 502, segment.DuplicateACK),
 		came(Client, 1000, segment.ACK, 102, ""),
 	}}
 	if n := b.end(Client, addr(1000), addr(Port)).Distinct(FIN); n != 3 {

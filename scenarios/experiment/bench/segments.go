@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"tcpbench/internal/lab"
@@ -89,14 +88,12 @@ func (b *Bench) note() {
 	b.mu.Unlock()
 	for _, a := range come {
 		f := flowOf(&a.Segment, a.from)
-		e := metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: b.describe(&a.Segment, a.from), Connection: b.names[f.connection()]}
+		e := metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: b.trails[f].Describe(&a.Segment, b.trails[f.reverse()]), Connection: b.names[f.connection()]}
 		if a.fate != lab.Pass {
 			e.Fate = a.fate.String()
 		}
 		if a.fate != lab.Released {
-			t := b.trails[f]
-			a.label = t.label(&a.Segment, b.trails[f.reverse()])
-			b.trails[f] = t.goOn(&a.Segment, a.label)
+			b.trails[f], a.label = b.trails[f].Add(&a.Segment, b.trails[f.reverse()])
 			e.Label = a.label
 			b.arrived = append(b.arrived, a)
 		}
@@ -134,7 +131,7 @@ func (e *End) Distinct(first Kind) int {
 	seen, begun := map[different]bool{}, false
 	for i := range e.bench.arrived {
 		a := &e.bench.arrived[i]
-		if flowOf(&a.Segment, a.from).connection() != e.Connection() || a.label == duplicateACK {
+		if flowOf(&a.Segment, a.from).connection() != e.Connection() || a.label == segment.DuplicateACK {
 			continue
 		}
 		if begun = begun || first.Is(&a.Segment); begun {
@@ -142,33 +139,6 @@ func (e *End) Distinct(first Kind) int {
 		}
 	}
 	return len(seen)
-}
-
-// describe writes a segment with numbers that count from the first of its connection. The sequence
-// number of one that takes none is left out, unless it is not the next.
-func (b *Bench) describe(s *segment.Segment, from Side) string {
-	f := flowOf(s, from)
-	text := strings.ToUpper(s.Flags.String())
-	own := b.trails[f]
-	switch {
-	case own.begins(s):
-		text += " seq 0"
-	case length(s) > 0 || s.Flags&segment.RST != 0 || s.Seq != own.next:
-		text += fmt.Sprintf(" seq %d", int32(s.Seq-own.first))
-	}
-	if peer := b.trails[f.reverse()]; peer != nil && s.Flags&segment.ACK != 0 {
-		text += fmt.Sprintf(" ack %d", int32(s.Ack-peer.first))
-	}
-	if s.Length > 0 {
-		text += fmt.Sprintf(" %d bytes", s.Length)
-	}
-	if s.MSS > 0 {
-		text += fmt.Sprintf(" mss %d", s.MSS)
-	}
-	if s.Window == 0 && s.Flags&segment.RST == 0 {
-		text += " window 0"
-	}
-	return text
 }
 
 // gate is the one that segments of a side pass.
