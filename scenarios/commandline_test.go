@@ -107,11 +107,11 @@ func commandLine(scenarios []*Scenario, payload string, host *metrics.Host) func
 		if f.Parse(args) != nil {
 			return
 		}
-		stages, err := s.Stages(t.Context(), workload.Overrides(f))
+		plans, err := s.Plans(t.Context(), workload.Overrides(f))
 		if err != nil {
 			return
 		}
-		for _, stage := range stages {
+		for _, stage := range plans {
 			stage.Plan.Forecast(host)
 			settings := maps.Clone(stage.Plan.Settings)
 			delete(settings, "freeze") // a key of the phase
@@ -152,11 +152,11 @@ func FuzzCommandLine(f *testing.F) { f.Fuzz(rapid.MakeFuzz(anyCommandLine(f))) }
 
 // repeats tells whether a scenario plans what a result tells of.
 func repeats(t *rapid.T, s *Scenario, over []workload.Setting, want *stage.Plan) {
-	stages, err := s.Stages(t.Context(), over)
+	plans, err := s.Plans(t.Context(), over)
 	if err != nil {
 		t.Fatalf("%v, of the settings %v", err, want.Settings)
 	}
-	got, wanted := stages[0].Plan, *want
+	got, wanted := plans[0].Plan, *want
 	got.Name, wanted.Name, got.Freeze, wanted.Freeze = "", "", nil, nil
 	got.Settings, wanted.Settings = maps.Clone(got.Settings), maps.Clone(wanted.Settings)
 	delete(wanted.Settings, "freeze")

@@ -69,7 +69,7 @@ func TestWhatTheUserWritesWins(t *testing.T) {
 		for name, texts := range sensible {
 			for _, text := range texts {
 				over := []workload.Setting{{Name: name, Value: strings.ReplaceAll(text, "$FILE", file)}}
-				_, err := s.Stages(t.Context(), over)
+				_, err := s.Plans(t.Context(), over)
 				blamesOnly(t, s, over, err)
 			}
 		}
@@ -165,14 +165,14 @@ func TestPresetsGiveWay(t *testing.T) {
 		{"time-wait-exhaustion", "-6", "sources", "sources="},
 	} {
 		s, _ := Find(c.scenario)
-		stages, err := s.Stages(t.Context(), overrides(t, s, c.args))
+		plans, err := s.Plans(t.Context(), overrides(t, s, c.args))
 		if err != nil {
 			t.Errorf("%s %s: %v", c.scenario, c.args, err)
 			continue
 		}
 		want := strings.Fields(c.gone)
 		var gone []string
-		for _, words := range stages[0].Gone {
+		for _, words := range plans[0].Gone {
 			name, _, _ := strings.Cut(strings.TrimPrefix(words, "--"), " ")
 			gone = append(gone, name)
 		}
@@ -185,7 +185,7 @@ func TestPresetsGiveWay(t *testing.T) {
 			if value == "CAPPED" {
 				value = strconv.Itoa(min(10000, stage.MostConnections()))
 			}
-			if got := stages[0].Plan.Settings[name]; got != value {
+			if got := plans[0].Plan.Settings[name]; got != value {
 				t.Errorf("%s %s: %s is %q, want %q", c.scenario, c.args, name, got, value)
 			}
 		}

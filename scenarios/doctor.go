@@ -26,11 +26,11 @@ type Prognosis struct {
 }
 
 // Prognose finds what the runs of a scenario will meet on this host.
-func Prognose(s *Scenario, stages []Stage) (all []Prognosis) {
+func Prognose(s *Scenario, plans []PhasePlan) (all []Prognosis) {
 	host := sysinfo.Host()
-	for i := range stages {
-		findings := append([]metrics.Finding{}, stages[i].Plan.Forecast(&host)...)
-		all = append(all, Prognosis{s.Name, host, stages[i].Name, findings})
+	for i := range plans {
+		findings := append([]metrics.Finding{}, plans[i].Plan.Forecast(&host)...)
+		all = append(all, Prognosis{s.Name, host, plans[i].Name, findings})
 	}
 	return all
 }

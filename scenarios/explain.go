@@ -14,17 +14,17 @@ import (
 )
 
 // Explain says what a run of the scenario would do, step by step, and what decides.
-func Explain(ctx context.Context, s *Scenario, stages []Stage, overrides []workload.Setting) (string, error) {
+func Explain(ctx context.Context, s *Scenario, plans []PhasePlan, overrides []workload.Setting) (string, error) {
 	x := &explanation{}
 	x.line("%s: %s", s.Name, s.Summary)
-	load := lacking(s.Load(), Gone(stages))
+	load := lacking(s.Load(), Gone(plans))
 	for _, o := range overrides {
 		load = slices.DeleteFunc(load, func(words string) bool { return strings.HasPrefix(words, "--"+o.Name+" ") })
 		load = append(load, "--"+o.Name+" "+o.Value)
 	}
 	p := s.Phenomenon
 	if p == nil {
-		x.load(load, stages)
+		x.load(load, plans)
 		x.line("\nIt claims nothing: what is expected of a run is for --expect to say.")
 		return x.String(), nil
 	}
@@ -44,7 +44,7 @@ func Explain(ctx context.Context, s *Scenario, stages []Stage, overrides []workl
 	if p.OnLoopback() {
 		x.options(p.Loopback)
 	}
-	x.load(load, stages)
+	x.load(load, plans)
 	if p.Benchmark() {
 		x.line("\nIt is a benchmark: it claims nothing, so there is no verdict.")
 	} else {
@@ -57,17 +57,17 @@ func Explain(ctx context.Context, s *Scenario, stages []Stage, overrides []workl
 		return x.String(), nil
 	}
 	there := p.Loopback.Scenario()
-	stages, err := there.Stages(ctx, overrides)
+	plans, err := there.Plans(ctx, overrides)
 	if err != nil {
 		return "", err
 	}
-	x.loopback(p, there, stages)
+	x.loopback(p, there, plans)
 	return x.String(), nil
 }
 
 // Gone is what the scenario sets that has given way to the command line, in any phase.
-func Gone(stages []Stage) (all []string) {
-	for _, s := range stages {
+func Gone(plans []PhasePlan) (all []string) {
+	for _, s := range plans {
 		all = append(all, lacking(s.Gone, all)...)
 	}
 	return all
@@ -113,14 +113,14 @@ func (x *explanation) scale(p *file.Phenomenon) {
 }
 
 // loopback says what is done if no lab can be made, as far as that differs.
-func (x *explanation) loopback(p *file.Phenomenon, there *Scenario, stages []Stage) {
+func (x *explanation) loopback(p *file.Phenomenon, there *Scenario, plans []PhasePlan) {
 	own := there.Phenomenon
 	x.line("\nif no lab can be made, or with --where loopback: in about %v, on loopback", own.Takes)
 	if !slices.Equal(own.Steps, p.Steps) {
 		x.steps(own)
 	}
 	x.options(p.Loopback)
-	x.load(there.Load(), stages)
+	x.load(there.Load(), plans)
 	if slices.Equal(own.Verdict(), p.Verdict()) && slices.Equal(own.Conditions(), p.Conditions()) {
 		x.line("\nThe same decides as in a lab.")
 		return
@@ -154,11 +154,11 @@ func (x *explanation) options(l *file.Loopback) {
 }
 
 // load lists the runs, in the words of their flags.
-func (x *explanation) load(load []string, stages []Stage) {
+func (x *explanation) load(load []string, plans []PhasePlan) {
 	if len(load) > 0 {
 		x.item("\nload\n", "  ", strings.Join(load, " "))
 	}
-	for _, s := range stages {
+	for _, s := range plans {
 		if s.Name == "" {
 			continue
 		}

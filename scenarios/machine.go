@@ -99,7 +99,7 @@ func (m *Machine) OnLoopback(s *Scenario) (why string) {
 
 // Missing returns the first flag of the plans for which this machine lacks something besides a lab,
 // with what stands in the way and what changes that; an empty flag if there is none.
-func Missing(stages []Stage) (flag, lift string, why error) {
+func Missing(plans []PhasePlan) (flag, lift string, why error) {
 	for _, q := range []struct {
 		question, flag string
 		asked          func(*stage.Plan) bool
@@ -110,7 +110,7 @@ func Missing(stages []Stage) (flag, lift string, why error) {
 		{canMPTCP, "--mptcp", func(p *stage.Plan) bool { return p.Client.Options.MPTCP }},
 		{canFastOpen, "--fastopen", func(p *stage.Plan) bool { return p.Client.Options.FastOpen && p.Server != nil }},
 	} {
-		if !slices.ContainsFunc(stages, func(s Stage) bool { return q.asked(&s.Plan) }) {
+		if !slices.ContainsFunc(plans, func(s PhasePlan) bool { return q.asked(&s.Plan) }) {
 			continue
 		}
 		if f := probe.Ask(q.question, nil); f != nil {

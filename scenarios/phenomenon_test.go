@@ -322,11 +322,11 @@ func TestRealistic(t *testing.T) {
 	if err := remedies.Realistic(); err != nil {
 		t.Fatal(err)
 	}
-	stages, err := remedies.Stages(t.Context(), nil)
+	plans, err := remedies.Plans(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, st := range stages {
+	for _, st := range plans {
 		ranges := map[string]string{"nothing": "32768 60999", "wider_range": "1024 65535"}
 		want := cmp.Or(ranges[st.Name], ranges["nothing"])
 		got := map[string]string{}

@@ -65,8 +65,8 @@ type Observer struct {
 	stage.Observer
 	// Lab is called with each lab before a load or an experiment begins in it. An error ends the run.
 	Lab func(*stage.Venue) error
-	// Stage is called before each phase of a load.
-	Stage func(*Stage)
+	// Phase is called before each phase of a load.
+	Phase func(*PhasePlan)
 	// Event is called with each event of an experiment.
 	Event func(metrics.Event)
 	// Waiting is called if the run must wait for room in the table of sockets in TIME_WAIT.
@@ -80,28 +80,28 @@ func (e StrictError) Unwrap() error { return e.error }
 
 // Plan plans the phases of the scenario there; an experiment has none. An error is one of the
 // command line or of the file (Misuse), and nothing has been done.
-func Plan(ctx context.Context, s *Scenario, w Where, overrides []workload.Setting) ([]Stage, error) {
-	stages, err := s.Stages(ctx, overrides)
+func Plan(ctx context.Context, s *Scenario, w Where, overrides []workload.Setting) ([]PhasePlan, error) {
+	plans, err := s.Plans(ctx, overrides)
 	if err != nil {
 		return nil, err
 	}
-	for i := range stages {
+	for i := range plans {
 		switch {
-		case stages[i].Plan.Server != nil:
+		case plans[i].Plan.Server != nil:
 		case w.Lab != nil || s.Requires().Lab:
 			return nil, errors.New("--target cannot be used in a lab: only the run's own server is there; leave it out")
 		case s.Phenomenon.OnLoopback():
 			return nil, errors.New("--target cannot be used to show a claim: it is shown with the run's own server; leave it out")
 		}
 	}
-	return stages, nil
+	return plans, nil
 }
 
 // Run runs the scenario once and judges the result: what is expected of it, and what it claims.
 // When ctx ends, the result holds what was measured so far. An error means that there is no
 // result, except that one may come with an error from putting the machine and the lab back.
 func Run(ctx context.Context, s *Scenario, w Where, o Options, obs Observer) (r *metrics.Result, failed error) {
-	stages, err := Plan(ctx, s, w, o.Overrides)
+	plans, err := Plan(ctx, s, w, o.Overrides)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func Run(ctx context.Context, s *Scenario, w Where, o Options, obs Observer) (r 
 	if s.Experiment() {
 		r, err = perform(ctx, s, venue, o, obs)
 	} else {
-		r, err = load(ctx, s, w.Lab, venue, stages, o, obs)
+		r, err = load(ctx, s, w.Lab, venue, plans, o, obs)
 	}
 	if err != nil {
 		return nil, err
@@ -155,11 +155,11 @@ func perform(ctx context.Context, s *Scenario, v *stage.Venue, o Options, obs Ob
 
 // load runs the phases, one after the other, and judges what was expected of each and of all.
 // The run's own server keeps its addresses, unless each phase has a lab of its own.
-func load(ctx context.Context, s *Scenario, l *Lab, v *stage.Venue, stages []Stage, o Options, obs Observer) (*metrics.Result, error) {
+func load(ctx context.Context, s *Scenario, l *Lab, v *stage.Venue, plans []PhasePlan, o Options, obs Observer) (*metrics.Result, error) {
 	var phases []metrics.Phase
 	var held []netip.AddrPort
-	for i := range stages {
-		one := &stages[i]
+	for i := range plans {
+		one := &plans[i]
 		p := &one.Plan
 		if len(phases) > 0 && ctx.Err() != nil {
 			break
@@ -171,12 +171,12 @@ func load(ctx context.Context, s *Scenario, l *Lab, v *stage.Venue, stages []Sta
 		if o.seed != nil {
 			p.Client.Seed = *o.seed
 		}
-		if obs.Stage != nil {
-			obs.Stage(one)
+		if obs.Phase != nil {
+			obs.Phase(one)
 		}
 		r, err := runStage(ctx, one, l, obs)
 		if err != nil {
-			if len(stages) > 1 {
+			if len(plans) > 1 {
 				err = fmt.Errorf("phase %s: %w", one.Name, err)
 			}
 			return nil, err
@@ -188,12 +188,12 @@ func load(ctx context.Context, s *Scenario, l *Lab, v *stage.Venue, stages []Sta
 		phases = append(phases, metrics.Phase{Name: one.Name, Why: one.Why, Costs: one.Costs, Result: *r})
 	}
 	r := &phases[0].Result
-	if len(stages) > 1 {
+	if len(plans) > 1 {
 		var err error
 		if r, err = metrics.Combine(phases); err != nil {
 			return nil, err
 		}
-		for _, one := range stages[len(phases):] {
+		for _, one := range plans[len(phases):] {
 			r.Flags = append(r.Flags, metrics.Flag{Name: "interrupted", Why: fmt.Sprintf("The phase %s did not run.", one.Name)})
 		}
 	}
@@ -202,7 +202,7 @@ func load(ctx context.Context, s *Scenario, l *Lab, v *stage.Venue, stages []Sta
 }
 
 // runStage runs the phase, in a lab of its own if it wants one.
-func runStage(ctx context.Context, s *Stage, l *Lab, obs Observer) (r *metrics.Result, failed error) {
+func runStage(ctx context.Context, s *PhasePlan, l *Lab, obs Observer) (r *metrics.Result, failed error) {
 	if s.Phenomenon != nil {
 		v, err := l.enter(s.Phenomenon, obs)
 		if err != nil {

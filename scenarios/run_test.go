@@ -55,11 +55,11 @@ func planned(t *testing.T, name, args string) (stage.Plan, error) {
 	if !ok {
 		t.Fatalf("no scenario %s", name)
 	}
-	stages, err := s.Stages(t.Context(), overrides(t, s, args))
+	plans, err := s.Plans(t.Context(), overrides(t, s, args))
 	if err != nil {
 		return stage.Plan{}, err
 	}
-	return stages[0].Plan, nil
+	return plans[0].Plan, nil
 }
 
 // overrides reads the words of a command line.

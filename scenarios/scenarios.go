@@ -4,6 +4,6 @@ import "tcpbench/scenarios/file"
 
 // What a scenario file says.
 type (
-	Scenario = file.Scenario
-	Stage    = file.Stage
+	Scenario  = file.Scenario
+	PhasePlan = file.PhasePlan
 )

@@ -23,7 +23,7 @@ func TestSizesThatMultiply(t *testing.T) {
 		{[]workload.Setting{{Name: "sources", Value: "127.1.0.0/16"}, {Name: "ports", Value: "9000-9016"}}, "sources"},
 		{[]workload.Setting{{Name: "sources", Value: "127.1.0.0/16"}, {Name: "ports", Value: "9000-9015"}}, ""},
 	} {
-		_, err := Blank().Stages(t.Context(), c.over)
+		_, err := Blank().Plans(t.Context(), c.over)
 		var m workload.Misuse
 		if errors.As(err, &m); err != nil && m.Flag == "" || m.Flag != c.flag {
 			t.Errorf("%v: %v, want --%s to be blamed", c.over, err, c.flag)

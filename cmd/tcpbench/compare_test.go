@@ -17,11 +17,11 @@ func TestLengthOfACompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	length := func(s *scenarios.Scenario, over []workload.Setting) time.Duration {
-		stages, err := s.Stages(t.Context(), over)
+		plans, err := s.Plans(t.Context(), over)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return stages[0].Plan.Client.Duration + stages[0].Plan.Client.HoldFor
+		return plans[0].Plan.Client.Duration + plans[0].Plan.Client.HoldFor
 	}
 	c := newCompare(nil)
 	for _, s := range scenarios.Builtins() {

@@ -74,11 +74,11 @@ func examine(c *cobra.Command, s *scenarios.Scenario, format string) error {
 	if s.Phenomenon != nil && !s.Phenomenon.Host {
 		return usage("doctor: %s runs in a lab with settings of its own, not with this host's: tcpbench run %s shows what comes of them", s.Name, s.Name)
 	}
-	stages, err := s.Stages(c.Context(), workload.Overrides(c.Flags()))
+	plans, err := s.Plans(c.Context(), workload.Overrides(c.Flags()))
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	all := scenarios.Prognose(s, stages)
+	all := scenarios.Prognose(s, plans)
 	if err := show(c, scenarios.Prognoses, format, all); err != nil {
 		return exit{exitFailed, err}
 	}

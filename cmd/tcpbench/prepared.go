@@ -22,7 +22,7 @@ import (
 // prepared is a scenario that can be run: its flags are read, and nothing has been done yet.
 type prepared struct {
 	scenario *scenarios.Scenario
-	stages   []scenarios.Stage // none of an experiment
+	plans    []scenarios.PhasePlan // none of an experiment
 	where    scenarios.Where
 	options  scenarios.Options
 	in       *labOptions // nil for a run on the host itself
@@ -74,7 +74,7 @@ func (o *runOptions) prepare(c *cobra.Command, s *scenarios.Scenario) (*prepared
 			return nil, err
 		}
 	}
-	if r.stages, err = scenarios.Plan(c.Context(), s, r.where, r.options.Overrides); err != nil {
+	if r.plans, err = scenarios.Plan(c.Context(), s, r.where, r.options.Overrides); err != nil {
 		return nil, exit{exitUsage, err}
 	}
 	return r, nil

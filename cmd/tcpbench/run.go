@@ -121,11 +121,11 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 	if err != nil {
 		return err
 	}
-	if out := scenarios.Gone(r.stages); len(out) > 0 && !o.quiet && !probe.Owned() { // else the first process has said it
+	if out := scenarios.Gone(r.plans); len(out) > 0 && !o.quiet && !probe.Owned() { // else the first process has said it
 		fmt.Fprintf(c.ErrOrStderr(), "What you wrote takes the place of %s of %s.\n", strings.Join(out, " "), s.Name)
 	}
 	if o.explain {
-		text, err := scenarios.Explain(c.Context(), s, r.stages, r.options.Overrides)
+		text, err := scenarios.Explain(c.Context(), s, r.plans, r.options.Overrides)
 		if err != nil {
 			return exit{exitUsage, err}
 		}
@@ -140,7 +140,7 @@ func (o *runOptions) execute(c *cobra.Command, s *scenarios.Scenario) error {
 		if err, done := inOwnUsers(c, s, r.in.requires(s)); done {
 			return err
 		}
-	} else if flag, lift, why := scenarios.Missing(r.stages); flag != "" {
+	} else if flag, lift, why := scenarios.Missing(r.plans); flag != "" {
 		return cannot("run with "+flag, why, lift)
 	}
 	packets, err := o.record(r)

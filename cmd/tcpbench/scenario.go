@@ -183,7 +183,7 @@ and makes exit code 2; - is stdin.`,
 				}
 				s, err := readScenario(name, c)
 				if err == nil {
-					_, err = s.Stages(c.Context(), nil)
+					_, err = s.Plans(c.Context(), nil)
 				}
 				if err != nil {
 					wrong++

@@ -86,7 +86,7 @@ func (p *progress) observer() scenarios.Observer {
 	return scenarios.Observer{
 		Event:   p.happened,
 		Waiting: func() { p.round("waiting, up to a minute, until the table of TIME_WAIT has room") },
-		Stage: func(s *scenarios.Stage) {
+		Phase: func(s *scenarios.PhasePlan) {
 			p.mu.Lock()
 			c := &s.Plan.Client
 			p.stage, p.warmup, p.planned = strings.TrimSpace(p.rounds+" "+s.Name), c.Warmup, max(c.Duration, c.HoldFor)

@@ -241,7 +241,7 @@ func TestProgressOfAHeldPopulation(t *testing.T) {
 		var screen bytes.Buffer
 		p := &progress{w: &screen}
 		o := p.observer()
-		o.Stage(&scenarios.Stage{Plan: stage.Plan{Client: loadgen.Config{HoldFor: hold}}})
+		o.Phase(&scenarios.PhasePlan{Plan: stage.Plan{Client: loadgen.Config{HoldFor: hold}}})
 		o.Period(loadgen.Measuring)
 		o.Row(metrics.Row{T: 1, Attempted: 5000, InFlight: 5000})
 		p.draw()

@@ -63,7 +63,7 @@ func (s *Scenario) Runs() int { return max(1, len(s.Phases)) }
 const largestFile = 64 << 10
 
 // Read reads a scenario file; name is what errors call it. It finds every mistake but those that
-// show only together with the flags of a command line, which Stages finds.
+// show only together with the flags of a command line, which Plans finds.
 func Read(name string, r io.Reader) (*Scenario, error) {
 	text, err := io.ReadAll(io.LimitReader(r, largestFile+1))
 	switch {

@@ -105,13 +105,13 @@ run:
 	if s.Name != "all-kinds" || s.Summary != "one of each" || s.Why != "Because." {
 		t.Errorf("%+v", s)
 	}
-	stages, err := s.Stages(t.Context(), nil)
+	plans, err := s.Plans(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := stages[0].Plan.Client
+	c := plans[0].Plan.Client
 	if c.Process != pace.Poisson || len(c.Profile) != 2 || c.Duration != 2*time.Second || c.Seed != 7 ||
-		len(c.Sources) != 1 || !c.Options.NoDelay || len(c.Lifecycle.Request) != 16+4096 || len(stages[0].Plan.Server.Addrs) != 2 {
+		len(c.Sources) != 1 || !c.Options.NoDelay || len(c.Lifecycle.Request) != 16+4096 || len(plans[0].Plan.Server.Addrs) != 2 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -130,11 +130,11 @@ func TestCommandLineCountsMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan := func(args string) (stage.Plan, error) {
-		stages, err := s.Stages(t.Context(), over(args))
+		plans, err := s.Plans(t.Context(), over(args))
 		if err != nil {
 			return stage.Plan{}, err
 		}
-		return stages[0].Plan, nil
+		return plans[0].Plan, nil
 	}
 	if p, err := plan("--hold 5s"); err != nil || p.Client.HoldFor != 5*time.Second || p.Client.Connections != 7 {
 		t.Errorf("%+v, %v", p.Client, err)
@@ -157,14 +157,14 @@ func TestPhasesDifferFromRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, err := s.Stages(t.Context(), over("--warmup 0s"))
-	if err != nil || len(stages) != 2 {
-		t.Fatalf("%d stages, %v", len(stages), err)
+	plans, err := s.Plans(t.Context(), over("--warmup 0s"))
+	if err != nil || len(plans) != 2 {
+		t.Fatalf("%d plans, %v", len(plans), err)
 	}
-	a, b := stages[0].Plan.Client, stages[1].Plan.Client
-	if stages[0].Name != "a" || a.Duration != time.Second || b.Duration != 2*time.Second || a.Warmup+b.Warmup != 0 ||
+	a, b := plans[0].Plan.Client, plans[1].Plan.Client
+	if plans[0].Name != "a" || a.Duration != time.Second || b.Duration != 2*time.Second || a.Warmup+b.Warmup != 0 ||
 		a.Lifecycle.CloseBy.String() != "server" || b.Lifecycle.CloseBy.String() != "server" ||
-		len(stages[0].Expect) != 0 || len(stages[1].Expect) != 1 || s.Expected() != 1 {
+		len(plans[0].Expect) != 0 || len(plans[1].Expect) != 1 || s.Expected() != 1 {
 		t.Errorf("%+v\n%+v", a, b)
 	}
 }

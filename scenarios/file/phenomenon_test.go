@@ -24,12 +24,12 @@ func TestPhenomenaInFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, err := s.Stages(t.Context(), nil)
+	plans, err := s.Plans(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.OwnLabs() || len(stages[0].Phenomenon.Client) != 2 || len(stages[1].Phenomenon.Client) != 1 {
-		t.Errorf("%+v", stages)
+	if !s.OwnLabs() || len(plans[0].Phenomenon.Client) != 2 || len(plans[1].Phenomenon.Client) != 1 {
+		t.Errorf("%+v", plans)
 	}
 	attempted := metrics.Tally{Attempted: 1}
 	v := s.Phenomenon.Judge(&metrics.Result{Tally: attempted, Phases: []metrics.Phase{{Name: "a", Result: metrics.Result{Rate: 3, ElapsedS: 1}}, {Name: "b", Result: metrics.Result{Rate: 2, ElapsedS: 1}}}})
@@ -123,12 +123,12 @@ func TestLoopbackInFiles(t *testing.T) {
 	if !p.OnLoopback() || len(p.Scaled) > 0 || len(p.Client) != 0 || p.Takes.Seconds() != 1 || p.Verdict()[0] != "failed == 0" || p.Steps[0] != "s" || p.Loopback.Evidence != "e f" {
 		t.Errorf("%+v", p)
 	}
-	stages, err := s.Stages(t.Context(), nil)
+	plans, err := s.Plans(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := stages[0].Plan.Freeze; f == nil || f.String() != "the server is stopped after 1s, for 2s" || stages[0].Plan.Client.Count != 7 || stages[0].Plan.Client.Connections != 2 {
-		t.Errorf("%+v %+v", stages[0].Plan, f)
+	if f := plans[0].Plan.Freeze; f == nil || f.String() != "the server is stopped after 1s, for 2s" || plans[0].Plan.Client.Count != 7 || plans[0].Plan.Client.Connections != 2 {
+		t.Errorf("%+v %+v", plans[0].Plan, f)
 	}
 	s, err = Read("x.yaml", strings.NewReader(deed+"loopback: {evidence: e, client: {SO_SNDBUF: 1}, server: {IP_LOCAL_PORT_RANGE: 40000-50000}}\n"))
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"tcpbench/scenarios/workload"
 )
 
-// A Stage is one run of a scenario. Its phase is empty if the scenario is a single run.
-type Stage struct {
+// A PhasePlan is one run of a scenario. The phase is empty if it is the only run.
+type PhasePlan struct {
 	Phase
 	Plan stage.Plan
 	// Gone is what the file sets that has given way to the command line, in the words of flags.
 	Gone []string
-	// Phenomenon has the lab that the stage wants for itself; nil is the scenario's.
+	// Phenomenon has the lab that the phase has for itself; nil is the scenario's.
 	Phenomenon *Phenomenon
 }
 
@@ -31,9 +31,9 @@ func (s *Scenario) Preset(f *pflag.FlagSet) {
 	workload.Register(f, presets, s.Experiment())
 }
 
-// Stages plans the runs of the scenario; an experiment has none. The phases of a scenario of this
+// Plans returns a plan for each run; an experiment has none. The phases of a scenario of this
 // host show its claim. With flags of a command line it is one load, which claims nothing.
-func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) (stages []Stage, err error) {
+func (s *Scenario) Plans(ctx context.Context, overrides []workload.Setting) (plans []PhasePlan, err error) {
 	if s.Experiment() {
 		for _, o := range overrides {
 			if !workload.OfExperiment(o.Name) {
@@ -52,7 +52,7 @@ func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) (st
 		if err != nil {
 			return nil, err
 		}
-		one := Stage{}
+		one := PhasePlan{}
 		if one.Plan, err = w.Plan(ctx); err != nil {
 			return nil, s.locate(i, err, overrides)
 		}
@@ -64,9 +64,9 @@ func (s *Scenario) Stages(ctx context.Context, overrides []workload.Setting) (st
 				one.Plan.Settings["freeze"] = one.Freeze.String()
 			}
 		}
-		stages = append(stages, one)
+		plans = append(plans, one)
 	}
-	return stages, nil
+	return plans, nil
 }
 
 // Check returns an error if the flags of the file contradict each other, or those of a command line.
