@@ -12,19 +12,19 @@ import (
 	"tcpbench/scenarios/file"
 )
 
-// On loopback a claim shares the table of sockets in TIME_WAIT with whatever this host did before.
-// While the table is full the kernel closes sockets at once that would enter TIME_WAIT, or
-// FIN_WAIT_2 as orphans (tcp_time_wait), which is no evidence against a claim about them.
+// On loopback a claim shares the table of sockets in TIME_WAIT with everything that this host did
+// before. If the table is full, the kernel closes sockets at once instead of moving them to
+// TIME_WAIT, or to FIN_WAIT_2 as orphans (tcp_time_wait). That is no evidence against a claim.
 
-// roomPatience is a little more than TCP_TIMEWAIT_LEN: by then all that a load has left is gone.
+// roomPatience is a little more than TCP_TIMEWAIT_LEN, after which nothing of a load is left.
 const roomPatience = 65 * time.Second
 
 // roomPoll is how often the table is looked at: the kernel does not announce its changes.
 const roomPoll = 200 * time.Millisecond
 
-// awaitRoom waits until the claim can be shown in this namespace: a claim about TIME_WAIT or
-// FIN_WAIT_2 needs room for such sockets. waits is called if that takes time. An error means that
-// there is no room, or that ctx ended.
+// awaitRoom waits until this namespace has room for sockets in TIME_WAIT, if the claim is about
+// them. It calls waits, which may be nil, if that takes time. An error means that there is no room,
+// or that ctx ended.
 func awaitRoom(ctx context.Context, p *file.Phenomenon, waits func()) error {
 	if !p.OnLoopback() || !countsTimeWait(p) {
 		return nil

@@ -47,11 +47,11 @@ type Comparison struct {
 	purge time.Duration // for tests: another purgeLimit
 }
 
-// purgeLimit is how long a comparison waits for the kernel to take a lab away. A socket that
-// waits for the acknowledgement of its FIN may hold a lab for longer.
+// purgeLimit is how long a comparison waits for the kernel to remove a lab. A socket that waits for
+// the acknowledgement of its FIN may hold it for longer.
 const purgeLimit = 20 * time.Second
 
-// keys are those of all arms' profiles, sorted.
+// keys returns the keys of all profiles, sorted.
 func (c *Comparison) keys() (keys []string) {
 	for _, a := range c.Arms {
 		for _, p := range []*machine.Profile{a.Client, a.Server} {
@@ -64,7 +64,8 @@ func (c *Comparison) keys() (keys []string) {
 	return slices.Compact(keys)
 }
 
-// OfMachine are the keys of settings that can be changed on the machine alone, sorted.
+// OfMachine returns the keys of settings that no namespace has of its own, sorted. It makes the lab
+// of each arm to find out.
 func (c *Comparison) OfMachine() (keys []string, err error) {
 	for _, a := range c.Arms {
 		v, err := stage.NewVenue(a.Link, a.Client, a.Server)
@@ -80,10 +81,9 @@ func (c *Comparison) OfMachine() (keys []string, err error) {
 	return slices.Compact(keys), nil
 }
 
-// Run makes the rounds, each arm in a lab of its own, in random order. A run begins after the
-// kernel has taken the lab of the one before away, sockets in TIME_WAIT included; if that
-// takes too long, the result is flagged. When ctx ends, the
-// rounds that are whole are the result.
+// Run makes the rounds, each arm in a lab of its own, in random order. Before each run it waits
+// until the kernel has removed the previous lab with all its sockets; if that takes too long, the
+// result is flagged. When ctx ends, the complete rounds are the result.
 func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, error) {
 	sides := make([]compare.Side, len(c.Arms))
 	for i, a := range c.Arms {
@@ -91,7 +91,7 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 	}
 	order := rand.New(rand.NewPCG(c.Seed, 0))
 	keys := c.keys()
-	var left error // why leftovers of the run before may be there
+	var left error // why the previous lab may still be there
 	for round := range c.Rounds {
 		results := make([]*metrics.Result, len(c.Arms))
 		for _, i := range order.Perm(len(c.Arms)) {
@@ -127,8 +127,8 @@ func (c *Comparison) Run(ctx context.Context, obs Observer) ([]compare.Side, err
 	return sides, nil
 }
 
-// once runs the scenario in a new lab, and waits until the lab is gone; purged says why it may
-// not be.
+// once runs the scenario in a new lab, and waits until the kernel has removed it; purged says why
+// it may not have.
 func (c *Comparison) once(ctx context.Context, round int, arm *Arm, keys []string, obs Observer) (r *metrics.Result, purged, err error) {
 	o := c.Options
 	seed := c.Seed + uint64(round)
