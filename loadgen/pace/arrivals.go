@@ -29,10 +29,10 @@ const (
 	Never = math.MaxInt64
 	// NoQuota does not bound the number of arrivals.
 	NoQuota = math.MaxUint64
-	// LateAfter is how late an open loop may be before it catches up with care.
-	LateAfter = int64(5 * time.Millisecond)
-	// MissAfter is how late an arrival can start at all.
-	MissAfter = int64(time.Second)
+	// lateAfter is how late an open loop may be before it catches up with care.
+	lateAfter = int64(5 * time.Millisecond)
+	// missAfter is how late an arrival can start at all.
+	missAfter = int64(time.Second)
 )
 
 // Plan is what the arrivals of one loop follow from.
@@ -54,7 +54,7 @@ type Plan struct {
 //
 // If an open loop was held up, by the machine or by a lack of slots, it does not make up for it in
 // a burst, which would measure a load that nobody asked for. Late arrivals start at no more than
-// twice the intended rate, each timed from when it was due; those over MissAfter late are counted as
+// twice the intended rate, each timed from when it was due; those over missAfter late are counted as
 // missed. A rate may be far beyond what can be started, so missed arrivals are counted by arithmetic.
 type Arrivals struct {
 	Due     int64  // time of the next arrival of the schedule; Never if there is none
@@ -116,7 +116,7 @@ func (a *Arrivals) Next(now, stop, free int64) (start, due int64) {
 		}
 		return max(now, a.Backoff.Until, a.limit.next), max(free, a.limit.next)
 	case a.profile != nil:
-		if now > a.measureFrom+LateAfter {
+		if now > a.measureFrom+lateAfter {
 			a.skip(a.measureFrom) // the measured time does not bear the arrears of the warm-up
 		}
 		if now-stop > a.overtime(stop) {
@@ -129,15 +129,15 @@ func (a *Arrivals) Next(now, stop, free int64) (start, due int64) {
 			return Never, Never
 		case late < 0:
 			return a.Due, a.Due
-		case late <= MissAfter && free != Never:
-			if late > LateAfter {
+		case late <= missAfter && free != Never:
+			if late > lateAfter {
 				return max(now, a.catchUp()), a.Due
 			}
 			return now, a.Due
 		}
 		before := now + 1
 		if free != Never {
-			before -= MissAfter + 1
+			before -= missAfter + 1
 		}
 		a.miss(min(before, stop))
 	}
@@ -192,7 +192,7 @@ func (a *Arrivals) advance() {
 // overtime is how long late arrivals may still start after the end of the measured time: a
 // quarter of it, so that a client that cannot keep up ends near its time.
 func (a *Arrivals) overtime(stop int64) int64 {
-	return min(MissAfter, max(LateAfter, (stop-a.measureFrom)/4))
+	return min(missAfter, max(lateAfter, (stop-a.measureFrom)/4))
 }
 
 // catchUp is the time before which a late arrival does not start: half the mean gap after the last

@@ -61,9 +61,9 @@ func TestOpenArrivalsAreStartedOrMissed(t *testing.T) {
 			}
 			late := now - due
 			switch {
-			case start != now, late < 0, late > MissAfter, due < lastDue, due >= stop, free == Never:
+			case start != now, late < 0, late > missAfter, due < lastDue, due >= stop, free == Never:
 				t.Fatalf("an arrival of %d starts at %d, now is %d, the last was due at %d, the run ends at %d, free %d", due, start, now, lastDue, stop, free)
-			case late > LateAfter && lastStart >= 0:
+			case late > lateAfter && lastStart >= 0:
 				// Over a row of late ones too: n of them take (n-1)/2 gaps.
 				lateRow++
 				if d := now - lastStart; float64(d) < gap/2-1 || float64(now-rowBegan) < float64(lateRow)*(gap/2-1) {
@@ -104,7 +104,7 @@ func TestAStallIsNotMadeUpForInABurst(t *testing.T) {
 		t.Run(fmt.Sprint(c.stall), func(t *testing.T) {
 			a := NewArrivals(Plan{Process: Constant, Profile: Steady(1000 * PerSecond), Places: 1, Quota: NoQuota})
 			now, caughtUp := int64(c.stall), int64(c.stall)
-			for a.Due+LateAfter < now {
+			for a.Due+lateAfter < now {
 				start, due := a.Next(now, 60*second, 0)
 				if start > now {
 					if start != now+second/2000 {
