@@ -100,6 +100,7 @@ func TestVerbsAreSeenAndCounted(t *testing.T) {
 
 // A segment that the gate would hold is lost if the link loses it.
 func TestWhatIsLostIsNotHeld(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Link{Gated: true, ToServer: parsed(t, "drop=syn")})
 	out := watched(l.ToServer)
 	l.ToServer.Rule(func(*segment.Segment) Fate { return Hold })
@@ -260,6 +261,7 @@ func TestOffloads(t *testing.T) {
 
 // Nobody but the hosts' applications puts frames on a carried link: it is as quiet as it is fresh.
 func TestACarriedLinkIsQuiet(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Link{Changes: true})
 	var file bytes.Buffer
 	c := pcap.NewCapture(&file)
@@ -280,6 +282,7 @@ func TestACarriedLinkIsQuiet(t *testing.T) {
 
 // A link that was not made to change says so.
 func TestALinkThatIsFixed(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Link{})
 	if err := l.Impair(&Impairment{Loss: 1}, nil); !errors.Is(err, ErrFixed) {
 		t.Error(err)

@@ -105,6 +105,7 @@ func sockaddr(address string) unix.Sockaddr {
 }
 
 func TestTheHostsReachEachOtherAndNobodyElse(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Link{})
 	for _, address := range []string{"198.18.255.1:9000", "[fd00:18::ff:1]:9000"} {
 		listenIn(t, l.Server, address)

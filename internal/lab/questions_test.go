@@ -47,6 +47,7 @@ func TestBlockersAreFound(t *testing.T) {
 
 // What nothing blocks can be done, also by root that lacks a privilege.
 func TestWhatNothingBlocksCanBeDone(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("long, and all in processes of its own")
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// asked is the end of an error that guesses what was meant, or nothing.
+// asked is the end of an error with a suggestion, or nothing.
 func asked(meant string) string {
 	if meant == "" {
 		return ""
@@ -17,7 +17,7 @@ func asked(meant string) string {
 	return ": did you mean " + meant + "?"
 }
 
-// units are the ways to write a unit of time, by the one that is read.
+// units are other names for a unit of time.
 var units = map[string][]string{
 	"ns": {"nanosecond"}, "us": {"µsec", "usec", "microsecond"}, "ms": {"msec", "milli", "millisecond"},
 	"s": {"sec", "second"}, "m": {"min", "minute"}, "h": {"hr", "hour"},
@@ -25,8 +25,8 @@ var units = map[string][]string{
 
 var numberAndUnit = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([a-zµ]*)$`)
 
-// Duration returns the duration that a text may have meant, as time.ParseDuration reads it:
-// 3s of 3sec, 3 s or 3. It returns nothing if there is none.
+// Duration suggests a duration for a text that time.ParseDuration refuses: 3s for 3sec, 3 s or 3. It may
+// return nothing.
 func Duration(text string) string {
 	m := numberAndUnit.FindStringSubmatch(strings.ToLower(strings.ReplaceAll(text, " ", "")))
 	if m == nil {
@@ -53,13 +53,13 @@ func Duration(text string) string {
 
 var shortened = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([kKmM]?)$`)
 
-// whole returns the whole number that a text may have meant: 10000 of 10k or 10,000.
+// whole suggests a whole number: 10000 for 10k or 10,000.
 func whole(text string) string {
 	m := shortened.FindStringSubmatch(strings.NewReplacer(",", "", "_", "", " ", "").Replace(text))
 	if m == nil {
 		return ""
 	}
-	n, _ := strconv.ParseFloat(m[1], 64) // the expression takes numbers only
+	n, _ := strconv.ParseFloat(m[1], 64) // the expression matches numbers only
 	n *= map[string]float64{"": 1, "k": 1e3, "m": 1e6}[strings.ToLower(m[2])]
 	if meant := fmt.Sprintf("%.0f", n); n == math.Trunc(n) && n < 1<<53 && meant != text {
 		return meant
@@ -72,8 +72,7 @@ var (
 	trailing = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([kKmM]?)[a-zA-Z/]*$`)
 )
 
-// scaled returns texts that one with a unit of thousands or millions may have meant: 5k of
-// 5K, 5kk or 5 kB.
+// scaled suggests texts for one with a unit of thousands or millions: 5k for 5K, 5kk or 5 kB.
 func scaled(text string) []string {
 	candidates := []string{largeK.ReplaceAllString(text, "${1}k")}
 	if m := trailing.FindStringSubmatch(text); m != nil {
@@ -82,7 +81,7 @@ func scaled(text string) []string {
 	return candidates
 }
 
-// meant guesses what the user meant by a text that the flag's parser refuses.
+// meant suggests a value for a text that the flag's parser refuses.
 func (v *value[T]) meant(text string) string {
 	if v.guess != nil {
 		return v.guess(text)

@@ -1,7 +1,7 @@
 package values
 
-// Nearest returns the word that an unknown one may have meant, or nothing when none is
-// near: one slip of the finger in a word of three letters, two in a longer one.
+// Nearest returns the word that an unknown one may have meant: at most one typing error away for words of up
+// to three letters, two for longer ones. It may return nothing.
 func Nearest(typed string, words []string) string {
 	best, distance := "", 3
 	if len(typed) <= 3 {
@@ -15,8 +15,8 @@ func Nearest(typed string, words []string) string {
 	return best
 }
 
-// editDistance is the number of letters to insert, delete, replace, or swap with the next
-// one (optimal string alignment).
+// editDistance is how many letters must be inserted, deleted, replaced, or swapped with the next one
+// (optimal string alignment).
 func editDistance(a, b string) int {
 	before, last := []int(nil), make([]int, len(b)+1)
 	for j := range last {

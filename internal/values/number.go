@@ -10,20 +10,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Every number of the command line has its range here: help shows it as the kind of the flag,
-// and a value outside is refused with it. A number that is zero before it is set takes zero,
-// too, which says the same as to leave the flag out.
+// Every number of the command line has a range. Help shows it as the kind of the flag, and errors name it. A
+// number whose default is zero accepts zero too, which is the same as no flag.
 
-// Year bounds durations: it is longer than anybody waits, and sums of several do not wrap around.
+// Year bounds durations, so that sums of several do not overflow.
 const Year = 365 * 24 * time.Hour
 
-// MaxBacklog is the largest backlog that listen() takes as it is; it is a C int.
+// MaxBacklog is the largest backlog of listen(): a C int.
 const MaxBacklog = math.MaxInt32
 
-// number is what one range is about.
+// number describes a flag of a number with a range.
 type number[N int | uint64 | float64 | time.Duration] struct {
 	least, most N
-	what, as    string // in words, as in "a duration", and an example
+	what, as    string // words such as "a duration", and an example
 	parse       func(string) (N, error)
 	show        func(N) string
 	meant       func(string) string
@@ -44,7 +43,7 @@ func (r number[N]) flag(to *N) pflag.Value {
 	v := &value[N]{to: to, text: text, kind: kind, guess: r.meant}
 	v.parse = func(text string) (N, error) {
 		n, err := r.parse(text)
-		if inside := n >= r.least && n <= r.most || off && n == 0; err != nil || !inside { // NaN is nowhere
+		if inside := n >= r.least && n <= r.most || off && n == 0; err != nil || !inside { // NaN is not inside
 			return 0, fmt.Errorf("want %s", want)
 		}
 		return n, nil
@@ -98,7 +97,7 @@ func Time(to *time.Duration, least, most, step time.Duration) pflag.Value {
 	return r.flag(to)
 }
 
-// short writes a duration without the units that are zero: 2m in place of 2m0s.
+// short writes a duration without units that are zero: 2m instead of 2m0s.
 func short(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {

@@ -1,6 +1,5 @@
-// Package values makes command-line flags of types that have a parser, so that a bad value
-// is refused where it stands, with the flag's name and what would be right. Scenario files
-// set the same flags by the same names, and so read by the same rules.
+// Package values makes command-line flags of types with a parser. They refuse a bad value with the flag's
+// name and a correct value. Scenario files set the same flags, by the same rules.
 package values
 
 import (
@@ -16,16 +15,16 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// value is a flag of anything with a parser.
+// value is a flag of a type with a parser.
 type value[T any] struct {
 	to    *T
 	text  string
 	kind  string
 	parse func(string) (T, error)
-	guess func(string) string // what a refused text may have meant; nil for the usual guesses
+	guess func(string) string // suggests a value for a refused text; nil for the usual guesses
 }
 
-// New returns a flag for *to whose value is shown as text until it is set.
+// New returns a flag for *to. It shows text until it is set.
 func New[T any](to *T, text, kind string, parse func(string) (T, error)) pflag.Value {
 	return &value[T]{to: to, text: text, kind: kind, parse: parse}
 }
@@ -54,8 +53,8 @@ func Off(v pflag.Value) bool {
 	return ok && zero.off()
 }
 
-// Text returns a flag of any text that is not empty: an empty one is mostly that of a variable of
-// the shell that nobody has set.
+// Text returns a flag of any text that is not empty: an empty one usually comes from a shell variable that
+// is not set.
 func Text(to *string, kind string) pflag.Value {
 	return New(to, *to, kind, func(text string) (string, error) {
 		if text == "" {
@@ -84,8 +83,7 @@ func (t *toggle) Set(text string) error {
 	return nil
 }
 
-// Wanted says what a switch takes: the errors of package strconv name the parser, not the
-// remedy. A flag of this package says that itself.
+// Wanted adds to an error of a switch what it takes: the errors of package strconv do not say it.
 func Wanted(err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) || invalid.GetFlag().Value.Type() != "bool" {
@@ -94,7 +92,7 @@ func Wanted(err error) error {
 	return fmt.Errorf("invalid argument %q for --%s: want true or false, or no value at all", invalid.GetValue(), invalid.GetFlag().Name)
 }
 
-// Words are those that a flag takes, for completion: close and bytes: of bytes:N|close|REGEXP.
+// Words are the words that a flag takes, for completion: close and bytes: of bytes:N|close|REGEXP.
 func Words(v pflag.Value) (words []string) {
 	choices := strings.Split(v.Type(), "|")
 	for _, choice := range choices {
