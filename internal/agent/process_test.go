@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // manners are the lives of processes that a coordinator must be able to live with, by the name
@@ -33,13 +35,20 @@ var manners = map[string]func(socket *os.File) int{
 	},
 	"hangs up": func(s *os.File) int {
 		s.Close()
-		select {}
+		return stays()
 	},
 	"stubborn": func(s *os.File) int {
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 		_ = newPipe(s).Send(Message{Type: Ready})
-		select {}
+		return stays()
 	},
+}
+
+// stays never returns. With select{} the runtime could take the process for one in a deadlock.
+func stays() int {
+	for {
+		_ = unix.Pause() // until a signal
+	}
 }
 
 // spawn starts a process that lives like one of manners, or takes no role yet.
