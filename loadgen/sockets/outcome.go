@@ -8,36 +8,28 @@ import (
 	"tcpbench/metrics"
 )
 
-// outcomeOf names what an errno says about an attempt. The same errno can mean different things at
-// different stages: EADDRNOTAVAIL from connect() says that no port is free (__inet_hash_connect),
-// from bind() that the address is not this host's. Zero is a FIN before the end of the script.
+// outcomes name what an errno says about an attempt. Zero is a FIN before the end of the script.
+var outcomes = map[unix.Errno]metrics.Outcome{
+	0:                  metrics.ClosedEarly,
+	unix.EADDRNOTAVAIL: metrics.PortsExhausted, unix.EADDRINUSE: metrics.PortsExhausted,
+	unix.EMFILE: metrics.DescriptorsExceeded, unix.ENFILE: metrics.DescriptorsExceeded,
+	unix.ENOBUFS: metrics.NoBuffers, unix.ENOMEM: metrics.NoBuffers,
+	unix.EACCES: metrics.Denied, unix.EPERM: metrics.Denied,
+	unix.EINVAL: metrics.BadAddress, unix.EAFNOSUPPORT: metrics.BadAddress,
+	unix.ECONNREFUSED: metrics.Refused,
+	unix.EHOSTUNREACH: metrics.Unreachable, unix.ENETUNREACH: metrics.Unreachable, unix.EHOSTDOWN: metrics.Unreachable, unix.ENETDOWN: metrics.Unreachable,
+	unix.ECONNRESET: metrics.Reset, unix.EPIPE: metrics.Reset, unix.ECONNABORTED: metrics.Reset,
+	unix.ETIMEDOUT: metrics.KernelTimeout,
+}
+
+// outcomeOf names what an errno says about an attempt at a stage: EADDRNOTAVAIL from connect() says
+// that no port is free (__inet_hash_connect), from bind() that the address is not this host's.
 func outcomeOf(stage metrics.Stage, errno unix.Errno) metrics.Outcome {
-	switch errno {
-	case 0:
-		return metrics.ClosedEarly
-	case unix.EADDRNOTAVAIL:
-		if stage == metrics.StageSocket {
-			return metrics.BadAddress
-		}
-		return metrics.PortsExhausted
-	case unix.EADDRINUSE:
-		return metrics.PortsExhausted
-	case unix.EMFILE, unix.ENFILE:
-		return metrics.DescriptorsExceeded
-	case unix.ENOBUFS, unix.ENOMEM:
-		return metrics.NoBuffers
-	case unix.EACCES, unix.EPERM:
-		return metrics.Denied
-	case unix.EINVAL, unix.EAFNOSUPPORT:
+	if errno == unix.EADDRNOTAVAIL && stage == metrics.StageSocket {
 		return metrics.BadAddress
-	case unix.ECONNREFUSED:
-		return metrics.Refused
-	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN:
-		return metrics.Unreachable
-	case unix.ECONNRESET, unix.EPIPE, unix.ECONNABORTED:
-		return metrics.Reset
-	case unix.ETIMEDOUT:
-		return metrics.KernelTimeout
+	}
+	if outcome, known := outcomes[errno]; known {
+		return outcome
 	}
 	return metrics.OtherError
 }
