@@ -233,6 +233,7 @@ func TestSourcesAreForgotten(t *testing.T) {
 		time.Sleep(time.Second)
 		order(1, 1)
 		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
 		if len(s.of) != 0 {
 			t.Errorf("%d sources are kept", len(s.of))
 		}

@@ -157,7 +157,7 @@ func TestASilentClientIsNamed(t *testing.T) {
 // together, and their seconds and reports are added up.
 func TestClientsActTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var began time.Time
+		began := make(chan time.Time, 2)
 		var periods []loadgen.Period
 		second := func(a *actor) {
 			a.voice.Event(clientEvent{Interval: &metrics.Interval{Index: 0, Attempted: 3}})
@@ -179,7 +179,7 @@ func TestClientsActTogether(t *testing.T) {
 					if word != wordHold {
 						t.Errorf("told %q", word)
 					}
-					began = time.Now()
+					began <- time.Now()
 					a.voice.Event(clientEvent{Period: loadgen.Draining})
 					a.voice.End(metrics.ClientReport{Tally: metrics.Tally{Attempted: 5}}, nil)
 				},
@@ -195,8 +195,8 @@ func TestClientsActTogether(t *testing.T) {
 		if err != nil || total.Attempted != 10 || len(s.rows) != 1 || s.rows[0].Attempted != 6 {
 			t.Errorf("%+v, rows %+v, %v", total.Tally, s.rows, err)
 		}
-		if began.Sub(started) != time.Minute || fmt.Sprint(periods) != "[measuring holding draining]" {
-			t.Errorf("held after %v, in periods %v", began.Sub(started), periods)
+		if held := (<-began).Sub(started); held != time.Minute || fmt.Sprint(periods) != "[measuring holding draining]" {
+			t.Errorf("held after %v, in periods %v", held, periods)
 		}
 	})
 }
