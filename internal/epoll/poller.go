@@ -80,18 +80,8 @@ func (p *Poller) Wake() {
 
 // Add watches fd.
 func (p *Poller) Add(fd int, mask uint32, t Token) unix.Errno {
-	return p.control(unix.EPOLL_CTL_ADD, fd, mask, t)
-}
-
-// Modify changes the events of fd.
-func (p *Poller) Modify(fd int, mask uint32, t Token) unix.Errno {
-	return p.control(unix.EPOLL_CTL_MOD, fd, mask, t)
-}
-
-func (p *Poller) control(op, fd int, mask uint32, t Token) unix.Errno {
 	e := unix.EpollEvent{Events: mask, Fd: t.Slot, Pad: int32(t.Generation)}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), uintptr(op), uintptr(fd),
-		uintptr(unsafe.Pointer(&e)), 0, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_ADD, uintptr(fd), uintptr(unsafe.Pointer(&e)), 0, 0)
 	return errno
 }
 

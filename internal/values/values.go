@@ -137,32 +137,31 @@ func Named[T any, P interface {
 
 // Size reads a number of bytes: 100, 4k, 1M. k and M are powers of 1024.
 func Size(text string) (uint32, error) {
-	number, shift := text, 0
-	switch {
-	case strings.HasSuffix(text, "k"):
-		number, shift = strings.TrimSuffix(text, "k"), 10
-	case strings.HasSuffix(text, "M"):
-		number, shift = strings.TrimSuffix(text, "M"), 20
+	n, ok := scale(text, "kM", MaxMessage)
+	if !ok {
+		return 0, errors.New("want 0 to 16M bytes, as in 100, 4k or 1M")
 	}
-	n, err := strconv.ParseUint(number, 10, 32)
-	if err != nil || n<<shift > MaxMessage {
-		return 0, fmt.Errorf("want 0 to 16M bytes, as in 100, 4k or 1M")
-	}
-	return uint32(n << shift), nil
+	return uint32(n), nil
 }
 
 // Amount reads a number of bytes of any size: 100, 4k, 1M, 128G. k, M, G and T are powers
 // of 1024.
 func Amount(text string) (uint64, error) {
-	number, shift := text, 0
-	if i := strings.IndexAny(text, "kMGT"); i >= 0 && i == len(text)-1 {
-		number, shift = text[:i], 10*(1+strings.IndexByte("kMGT", text[i]))
+	n, ok := scale(text, "kMGT", math.MaxInt64)
+	if !ok || n == 0 {
+		return 0, errors.New("want 1 byte or more, as in 64k, 128M or 1G")
 	}
-	n, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || n == 0 || n > math.MaxInt64>>shift {
-		return 0, fmt.Errorf("want 1 byte or more, as in 64k, 128M or 1G")
+	return n, nil
+}
+
+// scale reads a number up to most, which may end with one of the units.
+func scale(text, units string, most uint64) (n uint64, ok bool) {
+	shift := 0
+	if last := len(text) - 1; last >= 0 && strings.IndexByte(units, text[last]) >= 0 {
+		text, shift = text[:last], 10*(1+strings.IndexByte(units, text[last]))
 	}
-	return n << shift, nil
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n << shift, err == nil && n <= most>>shift
 }
 
 // MaxMessage is the largest payload of one request or response.

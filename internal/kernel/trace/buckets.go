@@ -15,18 +15,6 @@ var shifts = []struct{ from, by int32 }{
 	{27, 16}, {27, 16}, {19, 8}, {15, 4}, {13, 2}, {12, 1}, {11, 1},
 }
 
-// bucketOf is the bucket of a time, as the programs compute it.
-func bucketOf(ns uint64) uint32 {
-	halved := uint64(0)
-	for _, s := range shifts {
-		if ns >= 1<<s.from {
-			ns >>= s.by
-			halved += uint64(s.by)
-		}
-	}
-	return uint32(min(halved*halfBuckets+ns, buckets-1))
-}
-
 // bucketValue is the smallest time of a bucket, in nanoseconds.
 func bucketValue(i uint32) int64 {
 	if i < 2*halfBuckets {

@@ -21,6 +21,18 @@ import (
 	"tcpbench/metrics"
 )
 
+// bucketOf is the bucket of a time, as the programs compute it.
+func bucketOf(ns uint64) uint32 {
+	halved := uint64(0)
+	for _, s := range shifts {
+		if ns >= 1<<s.from {
+			ns >>= s.by
+			halved += uint64(s.by)
+		}
+	}
+	return uint32(min(halved*halfBuckets+ns, buckets-1))
+}
+
 // A time is within 0.1 % of what its bucket stands for, and buckets are in order.
 func TestBuckets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
