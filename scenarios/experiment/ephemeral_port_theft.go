@@ -27,7 +27,7 @@ var stolen = []bench.Fact{
 }
 
 func stealPorts(b *bench.Bench) {
-	const tries, backlog = 5, 1<<16 - 1 // nobody accepts
+	const tries, backlog = 5, 1<<16 - 1 // the server does not accept
 	one, another := b.Listen(bench.Port, backlog).Local().Port(), b.Listen(bench.Port+1, backlog).Local().Port()
 	b.Silent, b.Blind = true, true
 	for n := range tries {

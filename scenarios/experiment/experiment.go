@@ -1,5 +1,5 @@
-// Package experiment does to single connections what no load can do: it holds a segment until both
-// ends have been looked at, lets two SYNs cross, kills a peer.
+// Package experiment does to single connections what no load can do: it holds a segment until the
+// states of both ends have been read, lets two SYNs cross, kills a peer.
 //
 // An experiment is a short function in a file of its own. It acts by sockets of the kernel, in a
 // lab whose link has gates or on loopback, records what it sees, and finds facts. The scenario's

@@ -2,7 +2,7 @@ package experiment
 
 import "tcpbench/scenarios/experiment/bench"
 
-// Each segment of the close is held until both ends have been looked at.
+// Each segment of the close is held until the states of both ends have been read.
 var fourWayClose = &Experiment{
 	Name:  "four-way-close",
 	Facts: closing,

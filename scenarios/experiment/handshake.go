@@ -2,7 +2,7 @@ package experiment
 
 import "tcpbench/scenarios/experiment/bench"
 
-// Each of the three segments is held until both ends have been looked at.
+// Each of the three segments is held until the states of both ends have been read.
 var handshake = &Experiment{
 	Name: "handshake",
 	Facts: []bench.Fact{

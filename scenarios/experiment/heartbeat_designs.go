@@ -173,7 +173,7 @@ func heartbeats(b *bench.Bench, faults []string) {
 	last, pause := time.Now(), time.Duration(0)
 	b.Happens(time.Until(end)+bench.Patience, func() bool {
 		now := time.Now()
-		last, pause = now, max(pause, now.Sub(last)) // in a pause nobody beats, and nobody looks
+		last, pause = now, max(pause, now.Sub(last)) // in a pause no application acts
 		if !struck && now.After(fault) {
 			struck = true
 			strike(b, all, lost)

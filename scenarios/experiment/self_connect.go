@@ -10,8 +10,8 @@ import (
 	"tcpbench/scenarios/experiment/bench"
 )
 
-// Nobody listens, and yet a connect() succeeds in the end: the kernel has chosen the port that is
-// called as the local port. On loopback the range of local ports is the socket's own.
+// No socket listens, and yet connect() succeeds in the end: the kernel has chosen the called port as
+// the local port. On loopback the range of local ports is the socket's own.
 var selfConnect = &Experiment{
 	Name:       "self-connect",
 	Facts:      connectedToItself,

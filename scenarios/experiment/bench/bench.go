@@ -16,7 +16,6 @@ import (
 
 	"tcpbench/internal/kernel/sockdiag"
 	"tcpbench/internal/lab"
-	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
 
@@ -86,7 +85,6 @@ type Bench struct {
 	come    []arrival // segments that are not recorded yet
 	news    chan struct{}
 	arrived []arrival // all segments
-	trails  map[flow]*segment.Trail
 }
 
 // failure ends an experiment from within.
@@ -103,7 +101,7 @@ var (
 // come, or ctx ends, the result is what was found until then.
 func Perform(ctx context.Context, s Setup, do func(*Bench)) (*metrics.Experiment, error) {
 	b := &Bench{Setup: s, ctx: ctx, began: time.Now(), news: make(chan struct{}, 1),
-		ends: map[tuple]*End{}, names: map[uint16]string{}, trails: map[flow]*segment.Trail{}}
+		ends: map[tuple]*End{}, names: map[uint16]string{}}
 	beating, stop := context.WithCancel(context.Background())
 	defer stop()
 	go b.beat(beating)

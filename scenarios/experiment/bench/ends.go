@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tcpbench/internal/kernel/sockdiag"
+	"tcpbench/internal/segment"
 	"tcpbench/metrics"
 )
 
@@ -23,6 +24,7 @@ type End struct {
 	bench   *Bench
 	watched bool
 	path    []string
+	trail   *segment.Trail // of what it has sent
 	gone    bool
 }
 

@@ -49,24 +49,6 @@ type arrival struct {
 	label string
 }
 
-// flow is one direction of a connection.
-type flow struct {
-	from         Side
-	source, dest uint16
-}
-
-func (f flow) reverse() flow { return flow{f.from.Other(), f.dest, f.source} }
-
-func flowOf(s *segment.Segment, from Side) flow { return flow{from, s.Source.Port(), s.Dest.Port()} }
-
-// connection is the client's port, as End.Connection.
-func (f flow) connection() uint16 {
-	if f.from == Client {
-		return f.source
-	}
-	return f.dest
-}
-
 // notice is called with the segments that come to a gate.
 func (b *Bench) notice(from Side) func(*segment.Segment, lab.Fate) {
 	return func(s *segment.Segment, fate lab.Fate) {
@@ -87,13 +69,13 @@ func (b *Bench) note() {
 	b.come = nil
 	b.mu.Unlock()
 	for _, a := range come {
-		f := flowOf(&a.Segment, a.from)
-		e := metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: b.trails[f].Describe(&a.Segment, b.trails[f.reverse()]), Connection: b.names[f.connection()]}
+		from := b.end(a.from, a.Source, a.Dest)
+		e := metrics.Event{T: a.at, Kind: metrics.Carried, Of: a.from.String(), Text: from.trail.Describe(&a.Segment, from.Peer.trail), Connection: b.names[from.Connection()]}
 		if a.fate != lab.Pass {
 			e.Fate = a.fate.String()
 		}
 		if a.fate != lab.Released {
-			b.trails[f], a.label = b.trails[f].Add(&a.Segment, b.trails[f.reverse()])
+			from.trail, a.label = from.trail.Add(&a.Segment, from.Peer.trail)
 			e.Label = a.label
 			b.arrived = append(b.arrived, a)
 		}
@@ -131,7 +113,7 @@ func (e *End) Distinct(first Kind) int {
 	seen, begun := map[different]bool{}, false
 	for i := range e.bench.arrived {
 		a := &e.bench.arrived[i]
-		if flowOf(&a.Segment, a.from).connection() != e.Connection() || a.label == segment.DuplicateACK {
+		if from := e.bench.end(a.from, a.Source, a.Dest); from != e && from != e.Peer || a.label == segment.DuplicateACK {
 			continue
 		}
 		if begun = begun || first.Is(&a.Segment); begun {

@@ -188,7 +188,7 @@ func (s *Socket) Queue() sockdiag.Listener {
 	return sockdiag.Listener{}
 }
 
-// Fill makes connections that nobody accepts, one after the other, until the listening socket drops
+// Fill makes connections that the server does not accept, one by one, until the listening socket drops
 // a SYN. It returns those that are connected, and the one that is not; nil if there were most before.
 func (s *Socket) Fill(most int) (all []*Socket, left *Socket) {
 	b := s.bench
