@@ -144,12 +144,12 @@ func perform(ctx context.Context, s *Scenario, v *stage.Venue, o Options, obs Ob
 		ports = []sockdiag.Ports{bench.Ports}
 	}
 	return stage.Perform(ctx, s.Name, v, ports, func(ctx context.Context) (*metrics.Experiment, error) {
-		e := s.Phenomenon.Experiment
+		e := *s.Phenomenon.Experiment
 		if v != nil {
 			return e.Run(ctx, v.Lab, obs.Event)
 		}
-		l := s.Phenomenon.Loopback
-		return e.RunOnLoopback(ctx, l.Client, l.Server, obs.Event)
+		e.Options = [2]bench.Options{s.Phenomenon.Loopback.Client, s.Phenomenon.Loopback.Server}
+		return e.Run(ctx, nil, obs.Event)
 	})
 }
 

@@ -26,7 +26,7 @@ type Experiment struct {
 	// Interval is the time between two heartbeats; zero if there are none.
 	Interval time.Duration
 	IPv6     bool             // the connections are of IPv6, not of IPv4
-	Options  [2]bench.Options // of all sockets of a side, in a lab
+	Options  [2]bench.Options // of all sockets of a side
 	do       func(*bench.Bench)
 	// onLoopback is what is done without a lab; nil if the experiment needs one.
 	onLoopback *story
@@ -105,10 +105,14 @@ func Facts() map[string]bench.Fact {
 	return facts
 }
 
-// Run does the experiment in a lab whose link has gates. If ctx ends, the result is what was found
-// until then. tell is called with every event, and may be nil.
+// Run does the experiment in a lab whose link has gates, or on this host's loopback if l is nil. If
+// ctx ends, the result is what was found until then. tell is called with every event, and may be nil.
 func (e *Experiment) Run(ctx context.Context, l *lab.Lab, tell func(metrics.Event)) (*metrics.Experiment, error) {
-	return bench.Perform(ctx, bench.Setup{Name: e.Name, Promised: e.Facts, Lab: l, IPv6: e.IPv6, Options: e.Options, Interval: e.Interval, Tell: tell}, e.do)
+	s, do := bench.Setup{Name: e.Name, Promised: e.Facts, Lab: l, IPv6: e.IPv6, Options: e.Options, Interval: e.Interval, Tell: tell}, e.do
+	if l == nil {
+		s.Promised, do = e.onLoopback.facts, e.onLoopback.do
+	}
+	return bench.Perform(ctx, s, do)
 }
 
 // OnLoopback tells whether the experiment can be done without a lab.
@@ -120,10 +124,4 @@ func (e *Experiment) LoopbackFacts() []bench.Fact {
 		return nil
 	}
 	return e.onLoopback.facts
-}
-
-// RunOnLoopback does the experiment on this host's loopback, with options of the sockets of each
-// side, as Run.
-func (e *Experiment) RunOnLoopback(ctx context.Context, client, server bench.Options, tell func(metrics.Event)) (*metrics.Experiment, error) {
-	return bench.Perform(ctx, bench.Setup{Name: e.Name, Promised: e.onLoopback.facts, Options: [2]bench.Options{client, server}, Interval: e.Interval, Tell: tell}, e.onLoopback.do)
 }
