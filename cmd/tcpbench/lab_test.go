@@ -51,13 +51,21 @@ func traces(t *testing.T) string {
 	return b.String()
 }
 
-// namespaces are the network namespaces that processes of this program are in or have open.
-func namespaces() map[string]bool {
-	own, _ := os.Readlink("/proc/self/exe")
+// namespaces are the network namespaces that processes of the program tcpbench are in or have open.
+func namespaces(t *testing.T) map[string]bool {
+	t.Helper()
+	path, err := exec.LookPath("tcpbench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := map[string]bool{}
-	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
-	for _, exe := range programs {
-		if target, err := os.Readlink(exe); err != nil || target != own {
+	all, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, exe := range all {
+		if i, err := os.Stat(exe); err != nil || !os.SameFile(i, program) {
 			continue
 		}
 		files, _ := filepath.Glob(filepath.Dir(exe) + "/fd/*")
@@ -81,7 +89,7 @@ func needLab(t *testing.T) {
 // process, no setting.
 func TestALabDiesWithItsCoordinator(t *testing.T) {
 	needLab(t)
-	before, spaces := traces(t), namespaces()
+	before, spaces := traces(t), namespaces(t)
 	times := 12
 	if os.Getenv("CI") == "true" {
 		times = 50
@@ -106,7 +114,7 @@ func TestALabDiesWithItsCoordinator(t *testing.T) {
 		t.Errorf("the host was\n%s\nand is\n%s", before, after)
 	}
 	if err := eventually("all namespaces are gone", func() bool {
-		for name := range namespaces() {
+		for name := range namespaces(t) {
 			if !spaces[name] {
 				return false
 			}
