@@ -101,12 +101,15 @@ func evidence(v *metrics.Verdict) string {
 
 func impaired(t *testing.T, toServer, toClient string) (l lab.Link) {
 	t.Helper()
-	for text, to := range map[string]*lab.Impairment{toServer: &l.ToServer, toClient: &l.ToClient} {
-		if text == "" {
+	for _, way := range []struct {
+		text string
+		to   *lab.Impairment
+	}{{toServer, &l.ToServer}, {toClient, &l.ToClient}} {
+		if way.text == "" {
 			continue
 		}
 		var err error
-		if *to, err = lab.ParseImpairment(text); err != nil {
+		if *way.to, err = lab.ParseImpairment(way.text); err != nil {
 			t.Fatal(err)
 		}
 	}

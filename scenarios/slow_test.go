@@ -60,11 +60,11 @@ func TestSlowRunsDecideNothing(t *testing.T) {
 	}
 }
 
-// 150 ms from a connect to its answer change no queue: what counts are the drops of each listening
-// socket, so a SYN that the last one dropped, and that is sent again, is not taken for another's.
+// A link of more than a second from SYN to SYN+ACK changes no queue: each SYN comes a second time
+// before its handshake ends. The listening socket drops it, though it has room.
 func TestSlowConnectsChangeNoQueue(t *testing.T) {
 	t.Parallel()
 	reproduced(t, decided(t, func() *metrics.Result {
-		return shown(t, "backlog", change{link: impaired(t, "delay=75ms", "delay=75ms")})
+		return shown(t, "backlog", change{link: impaired(t, "delay=550ms", "delay=550ms"), settings: []string{"net.core.somaxconn=2"}})
 	}))
 }
