@@ -36,7 +36,7 @@ var victims atomic.Int64
 func startVictim(t *testing.T, args ...string) *victim {
 	t.Helper()
 	v := &victim{t: t, mark: fmt.Sprintf("TCPBENCH_TEST=%d.%d", os.Getpid(), victims.Add(1)), port: freePort(t.Fatalf)}
-	args = append([]string{"run", "short", "--ports", strconv.Itoa(v.port), "--warmup", "0s", "--rate", "500"}, args...)
+	args = append([]string{"run", "short", "--ports", strconv.Itoa(v.port), "--warmup", "0s", "--rate", "500", "--stay", "20ms"}, args...) // some are open whenever one looks
 	v.cmd = exec.CommandContext(t.Context(), "tcpbench", args...)
 	v.cmd.Env = append(os.Environ(), v.mark)
 	v.cmd.Stdout, v.cmd.Stderr = &v.stdout, &v.stderr
