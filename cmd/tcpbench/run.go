@@ -213,7 +213,7 @@ func verdict(ctx context.Context, r *metrics.Result) error {
 		return err
 	}
 	switch {
-	case r.Succeeded == 0 && !r.Expects() && r.Verdict == nil: // who expects failures has said so
+	case r.Succeeded == 0 && !r.Expects() && r.Verdict == nil: // expected failures are declared in the scenario
 		return exit{exitNothing, nil}
 	case r.Flagged("invalid"), r.Flagged("server-lost"):
 		return exit{exitFailed, nil}
