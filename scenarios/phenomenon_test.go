@@ -221,7 +221,7 @@ func refuted(t *testing.T, r *metrics.Result, fails string) {
 	}
 }
 
-// needsMinutes skips a scenario that waits for a whole minute, unless everything is to be shown or
+// needsMinutes skips a scenario that waits for a whole minute, unless CI runs everything or
 // -run names it. TestTimeWaitTimers shows the same from the kernel's timers.
 func needsMinutes(t *testing.T, name string) {
 	t.Helper()

@@ -112,7 +112,7 @@ func datagrams(t *testing.T, l *Lab, n int) (came int) {
 	}
 }
 
-// As many packets are lost as are to be, and the filter's counter says so.
+// The link loses as many packets as it was asked to, and its counter says so.
 func TestLoss(t *testing.T) {
 	const n = 400 // as many as fit into a socket's buffer on any machine
 	for _, tt := range []struct {

@@ -17,7 +17,7 @@ import (
 	"tcpbench/server"
 )
 
-// verdict is what a run is judged by; sound returns one to which nothing is to be said.
+// verdict is what a run is judged by; sound returns one of a run without faults.
 type verdict struct {
 	stage  stage
 	result metrics.Result
