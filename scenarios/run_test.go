@@ -3,7 +3,6 @@ package scenarios
 import (
 	"context"
 	"flag"
-	"fmt"
 	"maps"
 	"os"
 	"runtime"
@@ -28,13 +27,6 @@ func TestMain(m *testing.M) {
 	if agent.Invoked() {
 		os.Exit(agent.Main(stage.Roles()))
 	}
-	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
-	switch {
-	case done:
-		os.Exit(code)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "tests that need a namespace are skipped:", err)
-	}
 	// The race detector lets a process that ends sleep for a second; there are hundreds.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	// What runs in parallel waits for timers of the kernel, not for processors.
@@ -42,7 +34,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(probe.Tests(m.Run, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // everything tells that nothing is left out to save time.

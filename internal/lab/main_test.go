@@ -2,7 +2,6 @@ package lab
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"testing"
 
@@ -13,14 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
-	switch {
-	case done:
-		os.Exit(code)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "tests that need a namespace are skipped:", err)
-	}
-	os.Exit(m.Run())
+	os.Exit(probe.Tests(m.Run, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // newLab makes a lab. The test is skipped only if this machine refuses namespaces.

@@ -76,6 +76,19 @@ func Own(in io.Reader, out, complaints io.Writer) (code int, done bool, err erro
 	return 0, false, fmt.Errorf("wait for the process in a user namespace of its own: %w", err)
 }
 
+// Tests runs the tests of a package like Own, and returns their exit code. If the kernel refuses, they
+// run in this process, and those that need a lab are skipped.
+func Tests(run func() int, in io.Reader, out, complaints io.Writer) int {
+	code, done, err := Own(in, out, complaints)
+	if done {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(complaints, "tests that need a namespace are skipped:", err)
+	}
+	return run()
+}
+
 // forward passes signals on to a process until it has ended.
 func forward(signals <-chan os.Signal, to *os.Process, over <-chan struct{}) {
 	for {

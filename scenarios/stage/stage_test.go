@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"testing"
@@ -24,15 +23,8 @@ func TestMain(m *testing.M) {
 	if agent.Invoked() {
 		os.Exit(agent.Main(Roles()))
 	}
-	code, done, err := probe.Own(os.Stdin, os.Stdout, os.Stderr)
-	switch {
-	case done:
-		os.Exit(code)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "tests that need a namespace are skipped:", err)
-	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
-	os.Exit(m.Run())
+	os.Exit(probe.Tests(m.Run, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // own is the configuration of a server on a free loopback port.

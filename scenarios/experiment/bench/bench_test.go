@@ -32,8 +32,8 @@ func try(t *testing.T, do func(*Bench)) (*metrics.Experiment, error) {
 	return Perform(t.Context(), Setup{Name: "test", Promised: []Fact{{Name: "n"}, {Name: "word", Unit: metrics.Text}}, Lab: gated(t)}, do)
 }
 
-// What is awaited in vain ends the story, and what was found out before stands.
-func TestInVain(t *testing.T) {
+// A timeout ends the story; what was found out before stands.
+func TestTimeout(t *testing.T) {
 	r, err := try(t, func(b *Bench) {
 		b.Fact("n", 7)
 		b.AwaitFor(10*time.Millisecond, "a miracle", func() bool { return false })

@@ -196,9 +196,9 @@ func (s *Socket) Fill(most int) (all []*Socket, left *Socket) {
 	b.Blind = true
 	overflows := func() int64 { return b.Counter(s.Side, "TcpExt", "ListenOverflows") }
 	port, drops, before := s.Local().Port(), s.Queue().Drops, overflows()
-	// The socket also drops a SYN that comes again before its handshake has ended (tcp_check_req), and
-	// a lab's host counts what other queues drop: an overflow of this queue is both. Over loopback no
-	// SYN comes twice.
+	// In a lab the socket also drops a SYN that comes again before its handshake has ended
+	// (tcp_check_req), and the host counts what other queues drop: an overflow of this queue is both.
+	// Over loopback no SYN comes twice, and the host's count has the overflows of other processes.
 	full := func() bool { return s.Queue().Drops > drops && (b.Lab == nil || overflows() > before) }
 	for range most {
 		c, connected := b.Socket(Client), false
